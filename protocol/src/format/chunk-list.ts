@@ -1,0 +1,58 @@
+import { invalid } from "../errors.ts";
+import { asBuffer, type Hash, hashFromBytes } from "../hash.ts";
+
+/**
+ * The order of a large value's parts. Level 1 lists chunks; level 2, for values of more than 1,024
+ * chunks, lists level-1 lists. `size` of an entry is the bytes of the value that are under it.
+ */
+export interface ChunkList {
+  readonly level: 1 | 2;
+  readonly parts: readonly { readonly hash: Hash; readonly size: number }[];
+}
+
+/** A value over this many bytes is stored as chunks. */
+export const CHUNKED_OVER = 64 * 1024;
+/** Entries of one list; more make a second level. */
+export const LIST_ENTRIES = 1024;
+
+const HEADER = 16;
+const ENTRY = 40;
+
+/** `u8 version=1, u8 level, u16 0, u32 n, u64 total`, then n times `32-byte hash, u64 size`; little-endian. */
+export function encodeChunkList(list: ChunkList): Buffer {
+  const buffer = Buffer.alloc(HEADER + ENTRY * list.parts.length);
+  buffer[0] = 1;
+  buffer[1] = list.level;
+  buffer.writeUInt32LE(list.parts.length, 4);
+  let total = 0;
+  list.parts.forEach(({ hash, size }, i) => {
+    const at = HEADER + ENTRY * i;
+    buffer.write(hash, at, "hex");
+    buffer.writeBigUInt64LE(BigInt(size), at + 32);
+    total += size;
+  });
+  buffer.writeBigUInt64LE(BigInt(total), 8);
+  return buffer;
+}
+
+/** @throws invalid */
+export function decodeChunkList(bytes: Uint8Array): ChunkList {
+  const buffer = asBuffer(bytes);
+  if (buffer.length < HEADER || buffer[0] !== 1) throw invalid("not a chunk list of format 1");
+  const level = buffer[1];
+  const n = buffer.readUInt32LE(4);
+  if ((level !== 1 && level !== 2) || buffer.readUInt16LE(2) !== 0 || n === 0 || n > LIST_ENTRIES) {
+    throw invalid("not a chunk list");
+  }
+  if (buffer.length !== HEADER + ENTRY * n) throw invalid("not a chunk list: its length is wrong");
+  let total = 0n;
+  const parts = Array.from({ length: n }, (_, i) => {
+    const at = HEADER + ENTRY * i;
+    const size = buffer.readBigUInt64LE(at + 32);
+    if (size === 0n || size > BigInt(Number.MAX_SAFE_INTEGER)) throw invalid("not a chunk list: a bad size");
+    total += size;
+    return { hash: hashFromBytes(buffer, at), size: Number(size) };
+  });
+  if (total !== buffer.readBigUInt64LE(8)) throw invalid("not a chunk list: sizes do not add up");
+  return { level, parts };
+}

@@ -1,0 +1,66 @@
+import { canonicalJson, type Json, parseCanonicalJson } from "../canonical.ts";
+import { invalid } from "../errors.ts";
+import { type AgentName, parseAgentName } from "../names.ts";
+
+export const METRICS = ["cosine", "l2", "dot"] as const;
+export type Metric = (typeof METRICS)[number];
+
+/** Merge policies that this release knows. */
+export const MERGE_POLICIES = ["keep-both", "newest"] as const;
+export type MergePolicy = (typeof MERGE_POLICIES)[number];
+
+/** Version of the rules by which histories are merged; a function of this and the policies. */
+export const MERGE_RULES = 1;
+
+/**
+ * The portable part of agent.toml: what every machine must agree on to merge, and what a bucket
+ * needs to bring the agent up. Where it is stored and how it is run is not in it.
+ */
+export interface Contract {
+  readonly v: 1;
+  readonly name: AgentName;
+  /** `policies`: key prefix (text) → policy; the longest prefix counts; default keep-both. */
+  readonly merge: { readonly rules: number; readonly policies: { readonly [prefix: string]: string } };
+  /** `states`: how long every commit's state is kept, like "90d"; absent: for ever. */
+  readonly retention?: { readonly [name: string]: string };
+  /** Absent: no vectors. `dimension` is absent until declared or fixed by the first vector. */
+  readonly vectors?: { readonly metric: Metric; readonly dimension?: number };
+}
+
+/** Canonical JSON; the contract is a value, and this is its bytes. */
+export function encodeContract(contract: Contract): Buffer {
+  return Buffer.from(canonicalJson(contract as unknown as Json), "utf8");
+}
+
+/** Checks the shape. Whether merge rules and policies are known is `unknownMergeRules`. @throws invalid */
+export function decodeContract(bytes: Uint8Array): Contract {
+  const value = parseCanonicalJson(bytes, "contract") as Record<string, unknown> | null;
+  const bad = (what: string): never => {
+    throw invalid(`not a contract: ${what}`, { remedy: "a newer vlinder may have written it: update this one" });
+  };
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return bad("not an object");
+  if (value["v"] !== 1) return bad(`format ${JSON.stringify(value["v"])}`);
+  for (const name of Object.keys(value)) {
+    if (!["v", "name", "merge", "retention", "vectors"].includes(name)) bad(`unknown field ${name}`);
+  }
+  parseAgentName(value["name"]);
+  const merge = value["merge"] as Contract["merge"] | undefined;
+  if (typeof merge !== "object" || merge === null || !Number.isSafeInteger(merge.rules)) return bad("merge");
+  if (typeof merge.policies !== "object" || merge.policies === null) return bad("merge.policies");
+  for (const policy of Object.values(merge.policies)) if (typeof policy !== "string") bad("merge.policies");
+  const vectors = value["vectors"] as Contract["vectors"];
+  if (vectors !== undefined) {
+    if (typeof vectors !== "object" || vectors === null || !METRICS.includes(vectors.metric)) bad("vectors.metric");
+    const { dimension } = vectors;
+    if (dimension !== undefined && !(Number.isSafeInteger(dimension) && dimension > 0)) bad("vectors.dimension");
+  }
+  return value as unknown as Contract;
+}
+
+/** What in a contract this release can't merge by, in words; `null` when it can. */
+export function unknownMergeRules(contract: Contract): string | null {
+  if (contract.merge.rules !== MERGE_RULES) return `merge rules ${contract.merge.rules}`;
+  const policies: readonly string[] = MERGE_POLICIES;
+  const unknown = Object.entries(contract.merge.policies).find(([, policy]) => !policies.includes(policy));
+  return unknown === undefined ? null : `merge policy "${unknown[1]}" for "${unknown[0]}"`;
+}

@@ -1,0 +1,137 @@
+export { canonicalJson, type Json, parseCanonicalJson } from "./canonical.ts";
+export { checkRequest, decodeBody, encodeBody, type Encoding, encodingOf } from "./codec.ts";
+export {
+  asVlinderError,
+  ERROR_CODES,
+  type ErrorBody,
+  type ErrorCode,
+  type ErrorOptions,
+  invalid,
+  VlinderError,
+} from "./errors.ts";
+export {
+  type ChunkList,
+  CHUNKED_OVER,
+  decodeChunkList,
+  encodeChunkList,
+  LIST_ENTRIES,
+} from "./format/chunk-list.ts";
+export {
+  type BranchId,
+  type Change,
+  changeCount,
+  type Changes,
+  type Commit,
+  type CommitEvent,
+  decodeCommit,
+  encodeChanges,
+  encodeCommit,
+  EVENT_KINDS,
+  type EventKind,
+  hashCommit,
+  INLINE_CHANGES,
+  parseChanges,
+} from "./format/commit.ts";
+export {
+  type Contract,
+  decodeContract,
+  encodeContract,
+  MERGE_POLICIES,
+  MERGE_RULES,
+  type MergePolicy,
+  type Metric,
+  METRICS,
+  unknownMergeRules,
+} from "./format/contract.ts";
+export { decodeSnapshot, EMPTY_SNAPSHOT, encodeSnapshot, hashSnapshot, type Snapshot } from "./format/snapshot.ts";
+export { decodeTreeNode, encodeTreeNode, type TreeNode } from "./format/tree-node.ts";
+export { ByteReader, uvarintLength, writeUvarint } from "./format/varint.ts";
+export {
+  decodeVectorRecord,
+  encodeVectorRecord,
+  type Metadata,
+  type VectorRecord,
+} from "./format/vector-record.ts";
+export { asBuffer, type Hash, hashFromBytes, hashToBytes, isHash, parseHash, sha256, sha256Of } from "./hash.ts";
+export { LIMITS } from "./limits.ts";
+export {
+  type AgentName,
+  type BranchName,
+  type DeviceId,
+  type Key,
+  keyBytes,
+  keyFromBytes,
+  keyText,
+  MAIN,
+  parseAgentName,
+  parseBranchName,
+  parseDeviceId,
+  parseKey,
+  parseKeyPrefix,
+} from "./names.ts";
+export {
+  type AdminReplies,
+  adminRequests,
+  type AdminRequest,
+  type AgentReplies,
+  agentRequests,
+  type AgentRequest,
+} from "./schemas/index.ts";
+export type {
+  AgentDetails,
+  AgentItem,
+  CommitEventMessage,
+  DaemonFile,
+  PlanReply,
+  Progress,
+  PullReply,
+  PushReply,
+  RegisterReply,
+  StatusReply,
+  SyncAgentItem,
+  SyncStatusReply,
+} from "./schemas/admin.ts";
+export type {
+  BatchReply,
+  DeleteReply,
+  GetReply,
+  HistoryItem,
+  HistoryReply,
+  ListItem,
+  ListReply,
+  PipelineReply,
+  PipelineResult,
+  PutReply,
+  SyncOwed,
+} from "./schemas/kv.ts";
+export type {
+  BranchItem,
+  ChangeItem,
+  CommitItem,
+  Damage,
+  DiffItem,
+  DiffReply,
+  LogReply,
+  ReflogItem,
+  ShowReply,
+  VerifyReply,
+} from "./schemas/timeline.ts";
+export type { SearchItem, SearchReply, VectorFilter, VectorReply } from "./schemas/vector.ts";
+export {
+  ADMIN_OPERATIONS,
+  type AdminOperation,
+  adminSubject,
+  AGENT_OPERATIONS,
+  type AgentOperation,
+  agentOfSubject,
+  agentSubject,
+  agentSubjectPattern,
+  ERROR_CODE_HEADER,
+  ERROR_HEADER,
+  type EventName,
+  eventSubject,
+  inboxPrefix,
+  isAllowedReply,
+  LATER_OPERATIONS,
+  PROGRESS_HEADER,
+} from "./subjects.ts";

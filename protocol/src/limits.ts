@@ -1,0 +1,30 @@
+/**
+ * Every limit of the protocol, with its number, in one place. PROTOCOL.md has the same table and a
+ * test holds them together.
+ */
+export const LIMITS = {
+  /** A key, in bytes of UTF-8. Over it: `invalid`. */
+  keyBytes: 1024,
+  /** A value, in bytes, until streaming exists. Over it: `too_large`. */
+  valueBytes: 512 * 1024,
+  /** Operations in one `kv.batch` or `kv.pipeline`. Over it: `too_large`. */
+  operations: 1000,
+  /** Components of a vector. Over it: `invalid`. */
+  dimension: 4096,
+  /** A vector's metadata, as canonical JSON, in bytes. Over it: `too_large`. */
+  metadataBytes: 16 * 1024,
+  /** Name of an embedding model, in bytes. Over it: `invalid`. */
+  modelBytes: 200,
+  /** Items of one page of a list; more are reached with `after`. */
+  page: 1000,
+  /** Items of a page when the request names no limit. */
+  defaultPage: 100,
+  /** Results of one vector search. */
+  searchResults: 1000,
+  /** An idempotency id, in characters. Over it: `invalid`. */
+  idChars: 128,
+  /** Payload of one NATS message that the daemon sends, in bytes, headers apart. */
+  replyBytes: 1000 * 1024,
+  /** How long an idempotency id is remembered, in milliseconds. */
+  replyMemory: 24 * 60 * 60 * 1000,
+} as const;

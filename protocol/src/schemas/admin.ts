@@ -1,0 +1,170 @@
+import { z } from "zod";
+import type { ErrorBody } from "../errors.ts";
+import type { Hash } from "../hash.ts";
+import { agentField } from "./fields.ts";
+
+const folder = z.string().min(1).max(4096);
+
+/** Requests of `vlinder.admin.v1.*`. `dir` is an absolute path on the daemon's machine. */
+export const adminRequests = {
+  "agents.plan": z.strictObject({ dir: folder }),
+  "agents.register": z.strictObject({ dir: folder }),
+  "agents.list": z.strictObject({}),
+  "agents.show": z.strictObject({ agent: agentField }),
+  "agents.remove": z.strictObject({ agent: agentField, purge: z.boolean().optional() }),
+  "daemon.status": z.strictObject({}),
+  "daemon.drain": z.strictObject({}),
+  "daemon.reload": z.strictObject({}),
+  "sync.init": z.strictObject({ uri: z.string().min(1).max(4096) }),
+  "sync.status": z.strictObject({}),
+  "sync.push": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
+  "sync.pull": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
+};
+
+export interface PlanReply {
+  readonly agent: string;
+  readonly dir: string;
+  /** What registration would do, in order, in words. */
+  readonly steps: readonly { readonly what: string; readonly detail: string }[];
+  /** Whether the agent is registered already. */
+  readonly registered: boolean;
+  readonly contract: Hash;
+}
+export interface RegisterReply {
+  readonly agent: string;
+  /** `unchanged`: agent.toml says what it said before. */
+  readonly result: "created" | "updated" | "adopted" | "unchanged";
+  readonly state: Hash;
+  readonly contract: Hash;
+  /** Path of the agent's credentials, mode 0600. */
+  readonly creds: string;
+  readonly storage: { readonly objects: string; readonly vectors: string | null };
+  /** What the user should know though it worked. */
+  readonly notes: readonly string[];
+}
+export interface AgentItem {
+  readonly agent: string;
+  /** Folder of agent.toml; null for one that came by clone and has no folder here. */
+  readonly dir: string | null;
+  readonly description: string | null;
+  readonly branch: string;
+  readonly state: Hash;
+  readonly keys: number;
+  readonly vectors: number;
+  /** Bytes on disk. */
+  readonly size: number;
+  /** Time of the newest commit on main. */
+  readonly time: string | null;
+  /** Set when the agent can't be served: then the numbers are zero. */
+  readonly error: ErrorBody | null;
+}
+export interface AgentDetails extends AgentItem {
+  readonly snapshot: Hash;
+  readonly contract: Hash | null;
+  readonly storage: { readonly objects: string; readonly vectors: string | null };
+  readonly creds: string;
+  readonly branches: number;
+  readonly commits: number;
+  /** agent.toml as it was registered; null for one that came by clone. */
+  readonly manifest: string | null;
+}
+export interface SyncAgentItem {
+  readonly agent: string;
+  /** Commits and bytes of objects that the bucket does not have yet. */
+  readonly owed: { readonly commits: number; readonly bytes: number };
+  /** When the oldest owed commit was made. */
+  readonly since: string | null;
+  readonly pushed: string | null;
+  readonly pulled: string | null;
+  readonly error: ErrorBody | null;
+  readonly notes: readonly string[];
+}
+export interface SyncStatusReply {
+  /** Null: no bucket, memory is kept only here. */
+  readonly bucket: string | null;
+  readonly vault: string | null;
+  readonly device: string;
+  readonly devices: readonly { readonly device: string; readonly self: boolean; readonly seen: string | null }[];
+  readonly agents: readonly SyncAgentItem[];
+}
+export interface PushReply {
+  readonly agents: readonly {
+    readonly agent: string;
+    readonly commits: number;
+    readonly objects: number;
+    /** Bytes of packs and heads written to the bucket. */
+    readonly bytes: number;
+    readonly error: ErrorBody | null;
+  }[];
+}
+export interface PullReply {
+  readonly agents: readonly {
+    readonly agent: string;
+    /** Came from the bucket and was not known here. */
+    readonly created: boolean;
+    readonly commits: number;
+    readonly objects: number;
+    readonly bytes: number;
+    readonly branches: readonly {
+      readonly name: string;
+      readonly result: "unchanged" | "fast-forward" | "merged" | "new" | "deleted" | "kept";
+      readonly state: Hash;
+      readonly conflicts: number;
+    }[];
+    /** What a person should know: a branch shown under another name, a clock ahead, a head not merged. */
+    readonly notes: readonly string[];
+    readonly error: ErrorBody | null;
+  }[];
+}
+export interface StatusReply {
+  readonly version: string;
+  readonly pid: number;
+  readonly home: string;
+  readonly nats: { readonly url: string; readonly own: boolean; readonly version: string };
+  /** Seconds since the start. */
+  readonly uptime: number;
+  readonly memory: number;
+  readonly agents: readonly AgentItem[];
+  readonly sync: SyncStatusReply;
+}
+
+export interface AdminReplies {
+  "agents.plan": PlanReply;
+  "agents.register": RegisterReply;
+  "agents.list": { readonly items: readonly AgentItem[] };
+  "agents.show": AgentDetails;
+  "agents.remove": { readonly agent: string; readonly purged: boolean; readonly kept: string | null };
+  "daemon.status": StatusReply;
+  "daemon.drain": { readonly draining: true };
+  "daemon.reload": { readonly reloaded: readonly string[] };
+  "sync.init": { readonly bucket: string; readonly vault: string; readonly created: boolean };
+  "sync.status": SyncStatusReply;
+  "sync.push": PushReply;
+  "sync.pull": PullReply;
+}
+
+/** `vlinder.v1.<agent>.events.commit`: one for each durable move of a branch. */
+export interface CommitEventMessage {
+  readonly agent: string;
+  readonly branch: string;
+  readonly from: Hash | null;
+  readonly state: Hash | null;
+  readonly time: string;
+}
+
+/** Body of a message with the progress header. */
+export interface Progress {
+  readonly what: string;
+  readonly done: number;
+  /** Null while it is not known. */
+  readonly total: number | null;
+  readonly unit: "objects" | "bytes" | "commits" | "vectors";
+}
+
+/** `$VLINDER_HOME/run/daemon.json`. */
+export interface DaemonFile {
+  readonly url: string;
+  readonly pid: number;
+  readonly creds: string;
+  readonly version: string;
+}

@@ -1,0 +1,15 @@
+import type { z } from "zod";
+import { adminRequests, type AdminReplies } from "./admin.ts";
+import { kvRequests, type KvReplies } from "./kv.ts";
+import { timelineRequests, type TimelineReplies } from "./timeline.ts";
+import { vectorRequests, type VectorReplies } from "./vector.ts";
+
+export const agentRequests = { ...kvRequests, ...vectorRequests, ...timelineRequests };
+
+export type AgentReplies = KvReplies & VectorReplies & TimelineReplies;
+
+/** A decoded, checked request, as the daemon sees it. */
+export type AgentRequest<Op extends keyof typeof agentRequests> = z.output<(typeof agentRequests)[Op]>;
+export type AdminRequest<Op extends keyof typeof adminRequests> = z.output<(typeof adminRequests)[Op]>;
+
+export { adminRequests, type AdminReplies };

@@ -1,0 +1,137 @@
+import { z } from "zod";
+import type { ErrorBody } from "../errors.ts";
+import type { Hash } from "../hash.ts";
+import { LIMITS } from "../limits.ts";
+import {
+  bytesField,
+  expectField,
+  keyField,
+  limitField,
+  prefixField,
+  readFields,
+  refField,
+  writeFields,
+} from "./fields.ts";
+
+const put = { key: keyField, value: bytesField, expect: expectField };
+const del = { key: keyField, expect: expectField };
+
+/** Requests of `vlinder.v1.<agent>.kv.*`. Unknown fields are refused. */
+export const kvRequests = {
+  "kv.put": z.strictObject({ ...put, ...writeFields }),
+  "kv.get": z.strictObject({ key: keyField, ...readFields }),
+  "kv.list": z.strictObject({
+    prefix: prefixField.optional(),
+    after: prefixField.optional(),
+    limit: limitField.optional(),
+    ...readFields,
+  }),
+  "kv.delete": z.strictObject({ ...del, ...writeFields }),
+  "kv.batch": z.strictObject({
+    ops: z
+      .array(
+        z.discriminatedUnion("op", [
+          z.strictObject({ op: z.literal("put"), ...put }),
+          z.strictObject({ op: z.literal("delete"), ...del }),
+        ]),
+      )
+      .min(1)
+      .max(LIMITS.operations),
+    ...writeFields,
+  }),
+  "kv.pipeline": z.strictObject({
+    ops: z
+      .array(
+        z.discriminatedUnion("op", [
+          z.strictObject({ op: z.literal("put"), ...put, ...writeFields }),
+          z.strictObject({ op: z.literal("get"), key: keyField, ...readFields }),
+          z.strictObject({ op: z.literal("delete"), ...del, ...writeFields }),
+        ]),
+      )
+      .min(1)
+      .max(LIMITS.operations),
+  }),
+  "kv.history": z.strictObject({
+    key: keyField,
+    branch: readFields.branch,
+    at: readFields.at,
+    /** Continue behind this commit, from a reply's `next`. */
+    after: refField.optional(),
+    limit: limitField.optional(),
+  }),
+};
+
+/** What is owed to the bucket: on the reply of a write when it is not empty. */
+export interface SyncOwed {
+  readonly owed: { readonly commits: number; readonly bytes: number };
+  /** When the oldest owed commit was made, ISO 8601. */
+  readonly since: string;
+  readonly error?: ErrorBody;
+}
+
+export interface PutReply {
+  readonly state: Hash;
+  readonly hash: Hash;
+  readonly sync?: SyncOwed;
+}
+export interface GetReply {
+  readonly value: Uint8Array;
+  readonly hash: Hash;
+  readonly size: number;
+  readonly state: Hash;
+}
+export interface ListItem {
+  readonly key: string;
+  readonly hash: Hash;
+  readonly size: number;
+}
+export interface ListReply {
+  readonly items: readonly ListItem[];
+  /** Pass as `after` for the next page; null at the end. */
+  readonly next: string | null;
+  readonly state: Hash;
+}
+/** `deleted` is false when there was nothing to delete; then no commit is made. */
+export interface DeleteReply {
+  readonly state: Hash;
+  readonly deleted: boolean;
+  readonly sync?: SyncOwed;
+}
+export interface BatchReply {
+  readonly state: Hash;
+  /** The value's hash of each operation, null for a delete. */
+  readonly hashes: readonly (Hash | null)[];
+  readonly sync?: SyncOwed;
+}
+export type PipelineResult =
+  | { readonly ok: PutReply | GetReply | DeleteReply }
+  | { readonly error: ErrorBody };
+export interface PipelineReply {
+  /** One for each operation, in the request's order. */
+  readonly results: readonly PipelineResult[];
+}
+export interface HistoryItem {
+  /** The commit after which the key held this. */
+  readonly state: Hash;
+  readonly time: string | null;
+  readonly event: string;
+  /** Null: deleted by this commit. */
+  readonly hash: Hash | null;
+  readonly size: number;
+}
+export interface HistoryReply {
+  /** Newest first. */
+  readonly items: readonly HistoryItem[];
+  readonly next: Hash | null;
+  readonly state: Hash;
+}
+
+export interface KvReplies {
+  "kv.put": PutReply;
+  "kv.get": GetReply;
+  "kv.list": ListReply;
+  "kv.delete": DeleteReply;
+  "kv.batch": BatchReply;
+  "kv.pipeline": PipelineReply;
+  "kv.history": HistoryReply;
+}

@@ -1,0 +1,141 @@
+import { z } from "zod";
+import type { CommitEvent } from "../format/commit.ts";
+import type { Hash } from "../hash.ts";
+import { LIMITS } from "../limits.ts";
+import { branchField, idField, limitField, refField } from "./fields.ts";
+
+/** Requests of `vlinder.v1.<agent>.timeline.*`. A `ref` is a commit (hash or prefix) or a branch's name. */
+export const timelineRequests = {
+  "timeline.log": z.strictObject({
+    /** Where to start: a branch or commit; default `main`. */
+    from: refField.optional(),
+    /** Continue behind this commit, from a reply's `next`. */
+    after: refField.optional(),
+    limit: limitField.optional(),
+  }),
+  "timeline.show": z.strictObject({ ref: refField }),
+  "timeline.diff": z.strictObject({
+    from: refField,
+    to: refField,
+    after: z.string().max(LIMITS.keyBytes + 16).optional(),
+    limit: limitField.optional(),
+  }),
+  "timeline.branches": z.strictObject({}),
+  "timeline.delete_branch": z.strictObject({ branch: branchField }),
+  "timeline.reflog": z.strictObject({ branch: branchField.optional(), limit: limitField.optional() }),
+  "timeline.fork": z.strictObject({ from: refField.optional(), name: branchField, id: idField.optional() }),
+  "timeline.rewind": z.strictObject({ to: refField, branch: branchField.optional(), id: idField.optional() }),
+  "timeline.merge": z.strictObject({
+    from: refField,
+    into: branchField.optional(),
+    id: idField.optional(),
+  }),
+  "timeline.verify": z.strictObject({ at: refField.optional(), progress: z.boolean().optional() }),
+};
+
+export interface ChangeItem {
+  readonly space: "kv" | "vectors";
+  readonly key: string;
+  readonly hash: Hash | null;
+  readonly size: number;
+}
+
+/** A commit as people and programs read it. */
+export interface CommitItem {
+  readonly hash: Hash;
+  readonly parents: readonly Hash[];
+  readonly branch: Hash | null;
+  readonly snapshot: Hash;
+  readonly event: CommitEvent;
+  readonly time: string | null;
+  readonly device: string | null;
+  readonly session: string | null;
+  readonly turn: string | null;
+  readonly adopts: Hash | null;
+  /** Number of changed keys and vectors. */
+  readonly changed: number;
+}
+export interface LogReply {
+  /** Newest first; every commit after its children. */
+  readonly items: readonly CommitItem[];
+  readonly next: Hash | null;
+}
+export interface ShowReply extends CommitItem {
+  /** At most 1,000 changes; `changed` is the whole number. */
+  readonly changes: readonly ChangeItem[];
+  readonly contract: Hash | null;
+  /** Totals of the state at this commit. */
+  readonly keys: number;
+  readonly bytes: number;
+  readonly vectors: number;
+}
+export interface DiffItem {
+  readonly space: "kv" | "vectors";
+  readonly key: string;
+  readonly from: { readonly hash: Hash; readonly size: number } | null;
+  readonly to: { readonly hash: Hash; readonly size: number } | null;
+}
+export interface DiffReply {
+  readonly from: Hash;
+  readonly to: Hash;
+  readonly items: readonly DiffItem[];
+  readonly contractChanged: boolean;
+  readonly next: string | null;
+}
+export interface BranchItem {
+  readonly id: Hash;
+  readonly name: string;
+  readonly head: Hash;
+  readonly sealed: boolean;
+  /** Time of the head's commit. */
+  readonly time: string | null;
+}
+export interface ReflogItem {
+  readonly branch: string;
+  readonly from: Hash | null;
+  /** Null: deleted. */
+  readonly to: Hash | null;
+  /** When it moved here, ISO 8601. */
+  readonly time: string;
+  readonly why: string;
+}
+/** Something that `verify` found damaged or missing. */
+export interface Damage {
+  readonly kind: "value" | "chunk" | "list" | "node" | "changes" | "snapshot" | "commit" | "branch";
+  readonly hash: Hash;
+  readonly problem: "missing" | "damaged" | "wrong";
+  readonly message: string;
+  /** Some of the commits and keys that it affects. */
+  readonly commits: readonly Hash[];
+  readonly keys: readonly string[];
+}
+export interface VerifyReply {
+  readonly ok: boolean;
+  readonly counts: {
+    readonly branches: number;
+    readonly commits: number;
+    readonly nodes: number;
+    readonly values: number;
+  };
+  readonly bytes: number;
+  readonly seconds: number;
+  readonly damage: readonly Damage[];
+}
+
+export interface TimelineReplies {
+  "timeline.log": LogReply;
+  "timeline.show": ShowReply;
+  "timeline.diff": DiffReply;
+  "timeline.branches": { readonly items: readonly BranchItem[] };
+  "timeline.delete_branch": { readonly state: Hash };
+  "timeline.reflog": { readonly items: readonly ReflogItem[] };
+  "timeline.fork": { readonly branch: Hash; readonly name: string; readonly state: Hash };
+  "timeline.rewind": { readonly state: Hash };
+  "timeline.merge": {
+    readonly state: Hash;
+    readonly kind: "nothing" | "fast-forward" | "merge";
+    /** Keys that both sides changed. */
+    readonly conflicts: readonly { readonly space: "kv" | "vectors"; readonly key: string; readonly kept: string | null }[];
+  };
+  "timeline.verify": VerifyReply;
+}
