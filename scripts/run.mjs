@@ -1,0 +1,46 @@
+#!/usr/bin/env node
+/**
+ * The one way in from a fresh clone: `node scripts/run.mjs <command>`. It sees to a Node, the
+ * packages and a nats-server, then runs the command. Starts on Node 18.
+ */
+import path from "node:path";
+import { build } from "./build.mjs";
+import { check } from "./check.mjs";
+import { root, run, say, ScriptError } from "./command.mjs";
+import { ensureNatsServer } from "./nats-server.mjs";
+import { ensureNode, withNode } from "./node.mjs";
+import { ensurePackages } from "./packages.mjs";
+import { test } from "./test.mjs";
+
+const script = (file) => (node, env, args) => run(node, [path.join(root, file), ...args], env);
+
+const COMMANDS = {
+  quickstart: { broker: true, run: script("scripts/quickstart.ts") },
+  test: { broker: true, run: test },
+  bench: { broker: true, run: script("test/bench/main.ts") },
+  vlinderd: { broker: true, run: script("daemon/bin/vlinderd.mjs") },
+  check: { broker: false, run: check },
+  format: { broker: false, run: script("node_modules/oxfmt/bin/oxfmt") },
+  build: { broker: false, run: build },
+};
+
+function main([name, ...args]) {
+  const command = Object.hasOwn(COMMANDS, name ?? "") ? COMMANDS[name] : undefined;
+  if (command === undefined) {
+    say(`usage: node scripts/run.mjs <${Object.keys(COMMANDS).join("|")}>`);
+    return 2;
+  }
+  const node = ensureNode();
+  const env = withNode(node);
+  ensurePackages(env, node);
+  if (command.broker) ensureNatsServer();
+  return command.run(node, env, args);
+}
+
+try {
+  process.exitCode = main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof ScriptError)) throw error;
+  say(`vlinder: ${error.message}`);
+  process.exitCode = 1;
+}
