@@ -23,6 +23,8 @@ export const LIMITS = {
   searchResults: 1000,
   /** An idempotency id, in characters. Over it: `invalid`. */
   idChars: 128,
+  /** How deep objects and arrays of a body may be nested. Over it: `invalid`. */
+  depth: 32,
   /** Payload of one NATS message that the daemon sends, in bytes, headers apart. */
   replyBytes: 1000 * 1024,
   /** How long an idempotency id is remembered, in milliseconds. */

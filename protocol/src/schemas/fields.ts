@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { VlinderError } from "../errors.ts";
+import { asVlinderError, VlinderError } from "../errors.ts";
 import { type Hash, isHash } from "../hash.ts";
 import { LIMITS } from "../limits.ts";
 import {
@@ -11,10 +11,19 @@ import {
   parseKey,
   parseKeyPrefix,
 } from "../names.ts";
+import { CAUSE } from "../request-error.ts";
 
-/** A Zod field from a parser that throws VlinderError; the error passes through unchanged. */
-function parsed<T>(parse: (value: unknown) => T): z.ZodType<T, unknown> {
-  return z.unknown().transform((value) => parse(value)) as unknown as z.ZodType<T, unknown>;
+/** A Zod field from a parser that throws VlinderError; the issue carries the error, and Zod adds where it was. */
+export function parsed<T>(parse: (value: unknown) => T): z.ZodType<T, unknown> {
+  return z.unknown().transform((value, context) => {
+    try {
+      return parse(value);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      context.issues.push({ code: "custom", message, input: value, params: { [CAUSE]: asVlinderError(error) } });
+      return z.NEVER;
+    }
+  }) as unknown as z.ZodType<T, unknown>;
 }
 
 function text(value: unknown, what: string): string {
@@ -41,7 +50,18 @@ export const refField = z.string().min(1).max(100);
 /**
  * A value's bytes. MessagePack: binary (or text, as its UTF-8). JSON: text, or `{"base64": "…"}`.
  */
-export const bytesField: z.ZodType<Uint8Array, unknown> = parsed((value) => {
+export const bytesField: z.ZodType<Uint8Array, unknown> = parsed((value) => checkSize(toBytes(value)));
+
+/** @throws too_large */
+export function checkSize(bytes: Uint8Array): Uint8Array {
+  if (bytes.length <= LIMITS.valueBytes) return bytes;
+  throw new VlinderError("too_large", `a value of ${bytes.length} bytes is larger than ${LIMITS.valueBytes}`, {
+    details: { limit: LIMITS.valueBytes, size: bytes.length },
+    remedy: "store it as several keys; larger values come with streaming",
+  });
+}
+
+function toBytes(value: unknown): Uint8Array {
   if (value instanceof Uint8Array) return value;
   if (typeof value === "string") {
     if (!value.isWellFormed()) throw new VlinderError("invalid", "a value's text has a lone surrogate");
@@ -53,7 +73,7 @@ export const bytesField: z.ZodType<Uint8Array, unknown> = parsed((value) => {
     if (bytes.toString("base64") === base64) return bytes;
   }
   throw new VlinderError("invalid", "a value is bytes, text, or {\"base64\": \"…\"} with standard padded base64");
-});
+}
 
 /** A vector: an array of numbers, or in MessagePack float32 little-endian bytes. */
 export const vectorField: z.ZodType<Float32Array, unknown> = parsed((value) => {
@@ -62,6 +82,8 @@ export const vectorField: z.ZodType<Float32Array, unknown> = parsed((value) => {
     const copy = new Uint8Array(value);
     return checkVector(new Float32Array(copy.buffer));
   }
+  // As a client has it before it is encoded.
+  if (value instanceof Float32Array) return checkVector(value);
   if (Array.isArray(value) && value.every((x) => typeof x === "number")) return checkVector(Float32Array.from(value));
   throw new VlinderError("invalid", "a vector is an array of numbers, or float32 little-endian bytes");
 });

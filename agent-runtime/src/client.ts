@@ -1,0 +1,230 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type AdminOperation,
+  type AdminReplies,
+  adminRequests,
+  adminSubject,
+  type AgentName,
+  type AgentOperation,
+  type AgentReplies,
+  agentRequests,
+  agentSubject,
+  checkRequest,
+  type CommitEventMessage,
+  decodeBody,
+  encodeBody,
+  type EventName,
+  eventSubject,
+  inboxPrefix,
+  parseAgentName,
+  type Progress,
+  VlinderError,
+} from "@vlinder/protocol";
+import { nuid } from "nats";
+import { backoff } from "./backoff.ts";
+import { openConnection } from "./connection.ts";
+import { type DaemonAddress, type DaemonLocation, findDaemon } from "./find-daemon.ts";
+import { Mux } from "./mux.ts";
+import { readReply } from "./reply.ts";
+
+export interface ConnectOptions extends DaemonLocation {
+  /** Milliseconds for one try of a request; default 10,000. Progress starts it anew. */
+  readonly timeout?: number;
+  /** Tries after the first one where trying again is safe; default 6, over about five seconds when nobody answers. */
+  readonly retries?: number;
+  /** Shown to who looks at the server's connections. */
+  readonly name?: string;
+}
+
+export interface RequestOptions {
+  /** Milliseconds for one try; default the connection's. */
+  readonly timeout?: number;
+  /** Called for each message about progress; asks for them too. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** Stops waiting: the request rejects with the signal's reason. What the daemon has begun it may finish. */
+  readonly signal?: AbortSignal;
+}
+
+/** What the daemon publishes about an agent. */
+export interface EventMessages {
+  readonly commit: CommitEventMessage;
+  readonly turn: Readonly<Record<string, unknown>>;
+  readonly sync: Readonly<Record<string, unknown>>;
+}
+
+/** Done twice these would fail or mean something else, and they carry no id: not repeated once they may have arrived. */
+const ONCE: ReadonlySet<string> = new Set([
+  "timeline.delete_branch",
+  "agents.remove",
+  "daemon.drain",
+  "sync.init",
+] satisfies (AgentOperation | AdminOperation)[]);
+
+/**
+ * Requests to the daemon, typed by operation: what the SDK and the command line are made of.
+ *
+ * A request that got no answer (timeout, lost connection, nobody there, `unavailable`) is sent again,
+ * with backoff. That is safe: a write carries an id, made once for the call, and the daemon does what
+ * one id asks for once. Errors that would be the same again surface at once.
+ */
+export class Client {
+  readonly agent: AgentName | null;
+  readonly retries: number;
+  private readonly options: ConnectOptions;
+  private address: DaemonAddress;
+  private mux: Mux;
+  private moving: Promise<void> | null = null;
+  private closed = false;
+
+  private constructor(options: ConnectOptions, address: DaemonAddress, agent: AgentName | null, mux: Mux) {
+    this.options = options;
+    this.address = address;
+    this.agent = agent;
+    this.mux = mux;
+    this.retries = options.retries ?? 6;
+  }
+
+  /** @throws unavailable when no daemon is reached, denied, not_registered */
+  static async connect(options: ConnectOptions = {}): Promise<Client> {
+    const agent = options.agent === undefined ? null : parseAgentName(options.agent);
+    const address = await findDaemon(options);
+    return new Client(options, address, agent, await openMux(address, agent, options));
+  }
+
+  /** Asks about one agent. @throws VlinderError with the daemon's code, or unavailable, timeout, denied */
+  async request<Op extends AgentOperation>(
+    agent: AgentName,
+    operation: Op,
+    body: object,
+    options: RequestOptions = {},
+  ): Promise<AgentReplies[Op]> {
+    const { shape } = agentRequests[operation];
+    const whole = complete(body, shape, options);
+    // A pipeline's operations were checked one by one, so that a bad one does not stop the others.
+    if (operation !== "kv.pipeline") checkRequest(agentRequests[operation], whole);
+    const subject = agentSubject(agent, operation);
+    return (await this.send(subject, operation, whole, options)) as unknown as AgentReplies[Op];
+  }
+
+  /** Asks what only the administrator may ask. @throws VlinderError */
+  async admin<Op extends AdminOperation>(
+    operation: Op,
+    body: object = {},
+    options: RequestOptions = {},
+  ): Promise<AdminReplies[Op]> {
+    const whole = complete(body, adminRequests[operation].shape, options);
+    checkRequest(adminRequests[operation], whole);
+    return (await this.send(adminSubject(operation), operation, whole, options)) as unknown as AdminReplies[Op];
+  }
+
+  /**
+   * What the daemon publishes about an agent from now on, until the loop is left or the client closed.
+   * What happens while the connection is down is not repeated: read the state after a pause.
+   */
+  async *events<Name extends EventName>(agent: AgentName, name: Name): AsyncGenerator<EventMessages[Name], void> {
+    while (!this.closed) {
+      const subscription = this.mux.connection.subscribe(eventSubject(agent, name));
+      try {
+        for await (const message of subscription) yield decodeBody(message.data) as unknown as EventMessages[Name];
+      } catch (cause) {
+        if (cause instanceof VlinderError) throw cause;
+        throw new VlinderError("denied", `these credentials may not watch ${eventSubject(agent, name)}`, { cause });
+      } finally {
+        subscription.unsubscribe();
+      }
+      // The subscription ended with its connection: go on with the one that took its place.
+      if (!this.closed && !(await this.reachable(this.timeout))) await pause(backoff(this.retries));
+    }
+  }
+
+  /** Requests still under way are rejected. */
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.mux.close();
+  }
+
+  private get timeout(): number {
+    return this.options.timeout ?? 10_000;
+  }
+
+  private async send(
+    subject: string,
+    operation: string,
+    whole: object,
+    options: RequestOptions,
+  ): Promise<Record<string, unknown>> {
+    const { onProgress, signal } = options;
+    const exchange = {
+      subject,
+      body: encodeBody(whole, "msgpack"),
+      timeout: options.timeout ?? this.timeout,
+      signal,
+      onProgress: onProgress && ((data: Uint8Array) => onProgress(decodeBody(data) as unknown as Progress)),
+    };
+    for (let attempt = 0; ; attempt++) {
+      try {
+        if (attempt > 0) await this.reachable(exchange.timeout);
+        return readReply(await this.mux.exchange(exchange));
+      } catch (error) {
+        if (attempt >= this.retries || this.closed || !mayRepeat(error, operation)) throw error;
+        await pause(backoff(attempt), signal);
+      }
+    }
+  }
+
+  /** Waits for the connection; a daemon that came back at another address is looked up again. */
+  private async reachable(timeout: number): Promise<boolean> {
+    if (await this.mux.ready(Math.min(timeout, 1_000))) return true;
+    this.moving ??= this.move().finally(() => (this.moving = null));
+    try {
+      await this.moving;
+    } catch (error) {
+      // A daemon that is down has no address, or one where nobody answers: the old one is the best guess.
+      if (!(error instanceof VlinderError && error.retryable)) throw error;
+    }
+    return this.mux.ready(timeout);
+  }
+
+  private async move(): Promise<void> {
+    const address = await findDaemon(this.options);
+    if (address.url === this.address.url) return;
+    const mux = await openMux(address, this.agent, this.options);
+    const old = this.mux;
+    this.mux = mux;
+    this.address = address;
+    await old.close();
+    if (this.closed) await mux.close();
+  }
+}
+
+async function openMux(address: DaemonAddress, agent: AgentName | null, options: ConnectOptions): Promise<Mux> {
+  const connection = await openConnection(address, agent, options.name ?? agent ?? "vlinder");
+  return new Mux(connection, inboxPrefix(agent ?? "admin"));
+}
+
+/** A request with the id that makes it safe to repeat, where its operation takes one. */
+function complete(body: object, shape: object, options: RequestOptions): object {
+  const id = "id" in shape && !("id" in body && body.id !== undefined) ? { id: nuid.next() } : {};
+  const progress = options.onProgress !== undefined && "progress" in shape ? { progress: true } : {};
+  return { ...defined(body), ...id, ...progress };
+}
+
+/** Without the fields that are undefined: absent and undefined are the same here. */
+function defined(body: object): object {
+  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
+}
+
+async function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  try {
+    await sleep(milliseconds, undefined, signal === undefined ? {} : { signal });
+  } catch (error) {
+    // The timer's own AbortError says less than the reason that the caller gave.
+    signal?.throwIfAborted();
+    throw error;
+  }
+}
+
+function mayRepeat(error: unknown, operation: string): boolean {
+  if (!(error instanceof VlinderError) || !error.retryable) return false;
+  return !ONCE.has(operation) || error.details["received"] === false;
+}

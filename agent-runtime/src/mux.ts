@@ -1,0 +1,221 @@
+import { asBuffer, ERROR_CODE_HEADER, ERROR_HEADER, PROGRESS_HEADER, VlinderError } from "@vlinder/protocol";
+import { Events, type Msg, type NatsConnection, NatsError, nuid, type Status } from "nats";
+
+/** What came back: the body, and whether it is an error's. */
+export interface Reply {
+  readonly body: Uint8Array;
+  /** The text of the error header; null when it is no error. */
+  readonly error: string | null;
+}
+
+export interface Exchange {
+  readonly subject: string;
+  readonly body: Uint8Array;
+  /** Milliseconds to the reply, or to the next message about progress. */
+  readonly timeout: number;
+  readonly onProgress?: ((body: Uint8Array) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Pending {
+  readonly exchange: Exchange;
+  resolve(reply: Reply): void;
+  reject(error: unknown): void;
+  timer: NodeJS.Timeout;
+}
+
+/**
+ * Requests and replies over one inbox subscription, `<inbox>.<random>.*`, one token a request.
+ * (The client library has both, but its requests take one reply only, and its way to take several
+ * drops the headers.) An exchange is one try: a lost connection, a timeout and a subject without a
+ * responder reject it as `unavailable` or `timeout`; trying again is the caller's.
+ */
+export class Mux {
+  readonly connection: NatsConnection;
+  private readonly prefix: string;
+  private readonly pending = new Map<string, Pending>();
+  private tokens = 0;
+  private connected = true;
+  private wakers: (() => void)[] = [];
+  /** Why nothing can be asked any more: closed, or the inbox is forbidden. */
+  private dead: VlinderError | null = null;
+
+  constructor(connection: NatsConnection, inbox: string) {
+    this.connection = connection;
+    this.prefix = `${inbox}.${nuid.next()}.`;
+    connection.subscribe(`${this.prefix}*`, {
+      callback: (error, message) => {
+        if (error === null) this.receive(message);
+        else this.die(denied(`${this.prefix}*`, error));
+      },
+    });
+    void this.watchStatus();
+    void connection.closed().then((error) => this.die(closed(error)));
+  }
+
+  /** @throws unavailable, timeout, denied, too_large, or the signal's reason */
+  exchange(exchange: Exchange): Promise<Reply> {
+    const { subject, body, signal } = exchange;
+    const limit = this.connection.info?.max_payload ?? Number.POSITIVE_INFINITY;
+    return new Promise<Reply>((resolve, reject) => {
+      signal?.throwIfAborted();
+      if (this.dead !== null) throw this.dead;
+      if (!this.connected) throw lost();
+      if (body.length > limit) throw tooLarge(body.length, limit);
+      const token = (++this.tokens).toString(36);
+      const abort = (): void => this.settle(token)?.reject(signal?.reason);
+      const timer = setTimeout(() => this.settle(token)?.reject(timedOut(exchange)), exchange.timeout);
+      const unhook = (): void => signal?.removeEventListener("abort", abort);
+      this.pending.set(token, {
+        exchange,
+        timer,
+        resolve: (reply) => (unhook(), resolve(reply)),
+        reject: (error) => (unhook(), reject(error)),
+      });
+      signal?.addEventListener("abort", abort);
+      try {
+        this.connection.publish(subject, body, { reply: this.prefix + token });
+      } catch (cause) {
+        this.settle(token)?.reject(closed(cause));
+      }
+    });
+  }
+
+  /** Whether the connection is there, or came back within so many milliseconds. */
+  async ready(timeout: number): Promise<boolean> {
+    if (this.dead !== null) throw this.dead;
+    if (this.connected) return true;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.wakers.push(resolve);
+      timer = setTimeout(resolve, timeout);
+    });
+    clearTimeout(timer);
+    return this.connected;
+  }
+
+  async close(): Promise<void> {
+    this.die(closed(undefined));
+    await this.connection.close();
+  }
+
+  private receive(message: Msg): void {
+    const token = message.subject.slice(this.prefix.length);
+    const pending = this.pending.get(token);
+    // A reply that comes after its timeout: the try behind it gets the same one by its id.
+    if (pending === undefined) return;
+    const { headers } = message;
+    if (headers?.code === 503 && message.data.length === 0) {
+      this.settle(token)?.reject(noResponder(pending.exchange.subject));
+    } else if (headers?.has(PROGRESS_HEADER)) {
+      pending.timer.refresh();
+      this.report(token, pending, message.data);
+    } else {
+      const failed = headers !== undefined && (headers.has(ERROR_CODE_HEADER) || headers.has(ERROR_HEADER));
+      const error = failed ? headers.get(ERROR_HEADER) || headers.get(ERROR_CODE_HEADER) : null;
+      this.settle(token)?.resolve({ body: asBuffer(message.data), error });
+    }
+  }
+
+  /** A callback that throws ends its own request, and not the connection that it is called from. */
+  private report(token: string, pending: Pending, body: Uint8Array): void {
+    try {
+      pending.exchange.onProgress?.(body);
+    } catch (error) {
+      this.settle(token)?.reject(error);
+    }
+  }
+
+  /** Takes an exchange off the list; undefined when it was settled before. */
+  private settle(token: string): Pending | undefined {
+    const pending = this.pending.get(token);
+    if (pending === undefined) return undefined;
+    this.pending.delete(token);
+    clearTimeout(pending.timer);
+    return pending;
+  }
+
+  private rejectAll(error: VlinderError, subject?: string): void {
+    for (const [token, { exchange }] of this.pending) {
+      if (subject === undefined || exchange.subject === subject) this.settle(token)?.reject(error);
+    }
+  }
+
+  private async watchStatus(): Promise<void> {
+    for await (const status of this.connection.status()) this.onStatus(status);
+  }
+
+  private onStatus(status: Status): void {
+    if (status.type === Events.Disconnect) {
+      // Nothing is kept across a reconnect, on neither side: what is on the way must be asked again.
+      this.connected = false;
+      this.rejectAll(lost());
+    } else if (status.type === Events.Reconnect) {
+      this.connected = true;
+      this.wake();
+    } else if (status.permissionContext?.operation === "publish") {
+      const { subject } = status.permissionContext;
+      this.rejectAll(denied(subject, status.data), subject);
+    }
+  }
+
+  private wake(): void {
+    for (const waker of this.wakers.splice(0)) waker();
+  }
+
+  private die(error: VlinderError): void {
+    this.dead ??= error;
+    this.connected = false;
+    this.rejectAll(this.dead);
+    this.wake();
+  }
+}
+
+function lost(): VlinderError {
+  return new VlinderError("unavailable", "the connection to the daemon is lost", {
+    remedy: "it is tried again by itself; if it stays so, start the daemon: vlinderd",
+  });
+}
+
+function noResponder(subject: string): VlinderError {
+  return new VlinderError("unavailable", `no daemon answers on ${subject}`, {
+    details: { subject, received: false },
+    remedy: "start it: vlinderd",
+  });
+}
+
+function timedOut(exchange: Exchange): VlinderError {
+  return new VlinderError("timeout", `no reply from ${exchange.subject} in ${exchange.timeout} ms`, {
+    details: { subject: exchange.subject, timeout: exchange.timeout },
+    remedy: "see what the daemon is doing: vlinder status",
+  });
+}
+
+function denied(subject: string, cause: unknown): VlinderError {
+  return new VlinderError("denied", `these credentials may not use ${subject}`, {
+    cause,
+    details: { subject },
+    remedy: "an agent reaches its own subjects only; use that agent's credentials, or the administrator's",
+  });
+}
+
+function tooLarge(size: number, limit: number): VlinderError {
+  return new VlinderError("too_large", `a message of ${size} bytes is larger than ${limit}`, {
+    details: { size, limit },
+    remedy: "send less in one request",
+  });
+}
+
+function closed(cause: unknown): VlinderError {
+  if (cause instanceof NatsError && cause.isAuthError()) {
+    return new VlinderError("denied", "the server refused these credentials when it was reached again", {
+      cause,
+      remedy: "the agent may have been removed: vlinder agent list",
+    });
+  }
+  return new VlinderError("unavailable", "the connection is closed", {
+    cause,
+    retryable: false,
+    remedy: "connect again",
+  });
+}

@@ -1,0 +1,36 @@
+import { type AgentName, VlinderError } from "@vlinder/protocol";
+import type { Client } from "./client.ts";
+import type { Pipeline } from "./pipeline.ts";
+
+/** Which state is meant, and the way there: shared by the keys and the vectors of one agent. */
+export interface Scope {
+  readonly client: Client;
+  readonly agent: AgentName;
+  /** Undefined: main. */
+  readonly branch?: string;
+  /** A commit: the past, which only reads reach. */
+  readonly at?: string;
+  readonly kv: Pipeline;
+  readonly vectors: Pipeline;
+}
+
+/** The fields of a request that say which state is meant; a commit says it by itself. */
+export function fieldsOf(scope: Scope, at: string | undefined = scope.at): { branch?: string; at?: string } {
+  if (at !== undefined) return { at };
+  return scope.branch === undefined ? {} : { branch: scope.branch };
+}
+
+/** Operations of different lines never wait for each other. */
+export function lineOf(scope: Scope): string {
+  return scope.at === undefined ? `branch ${scope.branch ?? "main"}` : `at ${scope.at}`;
+}
+
+/** `null` for the one error that means that the key is not there; a missing branch or commit stays an error. */
+export async function orNull<T>(reading: Promise<T>): Promise<T | null> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof VlinderError && error.code === "not_found" && error.details["key"] !== undefined) return null;
+    throw error;
+  }
+}

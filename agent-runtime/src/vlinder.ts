@@ -1,0 +1,77 @@
+import { type AgentName, type EventName, parseAgentName, parseBranchName } from "@vlinder/protocol";
+import { Client, type ConnectOptions, type EventMessages } from "./client.ts";
+import { Kv, KvReader } from "./kv.ts";
+import { Pipeline } from "./pipeline.ts";
+import type { Scope } from "./scope.ts";
+import { VectorReader, Vectors } from "./vectors.ts";
+
+/** How many pipelines are on the way at once: one is executed while the next is on its way. */
+const PIPELINES = 2;
+/** Vector operations travel one by one; more at once than this would only wait in the daemon. */
+const VECTOR_MESSAGES = 64;
+
+/** An agent's state at one commit: reads only. */
+export interface Past {
+  readonly kv: KvReader;
+  readonly vectors: VectorReader;
+}
+
+/** An agent's state on one branch. */
+export interface Branch {
+  readonly kv: Kv;
+  readonly vectors: Vectors;
+}
+
+/** An agent's storage: keys and vectors on `main`, on other branches, and as they were at any commit. */
+export class Vlinder implements Branch {
+  readonly agent: AgentName;
+  readonly client: Client;
+  readonly kv: Kv;
+  readonly vectors: Vectors;
+  private readonly main: Scope;
+
+  constructor(client: Client, agent: AgentName) {
+    this.client = client;
+    this.agent = agent;
+    this.main = {
+      client,
+      agent,
+      kv: new Pipeline(client, agent, PIPELINES),
+      vectors: new Pipeline(client, agent, VECTOR_MESSAGES),
+    };
+    this.kv = new Kv(this.main);
+    this.vectors = new Vectors(this.main);
+  }
+
+  /** The state as it was at a commit: a hash or a unique prefix of it, from any reply's `state`. */
+  at(commit: string): Past {
+    const scope = { ...this.main, at: commit };
+    return { kv: new KvReader(scope), vectors: new VectorReader(scope) };
+  }
+
+  /** @throws invalid, when it can't be a branch's name; that there is none is found by the first request */
+  branch(name: string): Branch {
+    const scope = { ...this.main, branch: parseBranchName(name) };
+    return { kv: new Kv(scope), vectors: new Vectors(scope) };
+  }
+
+  /** What happens to this agent from now on. */
+  events<Name extends EventName>(name: Name): AsyncGenerator<EventMessages[Name], void> {
+    return this.client.events(this.agent, name);
+  }
+
+  /** Requests still under way are rejected; await them first. */
+  close(): Promise<void> {
+    return this.client.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Connects an agent to its storage. @throws unavailable when no daemon is reached, not_registered, denied */
+export async function connect(options: ConnectOptions & { readonly agent: string }): Promise<Vlinder> {
+  const agent = parseAgentName(options.agent);
+  return new Vlinder(await Client.connect(options), agent);
+}
