@@ -45,6 +45,9 @@ export class StrictResponder {
   operationFault: () => boolean = () => false;
   /** Milliseconds between doing and answering. */
   delay: () => number = () => 0;
+  /** Messages being worked on now, and the most there were. */
+  open = 0;
+  mostOpen = 0;
   /** Room for the values of one reply. */
   replyBytes: number = LIMITS.replyBytes;
   private readonly replies = new Map<string, { readonly request: string; readonly reply: Body }>();
@@ -91,6 +94,7 @@ export class StrictResponder {
     const fault = this.fault(operation);
     if (fault === "lost") return;
     const keys = this.claim(operation, body);
+    this.mostOpen = Math.max(this.mostOpen, ++this.open);
     let reply: Body;
     try {
       if (fault === "unavailable") throw new VlinderError("unavailable", "not now");
@@ -99,6 +103,7 @@ export class StrictResponder {
       reply = { error: asVlinderError(error).toBody() };
     }
     setTimeout(() => {
+      this.open--;
       for (const key of keys) this.onTheWay.set(key, (this.onTheWay.get(key) ?? 1) - 1);
       if (fault !== "unanswered") this.answer(message, reply);
     }, this.delay());
@@ -264,9 +269,12 @@ export class StrictResponder {
         return { key, ...record, hash: hashOf(Buffer.from(key)), state: view.state };
       }
       case "vector.search": {
-        const { vector, limit = 10 } = body as { vector: Float32Array; limit?: number };
+        const { vector, limit = 10, filter = {} } = body as { vector: Float32Array; limit?: number; filter?: Body };
+        const prefix = keyText((body["prefix"] ?? "") as Key);
         const score = (other: Float32Array): number => other.reduce((sum, x, i) => sum + x * (vector[i] ?? 0), 0);
-        const items = [...view.vectors].map(([name, record]) => {
+        const fits = (metadata: Body): boolean => Object.keys(filter).every((name) => metadata[name] === filter[name]);
+        const found = [...view.vectors].filter(([name, { metadata }]) => name.startsWith(prefix) && fits(metadata));
+        const items = found.map(([name, record]) => {
           return { key: name, score: score(record.vector), metadata: record.metadata, hash: hashOf(Buffer.from(name)) };
         });
         return { items: items.toSorted((a, b) => b.score - a.score).slice(0, limit), state: view.state };
