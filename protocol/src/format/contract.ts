@@ -44,17 +44,27 @@ export function decodeContract(bytes: Uint8Array): Contract {
     if (!["v", "name", "merge", "retention", "vectors"].includes(name)) bad(`unknown field ${name}`);
   }
   parseAgentName(value["name"]);
-  const merge = value["merge"] as Contract["merge"] | undefined;
-  if (typeof merge !== "object" || merge === null || !Number.isSafeInteger(merge.rules)) return bad("merge");
-  if (typeof merge.policies !== "object" || merge.policies === null) return bad("merge.policies");
-  for (const policy of Object.values(merge.policies)) if (typeof policy !== "string") bad("merge.policies");
-  const vectors = value["vectors"] as Contract["vectors"];
+  const { merge, retention, vectors } = value;
+  if (!isObject(merge, ["rules", "policies"]) || !Number.isSafeInteger(merge["rules"])) return bad("merge");
+  if (!isTexts(merge["policies"])) return bad("merge.policies");
+  if (retention !== undefined && !isTexts(retention)) return bad("retention");
   if (vectors !== undefined) {
-    if (typeof vectors !== "object" || vectors === null || !METRICS.includes(vectors.metric)) bad("vectors.metric");
+    if (!isObject(vectors, ["metric", "dimension"])) return bad("vectors");
+    if (!METRICS.includes(vectors["metric"] as Metric)) return bad("vectors.metric");
     const { dimension } = vectors;
-    if (dimension !== undefined && !(Number.isSafeInteger(dimension) && dimension > 0)) bad("vectors.dimension");
+    if (dimension !== undefined && !(Number.isSafeInteger(dimension) && Number(dimension) > 0))
+      return bad("vectors.dimension");
   }
   return value as unknown as Contract;
+}
+
+function isObject(value: unknown, names?: readonly string[]): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return names === undefined || Object.keys(value).every((name) => names.includes(name));
+}
+
+function isTexts(value: unknown): boolean {
+  return isObject(value) && Object.values(value).every((member) => typeof member === "string");
 }
 
 /** What in a contract this release can't merge by, in words; `null` when it can. */
