@@ -21,13 +21,13 @@ function manifest(folder) {
   return { ...source, exports: Object.fromEntries(exports) };
 }
 
-export function build(node, env) {
+export async function build(node, env) {
   for (const name of PACKAGES) {
     const folder = path.join(root, name);
     const out = path.join(folder, "dist");
     rmSync(out, { recursive: true, force: true });
     const config = path.join(folder, "tsconfig.build.json");
-    const code = run(node, [path.join(root, "node_modules/typescript/bin/tsc"), "-p", config], env);
+    const code = await run(node, [path.join(root, "node_modules/typescript/bin/tsc"), "-p", config], env);
     if (code !== 0) return code;
     writeFileSync(path.join(out, "package.json"), `${JSON.stringify(manifest(folder), null, 2)}\n`);
     copyFileSync(path.join(root, "LICENSE"), path.join(out, "LICENSE"));

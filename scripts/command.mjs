@@ -1,5 +1,6 @@
 /** Running other programs from the scripts. Plain JavaScript: the scripts start on Node 18. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -13,11 +14,17 @@ export function say(line) {
   process.stderr.write(`${line}\n`);
 }
 
-/** Runs a program with this terminal, and answers its exit code. */
+/** Runs a program with this terminal, and answers its exit code. Signals that end us go to it first. */
 export function run(file, args, env = process.env) {
-  const done = spawnSync(file, args, { cwd: root, env, stdio: "inherit" });
-  if (done.error) throw new ScriptError(`${file} could not be run: ${done.error.message}`);
-  return done.status ?? 1;
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, { cwd: root, env, stdio: "inherit" });
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+      // The terminal has sent its SIGINT to the child already.
+      process.on(signal, () => (signal !== "SIGINT" || !process.stdin.isTTY ? child.kill(signal) : undefined));
+    }
+    child.on("error", (error) => reject(new ScriptError(`${file} could not be run: ${error.message}`)));
+    child.on("exit", (code, signal) => resolve(code ?? 128 + os.constants.signals[signal]));
+  });
 }
 
 /** Runs a program and answers its exit code and what it printed, `null` when there is no such program. */

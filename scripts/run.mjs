@@ -24,7 +24,7 @@ const COMMANDS = {
   build: { broker: false, run: build },
 };
 
-function main([name, ...args]) {
+async function main([name, ...args]) {
   const command = Object.hasOwn(COMMANDS, name ?? "") ? COMMANDS[name] : undefined;
   if (command === undefined) {
     say(`usage: node scripts/run.mjs <${Object.keys(COMMANDS).join("|")}>`);
@@ -38,7 +38,7 @@ function main([name, ...args]) {
 }
 
 try {
-  process.exitCode = main(process.argv.slice(2));
+  process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof ScriptError)) throw error;
   say(`vlinder: ${error.message}`);
