@@ -1,0 +1,159 @@
+import { type AgentName, asVlinderError, type ErrorBody, type Progress, type SyncAgentItem, VlinderError } from "@vlinder/protocol";
+import type { Exchange } from "../state/api.ts";
+import type { Bucket } from "./buckets/bucket.ts";
+import type { DevicePins } from "./device-pins.ts";
+import { findHeads, type FoundHeads } from "./found-heads.ts";
+import { foreignNotes, listAgent } from "./listing.ts";
+import { OwedCount } from "./owed.ts";
+import { pullHeads, type Pulled } from "./pull.ts";
+import { pushAgent, type Pushed, type PushJob } from "./push.ts";
+import { retrying } from "./retry.ts";
+import type { SeenHead, SyncState } from "./sync-state.ts";
+import type { Vault } from "./vault.ts";
+
+/** An open bucket whose vault has been checked. */
+export interface OpenVault {
+  readonly bucket: Bucket;
+  readonly vault: Vault;
+}
+
+export interface AgentSyncOptions extends Pick<PushJob, "device" | "renewDevice" | "now" | "retries"> {
+  readonly agent: AgentName;
+  readonly exchange: Exchange;
+  readonly state: SyncState;
+  readonly pins: DevicePins;
+}
+
+type Operation = "push" | "pull";
+
+interface Failure {
+  readonly operation: Operation;
+  readonly body: ErrorBody;
+  /** ISO 8601: since when it has been failing. */
+  readonly since: string;
+}
+
+/** Sync of one agent: one push or pull at a time, and what is remembered of them. */
+export class AgentSync {
+  readonly #options: AgentSyncOptions;
+  readonly #owed: OwedCount;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(options: AgentSyncOptions) {
+    this.#options = options;
+    this.#owed = new OwedCount(options.exchange, options.state);
+  }
+
+  get exchange(): Exchange {
+    return this.#options.exchange;
+  }
+
+  push({ bucket, vault }: OpenVault, progress: (progress: Progress) => void): Promise<Pushed> {
+    return this.#alone("push", async () => {
+      const { state } = this.#options;
+      state.bind(vault.id);
+      const pushed = await pushAgent({ ...this.#options, bucket, vault: vault.id, progress });
+      // What a push says is an event (a new device id, packs that were lost): it stays until the next one.
+      if (pushed.notes.length > 0) this.#note("push", pushed.notes);
+      return pushed;
+    });
+  }
+
+  /** `found`: heads that were read already, when the agent was found in the bucket. */
+  pull({ bucket, vault }: OpenVault, progress: (progress: Progress) => void, found?: FoundHeads): Promise<Pulled> {
+    return this.#alone("pull", async () => {
+      const { agent, state, pins, retries } = this.#options;
+      state.bind(vault.id);
+      const listing = await retrying(retries, () => listAgent(bucket, agent));
+      const { heads, notes } = await findHeads(listing, { bucket, vault: vault.id, pins, state, retries });
+      const pulled = await pullHeads({ ...this.#options, bucket, sizes: listing.packs, progress }, heads);
+      const all = [
+        ...new Set([
+          ...(found?.notes ?? []),
+          ...notes,
+          ...pulled.notes,
+          ...pulled.branches.flatMap((branch) => branch.notes),
+          ...foreignNotes(listing.foreign),
+        ]),
+      ];
+      this.#note("pull", all);
+      if (pulled.error !== null) this.fail("pull", pulled.error);
+      return { ...pulled, notes: all };
+    });
+  }
+
+  /** Null when the bucket has it all. */
+  async owed(): ReturnType<OwedCount["read"]> {
+    const owed = await this.#owed.read();
+    const failure = this.#failure();
+    return owed === null || failure === null ? owed : { ...owed, error: failure.body };
+  }
+
+  async status(): Promise<SyncAgentItem> {
+    const { agent, state } = this.#options;
+    const owed = await this.#owed.read();
+    const failure = this.#failure();
+    const notes = this.#notes();
+    return {
+      agent,
+      owed: owed?.owed ?? { commits: 0, bytes: 0 },
+      since: owed?.since ?? null,
+      pushed: state.fact("pushed"),
+      pulled: state.fact("pulled"),
+      error: failure === null ? null : { ...failure.body, details: { ...failure.body.details, since: failure.since } },
+      notes: [...notes.push, ...notes.pull, ...(state.note === null ? [] : [state.note])],
+    };
+  }
+
+  /** The newest head of each other device. */
+  seen(): SeenHead[] {
+    return this.#options.state.seenHeads();
+  }
+
+  /** Remembers an error until the same operation succeeds. */
+  fail(operation: Operation, error: VlinderError): void {
+    const before = this.#failure();
+    const since = before?.operation === operation ? before.since : this.#options.now().toISOString();
+    const failure: Failure = { operation, body: error.toBody(), since };
+    this.#options.state.setFact("error", failure);
+  }
+
+  /** Waits for what is under way. */
+  async close(): Promise<void> {
+    await this.#turn.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#options.state.close();
+  }
+
+  #alone<T extends object>(operation: Operation, work: () => Promise<T>): Promise<T> {
+    const run = async (): Promise<T> => {
+      try {
+        const result = await work();
+        const failed = "error" in result && result.error !== null;
+        if (!failed && this.#failure()?.operation === operation) this.#options.state.setFact("error", null);
+        return result;
+      } catch (thrown) {
+        const error = asVlinderError(thrown);
+        this.fail(operation, error);
+        throw error;
+      }
+    };
+    const next = this.#turn.then(run, run);
+    this.#turn = next;
+    return next;
+  }
+
+  #failure(): Failure | null {
+    return this.#options.state.fact<Failure>("error");
+  }
+
+  #notes(): Readonly<Record<Operation, readonly string[]>> {
+    return { push: [], pull: [], ...this.#options.state.fact<Record<Operation, readonly string[]>>("notes") };
+  }
+
+  #note(operation: Operation, notes: readonly string[]): void {
+    this.#options.state.setFact("notes", { ...this.#notes(), [operation]: notes });
+  }
+}

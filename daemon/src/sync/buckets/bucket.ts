@@ -1,0 +1,49 @@
+/** Bytes `start` (counted from 0) up to and without `end`; what lies behind the file's end is left out. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface BucketEntry {
+  /** From the bucket's root, parts joined by "/". May be a name that `get` would refuse: a foreign file. */
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/**
+ * A place that machines share: a flat map of path → bytes, as little as every folder, object store
+ * and hub can do. Nothing in it is ever overwritten, so no compare-and-swap is asked of it.
+ *
+ * Paths are `[A-Za-z0-9._/-]`, relative, no empty part, and no part that starts with a dot: the kind
+ * of bucket may use such names for itself. Any other path is `invalid`, before anything is touched.
+ *
+ * Visibility: when `put` has resolved, the file is durable as far as the bucket can promise it, and
+ * `get` of this and later callers gives it. A file is never seen in part under its own name by `get`
+ * of an honest bucket; readers still check every hash, since not every bucket is one. `list` may
+ * lag behind where the service does, so absence in a list proves nothing for sure.
+ *
+ * Errors of every method are VlinderErrors: `unavailable` (not reachable, gone, full, I/O; `retryable` says
+ * whether waiting may help), `denied` (permissions, a path that leads out of the bucket), `invalid`
+ * (a path). A failed `put` or `delete` may have happened all the same: both may be called again.
+ */
+export interface Bucket {
+  /** As the user gave it; what errors and `status` show. No secrets. */
+  readonly uri: string;
+
+  /** The file's bytes, or the part in `range`; null when there is no such file. */
+  get(path: string, range?: ByteRange): Promise<Buffer | null>;
+
+  /**
+   * Makes a file, whole or not at all. The same bytes under an existing name are fine and change
+   * nothing; other bytes are a `conflict`, and the file stays as it is, also when two put at once.
+   * (A kind that has no exclusive create says in its file how far it can promise the last part.)
+   */
+  put(path: string, bytes: Uint8Array): Promise<void>;
+
+  /** Files whose path starts with `prefix`, in no promised order. Unfinished files are not listed. */
+  list(prefix: string): AsyncIterable<BucketEntry>;
+
+  /** A file that is not there is no error. */
+  delete(path: string): Promise<void>;
+}

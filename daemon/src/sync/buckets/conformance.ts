@@ -1,0 +1,122 @@
+import assert from "node:assert/strict";
+import { VlinderError } from "@vlinder/protocol";
+import type { Bucket } from "./bucket.ts";
+
+export interface BucketCheck {
+  readonly name: string;
+  /** Runs on an empty bucket. */
+  readonly run: (bucket: Bucket) => Promise<void>;
+}
+
+const bytes = (text: string): Buffer => Buffer.from(text);
+
+async function paths(bucket: Bucket, prefix: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { path } of bucket.list(prefix)) found.push(path);
+  return found.toSorted();
+}
+
+function coded(...codes: string[]): (error: unknown) => boolean {
+  return (error) => error instanceof VlinderError && codes.includes(error.code);
+}
+
+const BAD_PATHS = ["", "/a", "a/", "a//b", "../a", "a/../b", "./a", "a/.b", "a b", "a\\b", "ä", "a\0b", "a:b", "%2e"];
+
+/** What every kind of bucket must do; run each check on a bucket of its own. */
+export const BUCKET_CHECKS: readonly BucketCheck[] = [
+  {
+    name: "what was put is got, whole and in ranges",
+    async run(bucket) {
+      await bucket.put("a/b/c.bin", bytes("0123456789"));
+      assert.deepEqual(await bucket.get("a/b/c.bin"), bytes("0123456789"));
+      assert.deepEqual(await bucket.get("a/b/c.bin", { start: 2, end: 5 }), bytes("234"));
+      assert.deepEqual(await bucket.get("a/b/c.bin", { start: 8, end: 99 }), bytes("89"));
+      assert.deepEqual(await bucket.get("a/b/c.bin", { start: 10, end: 12 }), bytes(""));
+    },
+  },
+  {
+    name: "what is missing is null, and deleting it is no error",
+    async run(bucket) {
+      assert.equal(await bucket.get("a"), null);
+      assert.equal(await bucket.get("a/b/c"), null);
+      await bucket.delete("a");
+      await bucket.delete("a/b/c");
+      assert.deepEqual(await paths(bucket, ""), []);
+      assert.deepEqual(await paths(bucket, "a/"), []);
+    },
+  },
+  {
+    name: "an empty file is a file",
+    async run(bucket) {
+      await bucket.put("empty", bytes(""));
+      assert.deepEqual(await bucket.get("empty"), bytes(""));
+    },
+  },
+  {
+    name: "nothing is overwritten",
+    async run(bucket) {
+      await bucket.put("a", bytes("one"));
+      await bucket.put("a", bytes("one"));
+      await assert.rejects(bucket.put("a", bytes("two")), coded("conflict"));
+      await assert.rejects(bucket.put("a", bytes("")), coded("conflict"));
+      assert.deepEqual(await bucket.get("a"), bytes("one"));
+    },
+  },
+  {
+    name: "of many that put at once, one wins and the others are told",
+    async run(bucket) {
+      const puts = Array.from({ length: 8 }, (_, i) => bucket.put("race/x", bytes(`writer ${i}`)));
+      const results = await Promise.allSettled(puts);
+      assert.equal(results.filter(({ status }) => status === "fulfilled").length, 1);
+      const winner = results.findIndex(({ status }) => status === "fulfilled");
+      assert.deepEqual(await bucket.get("race/x"), bytes(`writer ${winner}`));
+      await Promise.all(Array.from({ length: 8 }, () => bucket.put("race/same", bytes("same"))));
+    },
+  },
+  {
+    name: "lists by prefix, with sizes",
+    async run(bucket) {
+      for (const path of ["p/a", "p/ab/c", "p/b", "q/a", "pp"]) await bucket.put(path, bytes(path));
+      assert.deepEqual(await paths(bucket, ""), ["p/a", "p/ab/c", "p/b", "pp", "q/a"]);
+      assert.deepEqual(await paths(bucket, "p/"), ["p/a", "p/ab/c", "p/b"]);
+      assert.deepEqual(await paths(bucket, "p/a"), ["p/a", "p/ab/c"]);
+      assert.deepEqual(await paths(bucket, "p"), ["p/a", "p/ab/c", "p/b", "pp"]);
+      for await (const { path, size } of bucket.list("")) assert.equal(size, path.length);
+    },
+  },
+  {
+    name: "what was deleted is gone and may be put again",
+    async run(bucket) {
+      await bucket.put("a/x", bytes("1"));
+      await bucket.delete("a/x");
+      assert.equal(await bucket.get("a/x"), null);
+      assert.deepEqual(await paths(bucket, ""), []);
+      await bucket.put("a/x", bytes("2"));
+      assert.deepEqual(await bucket.get("a/x"), bytes("2"));
+    },
+  },
+  {
+    name: "paths that are none are refused by every method",
+    async run(bucket) {
+      for (const path of BAD_PATHS) {
+        await assert.rejects(bucket.put(path, bytes("x")), coded("invalid"), path);
+        await assert.rejects(bucket.get(path), coded("invalid"), path);
+        await assert.rejects(bucket.delete(path), coded("invalid"), path);
+      }
+      await assert.rejects(paths(bucket, "../"), coded("invalid"));
+      await assert.rejects(paths(bucket, "/"), coded("invalid"));
+      assert.deepEqual(await paths(bucket, ""), []);
+    },
+  },
+  {
+    name: "a few megabytes come back as they were",
+    async run(bucket) {
+      const large = Buffer.alloc(5 << 20, 0);
+      for (let i = 0; i < large.length; i += 4) large.writeUInt32LE((i * 2654435761) >>> 0, i);
+      await bucket.put("large.pack", large);
+      assert.ok(large.equals((await bucket.get("large.pack")) as Buffer));
+      const part = await bucket.get("large.pack", { start: 1_000_001, end: 1_000_101 });
+      assert.deepEqual(part, large.subarray(1_000_001, 1_000_101));
+    },
+  },
+];

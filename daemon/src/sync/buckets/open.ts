@@ -1,0 +1,42 @@
+import { fileURLToPath } from "node:url";
+import { invalid, VlinderError } from "@vlinder/protocol";
+import type { Bucket } from "./bucket.ts";
+import { openFileBucket } from "./file.ts";
+
+const LATER: ReadonlyMap<string, string> = new Map([
+  ["hf:", "Hugging Face Buckets"],
+  ["s3:", "S3"],
+]);
+
+export interface OpenBucketOptions {
+  /** Makes the bucket when it is not there. Only `init` asks for it. */
+  readonly create?: boolean;
+}
+
+/** Opens a bucket by its URI. @throws invalid, unavailable, denied */
+export async function openBucket(uri: string, options: OpenBucketOptions = {}): Promise<Bucket> {
+  const scheme = /^[a-z0-9]+:/.exec(uri)?.[0] ?? "";
+  if (scheme === "file:") return openFileBucket(uri, folderOf(uri), options);
+  const later = LATER.get(scheme);
+  if (later !== undefined) {
+    throw new VlinderError("unavailable", `buckets of ${later} come in a later release`, {
+      remedy: "use a folder until then: file:///path/to/folder",
+      retryable: false,
+    });
+  }
+  throw invalid(`not the URI of a bucket: ${JSON.stringify(uri).slice(0, 120)}`, {
+    remedy: "use file:///path/to/folder",
+  });
+}
+
+function folderOf(uri: string): string {
+  try {
+    const url = new URL(uri);
+    if (uri.startsWith("file:///") && url.host === "" && url.search === "" && url.hash === "") {
+      return fileURLToPath(url);
+    }
+  } catch (cause) {
+    throw invalid(`not the URI of a folder: ${uri}`, { remedy: "use file:///path/to/folder", cause });
+  }
+  throw invalid(`not the URI of a folder: ${uri}`, { remedy: "use three slashes: file:///path/to/folder" });
+}

@@ -1,0 +1,160 @@
+import {
+  type AgentName,
+  type BranchId,
+  canonicalJson,
+  type DeviceId,
+  type Hash,
+  invalid,
+  isHash,
+  type Json,
+  parseAgentName,
+  parseBranchName,
+  parseCanonicalJson,
+  parseDeviceId,
+  sha256,
+} from "@vlinder/protocol";
+import type { TheirBranch } from "../state/api.ts";
+import { type Device, isPublicKey, isSignature, isSignedBy, type PublicKey } from "./device.ts";
+import { isVaultId, type VaultId } from "./vault.ts";
+
+/**
+ * A head is one device's statement of where its branches are and which packs hold all that they
+ * reach. It is immutable and signed; the next one is a new file that names it. FORMAT.md has the
+ * form.
+ */
+export interface HeadBody {
+  readonly agent: AgentName;
+  /** In the order of their ids. */
+  readonly branches: readonly TheirBranch[];
+  readonly device: DeviceId;
+  readonly key: PublicKey;
+  /** Counts up with each head of the device for this agent, from 1. */
+  readonly n: number;
+  /** In an order in which they can be taken: what a pack needs is in those before it. */
+  readonly packs: readonly Hash[];
+  /** Hashes of the device's own head files that this one replaces, in order. */
+  readonly predecessors: readonly Hash[];
+  /** ISO 8601. */
+  readonly time: string;
+  readonly vault: VaultId;
+}
+
+export interface Head {
+  readonly body: HeadBody;
+  /** SHA-256 of the file's bytes. */
+  readonly hash: Hash;
+  readonly bytes: Buffer;
+}
+
+/** What a head's path says: the contents must say the same. */
+export interface HeadName {
+  readonly agent: AgentName;
+  readonly device: DeviceId;
+  readonly n: number;
+  readonly hash: Hash;
+}
+
+/** A head file larger than this is refused. */
+export const HEAD_BYTES = 16 << 20;
+
+/** Before what is signed, so that no signature made for another purpose can pass for a head's. */
+const DOMAIN = "vlinder head 1\n";
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+
+export function headPath({ agent, device, n, hash }: HeadName): string {
+  return `agents/${agent}/heads/${device}/${n}-${hash}.json`;
+}
+
+/** @throws never for a body of this type; canonical JSON refuses what has no form */
+export function encodeHead(body: HeadBody, device: Device): Head {
+  const json = body as unknown as Json;
+  const signature = device.sign(DOMAIN + canonicalJson(json));
+  const bytes = Buffer.from(canonicalJson({ body: json, encryption: "none", signature, v: 1 }), "utf8");
+  return { body, hash: sha256(bytes), bytes };
+}
+
+/**
+ * Reads a head file and checks everything that it says about itself: form, hash, path, vault and the
+ * signature by the key that it names. Whether that key is the device's is `DevicePins`' to say. @throws invalid
+ */
+export function decodeHead(bytes: Buffer, name: HeadName, vault: VaultId): Head {
+  if (sha256(bytes) !== name.hash) throw bad("its bytes are not what its name says");
+  const envelope = fields(parseCanonicalJson(bytes, "head"), "body,encryption,signature,v", "head");
+  if (envelope["v"] !== 1) throw newer(`format ${JSON.stringify(envelope["v"])}`);
+  if (envelope["encryption"] !== "none") throw newer(`encryption ${JSON.stringify(envelope["encryption"])}`);
+  const { signature } = envelope;
+  if (!isSignature(signature)) throw bad("its signature is no signature");
+  const body = parseBody(envelope["body"]);
+  if (!isSignedBy(body.key, DOMAIN + canonicalJson(envelope["body"] as Json), signature)) {
+    throw bad("its signature is wrong");
+  }
+  if (body.agent !== name.agent) throw bad(`it is a head of agent ${body.agent}`);
+  if (body.device !== name.device) throw bad(`it is a head of device ${body.device}`);
+  if (body.n !== name.n) throw bad(`its number is ${body.n}`);
+  if (body.vault !== vault) throw bad(`it is of vault ${body.vault}`);
+  return { body, hash: name.hash, bytes };
+}
+
+const BODY = "agent,branches,device,key,n,packs,predecessors,time,vault";
+
+function parseBody(value: unknown): HeadBody {
+  const body = fields(value, BODY, "body");
+  const { key, n, packs, predecessors, time, vault, branches } = body;
+  if (!isPublicKey(key)) throw bad("its key is no key");
+  if (!isCounter(n)) throw bad("its number is none");
+  if (!isHashes(packs) || new Set(packs).size !== packs.length) throw bad("its packs are no list of names");
+  if (!isHashes(predecessors) || !isSorted(predecessors)) throw bad("its predecessors are no list in order");
+  if (typeof time !== "string" || !TIME.test(time) || Number.isNaN(Date.parse(time))) throw bad("its time is none");
+  if (!isVaultId(vault)) throw bad("its vault is none");
+  if (!Array.isArray(branches)) throw bad("its branches are no list");
+  const parsed = branches.map(parseBranch);
+  if (!isSorted(parsed.map(({ id }) => id))) throw bad("its branches are not in the order of their ids");
+  return {
+    agent: parseAgentName(body["agent"]),
+    branches: parsed,
+    device: parseDeviceId(body["device"]),
+    key,
+    n,
+    packs,
+    predecessors,
+    time,
+    vault,
+  };
+}
+
+function parseBranch(value: unknown): TheirBranch {
+  const { deleted, head, id, name, sealed } = fields(value, "deleted,head,id,name,sealed", "branch");
+  if (!isHash(id)) throw bad("a branch's id is none");
+  if (typeof sealed !== "boolean") throw bad("a branch is neither sealed nor not");
+  // A tombstone has the commit that was deleted, a branch has a head: exactly one of the two.
+  if (isHash(head) && deleted === null) return { id: id as BranchId, name: parseBranchName(name), head, deleted, sealed };
+  if (head === null && isHash(deleted)) return { id: id as BranchId, name: parseBranchName(name), head, deleted, sealed };
+  throw bad("a branch has neither a head nor a tombstone");
+}
+
+function fields(value: unknown, names: string, what: string): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw bad(`its ${what} is no object`);
+  // Canonical JSON has its members in order, so one comparison finds what lacks and what is unknown.
+  if (Object.keys(value).join() !== names) throw newer(`a ${what} with other fields than ${names}`);
+  return value as Record<string, unknown>;
+}
+
+function isHashes(value: unknown): value is Hash[] {
+  return Array.isArray(value) && value.every(isHash);
+}
+
+function isSorted(list: readonly string[]): boolean {
+  return list.every((item, i) => i === 0 || (list[i - 1] as string) < item);
+}
+
+export function isCounter(n: unknown): n is number {
+  return Number.isSafeInteger(n) && (n as number) > 0;
+}
+
+function bad(what: string): Error {
+  return invalid(`not a good head: ${what}`);
+}
+
+function newer(what: string): Error {
+  return invalid(`a head has ${what}`, { remedy: "a newer vlinder may have written it: update this one" });
+}

@@ -1,0 +1,147 @@
+import { promisify } from "node:util";
+import { constants, zstdCompress, zstdDecompress } from "node:zlib";
+import {
+  asBuffer,
+  ByteReader,
+  type Hash,
+  hashFromBytes,
+  hashToBytes,
+  invalid,
+  sha256,
+  uvarintLength,
+  writeUvarint,
+} from "@vlinder/protocol";
+import type { Kind, StoredObject } from "../storage/object-storage.ts";
+import { zstdFrameLength } from "./zstd-frame.ts";
+
+/**
+ * A pack is an immutable bundle of objects, named by the SHA-256 of its stored bytes; FORMAT.md has
+ * the bytes. Its records stand in an order in which a reader can take them front to back: what a
+ * record needs is before it, in the pack or in an earlier one.
+ *
+ * A pack comes from outside, so everything that it could make a reader allocate has a limit
+ * that is known before: stored bytes, raw bytes (the header says how many, and decompression stops
+ * there) and the number of records.
+ */
+export const PACK_LIMITS = {
+  /** Raw payload, in bytes. */
+  raw: 64 << 20,
+  /** The file, in bytes: a pack that compression makes larger is stored as it is. */
+  stored: 16 + (64 << 20),
+  records: 1 << 18,
+} as const;
+
+const MAGIC = Buffer.from("VLPACK", "latin1");
+const HEADER = 16;
+const VERSION = 1;
+const COMPRESSION = { none: 0, zstd: 1 } as const;
+const ENCRYPTION = { none: 0, age: 1 } as const;
+
+/** Stable: these numbers are in every pack that was ever written. */
+const CODES: Readonly<Record<Kind, number>> = {
+  value: 1,
+  chunk: 2,
+  list: 3,
+  node: 4,
+  changes: 5,
+  snapshot: 6,
+  commit: 7,
+};
+const KIND_OF: ReadonlyMap<number, Kind> = new Map(Object.entries(CODES).map(([kind, code]) => [code, kind as Kind]));
+
+const compress = promisify(zstdCompress);
+const decompress = promisify(zstdDecompress);
+
+export interface EncodedPack {
+  /** SHA-256 of `bytes`. */
+  readonly name: Hash;
+  readonly bytes: Buffer;
+}
+
+/** Bytes of an object's record in the raw payload. */
+export function recordLength({ kind, bytes }: StoredObject): number {
+  return 1 + (kind === "list" ? 32 : 0) + uvarintLength(bytes.length) + bytes.length;
+}
+
+/** The objects in this order. @throws too much for one pack: a bug of the caller, who splits */
+export async function encodePack(objects: readonly StoredObject[], packed = true): Promise<EncodedPack> {
+  const length = objects.reduce((sum, object) => sum + recordLength(object), 0);
+  if (length === 0 || length > PACK_LIMITS.raw || objects.length > PACK_LIMITS.records) {
+    throw new RangeError(`a pack can't hold ${objects.length} records of ${length} bytes`);
+  }
+  const raw = Buffer.alloc(length);
+  let offset = 0;
+  for (const { kind, hash, bytes } of objects) {
+    raw[offset++] = CODES[kind];
+    if (kind === "list") offset += hashToBytes(hash).copy(raw, offset);
+    offset = writeUvarint(raw, offset, bytes.length);
+    raw.set(bytes, offset);
+    offset += bytes.length;
+  }
+  const smaller = packed ? await compress(raw) : raw;
+  const compression = smaller.length < raw.length ? COMPRESSION.zstd : COMPRESSION.none;
+  const header = Buffer.alloc(HEADER);
+  MAGIC.copy(header);
+  header[6] = VERSION;
+  header[7] = compression;
+  header[8] = ENCRYPTION.none;
+  header.writeUInt32LE(length, 12);
+  const bytes = Buffer.concat([header, compression === COMPRESSION.zstd ? smaller : raw]);
+  return { name: sha256(bytes), bytes };
+}
+
+/**
+ * The objects of a pack whose stored bytes have been checked against its name. Their hashes are
+ * computed here; whether the objects are what their kind asks for is the engine's to check. @throws invalid
+ */
+export async function decodePack(stored: Uint8Array): Promise<StoredObject[]> {
+  const raw = await payload(asBuffer(stored));
+  const reader = new ByteReader(raw);
+  const objects: StoredObject[] = [];
+  while (!reader.done) {
+    if (objects.length === PACK_LIMITS.records) throw invalid(`a pack holds more than ${PACK_LIMITS.records} records`);
+    const code = reader.u8();
+    const kind = KIND_OF.get(code);
+    if (kind === undefined) throw newer(`a record of kind ${code}`);
+    const named = kind === "list" ? hashFromBytes(reader.take(32)) : null;
+    const bytes = reader.take(reader.uvarint());
+    objects.push({ kind, hash: named ?? sha256(bytes), bytes });
+  }
+  return objects;
+}
+
+async function payload(stored: Buffer): Promise<Buffer> {
+  if (stored.length < HEADER || !stored.subarray(0, 6).equals(MAGIC)) throw invalid("not a pack");
+  if (stored.length > PACK_LIMITS.stored) throw invalid(`a pack of ${stored.length} bytes is over the limit`);
+  if (stored[6] !== VERSION) throw newer(`format ${stored[6]}`);
+  if (stored[8] === ENCRYPTION.age) {
+    throw invalid("the pack is encrypted with age, which this release can't read yet", { remedy: "update vlinder" });
+  }
+  if (stored[8] !== ENCRYPTION.none) throw newer(`encryption ${stored[8]}`);
+  if (stored.readUIntLE(9, 3) !== 0) throw newer("something in reserved bytes");
+  const length = stored.readUInt32LE(12);
+  if (length === 0 || length > PACK_LIMITS.raw) throw invalid(`a pack's payload can't have ${length} bytes`);
+  const body = stored.subarray(HEADER);
+  if (stored[7] !== COMPRESSION.none && stored[7] !== COMPRESSION.zstd) throw newer(`compression ${stored[7]}`);
+  const raw = stored[7] === COMPRESSION.zstd ? await inflate(body, length) : body;
+  if (raw.length !== length) throw invalid(`a pack's payload has ${raw.length} bytes where its header says ${length}`);
+  return raw;
+}
+
+async function inflate(body: Buffer, length: number): Promise<Buffer> {
+  if (zstdFrameLength(body) !== body.length) throw invalid("a pack has bytes behind its payload");
+  try {
+    return await decompress(body, {
+      maxOutputLength: length,
+      params: { [constants.ZSTD_d_windowLogMax]: 26 },
+    });
+  } catch (cause) {
+    throw invalid("a pack can't be decompressed to the length that its header says", { cause });
+  }
+}
+
+function newer(what: string): Error {
+  return invalid(`the pack has ${what}, which this release does not know`, {
+    remedy: "a newer vlinder may have written it: update this one",
+  });
+}

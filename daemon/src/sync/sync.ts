@@ -1,0 +1,349 @@
+import { join } from "node:path";
+import {
+  type AgentName,
+  asVlinderError,
+  canonicalJson,
+  type DeviceId,
+  invalid,
+  parseCanonicalJson,
+  type Progress,
+  type PullReply,
+  type PushReply,
+  type SyncOwed,
+  type SyncStatusReply,
+  VlinderError,
+} from "@vlinder/protocol";
+import type { Exchange } from "../state/api.ts";
+import { AgentSync, type OpenVault } from "./agent-sync.ts";
+import type { Bucket } from "./buckets/bucket.ts";
+import { openBucket, type OpenBucketOptions } from "./buckets/open.ts";
+import { type Device, openDevice } from "./device.ts";
+import { DevicePins } from "./device-pins.ts";
+import { findHeads, type FoundHeads } from "./found-heads.ts";
+import { readHomeFile, writeHomeFile } from "./home-file.ts";
+import { findAgents, foreignNotes, listAgent } from "./listing.ts";
+import { DEFAULT_RETRIES, type Retries, retrying } from "./retry.ts";
+import { SyncState } from "./sync-state.ts";
+import { checkVault, initVault, pinnedVault } from "./vault.ts";
+
+export interface SyncAgent {
+  readonly name: AgentName;
+  readonly exchange: Exchange;
+}
+
+/** What sync needs of the registry. */
+export interface SyncAgents {
+  /** Those that are open here. */
+  list(): Promise<readonly SyncAgent[]>;
+  /** Makes an agent that came from a bucket: no folder, no history yet. */
+  adopt(name: AgentName): Promise<Exchange>;
+  /** Whether it was removed here: then a pull does not bring it back. */
+  isRemoved(name: AgentName): boolean;
+}
+
+/** The part of pino's logger that is used. */
+export interface SyncLog {
+  info(details: object, message: string): void;
+  warn(details: object, message: string): void;
+}
+
+export interface SyncOptions {
+  /** $VLINDER_HOME. */
+  readonly home: string;
+  readonly device: DeviceId;
+  /** Makes and keeps a new id: this home's was found to be used by another machine too. */
+  readonly newDeviceId: () => Promise<DeviceId>;
+  readonly agents: SyncAgents;
+  readonly log: SyncLog;
+  readonly now?: () => Date;
+  readonly retries?: Retries;
+  /** For tests: a bucket with faults. */
+  readonly openBucket?: (uri: string, options?: OpenBucketOptions) => Promise<Bucket>;
+}
+
+export type OnProgress = (progress: Progress) => void;
+
+type PushItem = PushReply["agents"][number];
+type PullItem = PullReply["agents"][number];
+
+const silent: OnProgress = () => undefined;
+
+/**
+ * One memory on every machine: pushes what agents wrote here to a bucket and brings in what other
+ * machines wrote. The door of this folder.
+ *
+ * An error of one agent is in the reply, remembered in `status`, and does not keep the others. An
+ * error of the bucket itself is remembered with each agent and thrown. Agents go on with their
+ * local state in any case.
+ */
+export class Sync {
+  readonly #options: SyncOptions;
+  readonly #retries: Retries;
+  readonly #now: () => Date;
+  readonly #open: (uri: string, options?: OpenBucketOptions) => Promise<Bucket>;
+  readonly #pins: DevicePins;
+  readonly #agents = new Map<AgentName, AgentSync>();
+  #device: Device;
+  #renewing: Promise<Device> | null = null;
+  #uri: string | null;
+
+  private constructor(options: SyncOptions, device: Device, pins: DevicePins, uri: string | null) {
+    this.#options = options;
+    this.#retries = options.retries ?? DEFAULT_RETRIES;
+    this.#now = options.now ?? (() => new Date());
+    this.#open = options.openBucket ?? openBucket;
+    this.#device = device;
+    this.#pins = pins;
+    this.#uri = uri;
+  }
+
+  static async open(options: SyncOptions): Promise<Sync> {
+    const device = await openDevice(options.home, options.device);
+    const pins = await DevicePins.open(options.home, device);
+    const sync = new Sync(options, device, pins, await readUri(options.home));
+    if (pins.lostKey) await sync.#renew(device.id, "the device's key was lost");
+    else await pins.become(device);
+    return sync;
+  }
+
+  /** The bucket's URI; null: memory is kept only here. */
+  get bucket(): string | null {
+    return this.#uri;
+  }
+
+  /** May change: see `newDeviceId`. */
+  get device(): DeviceId {
+    return this.#device.id;
+  }
+
+  /** Makes the bucket or joins it, and uses it from now on. */
+  async init(uri: string): Promise<{ bucket: string; vault: string; created: boolean }> {
+    const bucket = await this.#open(uri, { create: true });
+    const { vault, created } = await initVault(bucket, this.#options.home, this.#now());
+    await writeHomeFile(uriFile(this.#options.home), canonicalJson({ uri }));
+    this.#uri = uri;
+    return { bucket: uri, vault: vault.id, created };
+  }
+
+  async push(agent?: AgentName, progress: OnProgress = silent): Promise<PushReply> {
+    const local = await this.#local(agent);
+    if (agent !== undefined && local.length === 0) throw notHere(agent);
+    const open = await this.#openVault("push", local);
+    const agents: PushItem[] = [];
+    for (const one of local) agents.push(await this.#pushOne(one, open, progress));
+    return { agents };
+  }
+
+  async pull(agent?: AgentName, progress: OnProgress = silent): Promise<PullReply> {
+    const local = await this.#local(agent);
+    const open = await this.#openVault("pull", local);
+    const agents: PullItem[] = [];
+    for (const one of local) agents.push(await this.#pullOne(one, open, progress));
+    const names = agent === undefined ? await this.#discover(open) : [agent];
+    for (const name of names) {
+      if (local.some((one) => one.name === name)) continue;
+      if (!this.#options.agents.isRemoved(name)) {
+        const item = await this.#pullNew(name, open, progress);
+        if (item !== null) agents.push(item);
+        else if (agent !== undefined) throw notHere(agent);
+      } else if (agent !== undefined) throw removedHere(agent);
+    }
+    return { agents };
+  }
+
+  async status(): Promise<SyncStatusReply> {
+    const { home, agents } = this.#options;
+    const device = this.#device.id;
+    const seen = new Map<DeviceId, string>();
+    const items = [];
+    for (const one of this.#uri === null ? [] : await agents.list()) {
+      const sync = this.#agent(one);
+      items.push(await sync.status());
+      for (const head of sync.seen()) {
+        if (head.time > (seen.get(head.device) ?? "")) seen.set(head.device, head.time);
+      }
+    }
+    return {
+      bucket: this.#uri,
+      vault: (await pinnedVault(home))?.id ?? null,
+      device,
+      devices: this.#pins.devices().map((id) => ({ device: id, self: id === device, seen: seen.get(id) ?? null })),
+      agents: items,
+    };
+  }
+
+  /** What the bucket lacks of an agent; null when nothing, or when there is no bucket. Cheap. */
+  async owed(agent: AgentName): Promise<SyncOwed | null> {
+    if (this.#uri === null) return null;
+    const [local] = await this.#local(agent);
+    return local === undefined ? null : this.#agent(local).owed();
+  }
+
+  /** Lets go of an agent that is closed or removed, after what is under way. */
+  async release(agent: AgentName): Promise<void> {
+    const sync = this.#agents.get(agent);
+    this.#agents.delete(agent);
+    await sync?.close();
+  }
+
+  async close(): Promise<void> {
+    for (const agent of [...this.#agents.keys()]) await this.release(agent);
+  }
+
+  async #local(agent?: AgentName): Promise<readonly SyncAgent[]> {
+    const all = await this.#options.agents.list();
+    return agent === undefined ? all : all.filter(({ name }) => name === agent);
+  }
+
+  #agent({ name, exchange }: SyncAgent): AgentSync {
+    const open = this.#agents.get(name);
+    if (open !== undefined) {
+      if (open.exchange === exchange) return open;
+      throw new Error(`agent ${name} was opened again without release()`);
+    }
+    const state = SyncState.open(join(this.#options.home, "agents", name, "sync.db"));
+    if (state.note !== null) this.#options.log.warn({ agent: name }, state.note);
+    const sync = new AgentSync({
+      agent: name,
+      exchange,
+      state,
+      pins: this.#pins,
+      device: () => this.#device,
+      renewDevice: (old) => this.#renew(old, "another home writes under the device's id"),
+      now: this.#now,
+      retries: this.#retries,
+    });
+    this.#agents.set(name, sync);
+    return sync;
+  }
+
+  async #openVault(operation: "push" | "pull", agents: readonly SyncAgent[]): Promise<OpenVault> {
+    const uri = this.#uri;
+    if (uri === null) {
+      throw new VlinderError("unavailable", "there is no bucket: memory is kept only on this machine", {
+        remedy: "vlinder init file:///path/to/folder",
+        retryable: false,
+      });
+    }
+    try {
+      const bucket = await this.#open(uri);
+      const vault = await retrying(this.#retries, () => checkVault(bucket, this.#options.home));
+      return { bucket, vault };
+    } catch (thrown) {
+      const error = asVlinderError(thrown);
+      for (const one of agents) this.#agent(one).fail(operation, error);
+      this.#options.log.warn({ bucket: uri, error: error.toBody() }, `sync ${operation} failed: ${error.message}`);
+      throw error;
+    }
+  }
+
+  async #pushOne(one: SyncAgent, open: OpenVault, progress: OnProgress): Promise<PushItem> {
+    try {
+      const { commits, objects, bytes, notes } = await this.#agent(one).push(open, progress);
+      this.#say(one.name, notes);
+      return { agent: one.name, commits, objects, bytes, error: null };
+    } catch (thrown) {
+      return { agent: one.name, commits: 0, objects: 0, bytes: 0, error: this.#failed(one.name, "push", thrown) };
+    }
+  }
+
+  async #pullOne(one: SyncAgent, open: OpenVault, progress: OnProgress, found?: FoundHeads): Promise<PullItem> {
+    const created = found !== undefined;
+    try {
+      const pulled = await this.#agent(one).pull(open, progress, found);
+      this.#say(one.name, pulled.notes);
+      const { commits, objects, bytes, notes } = pulled;
+      const branches = pulled.branches.map(({ name, result, head, conflicts }) => ({
+        name,
+        result,
+        state: head,
+        conflicts,
+      }));
+      const error = pulled.error === null ? null : this.#failed(one.name, "pull", pulled.error);
+      return { agent: one.name, created, commits, objects, bytes, branches, notes, error };
+    } catch (thrown) {
+      const error = this.#failed(one.name, "pull", thrown);
+      return { agent: one.name, created, commits: 0, objects: 0, bytes: 0, branches: [], notes: [], error };
+    }
+  }
+
+  /** An agent that the bucket has and this home does not; null when nothing of it can be trusted or is whole. */
+  async #pullNew(name: AgentName, open: OpenVault, progress: OnProgress): Promise<PullItem | null> {
+    const listing = await retrying(this.#retries, () => listAgent(open.bucket, name));
+    const source = { bucket: open.bucket, vault: open.vault.id, pins: this.#pins, state: null, retries: this.#retries };
+    const found = await findHeads(listing, source);
+    // Before anything is made here: a bucket that is still being copied gives no agent yet.
+    if (!found.heads.some(({ body }) => body.packs.every((pack) => listing.packs.has(pack)))) {
+      this.#say(name, found.notes);
+      if (found.heads.length > 0) this.#say(name, ["its packs are not all in the bucket yet: not taken over"]);
+      return null;
+    }
+    try {
+      const exchange = await this.#options.agents.adopt(name);
+      return await this.#pullOne({ name, exchange }, open, progress, found);
+    } catch (thrown) {
+      const error = this.#failed(name, "pull", thrown);
+      const nothing = { commits: 0, objects: 0, bytes: 0, branches: [] };
+      return { agent: name, created: false, ...nothing, notes: found.notes, error };
+    }
+  }
+
+  async #discover({ bucket }: OpenVault): Promise<readonly AgentName[]> {
+    const { agents, foreign } = await retrying(this.#retries, () => findAgents(bucket));
+    for (const note of foreignNotes(foreign)) this.#options.log.warn({ bucket: bucket.uri }, note);
+    return agents;
+  }
+
+  /** One new id, also when several agents find out at once. */
+  #renew(old: DeviceId, why: string): Promise<Device> {
+    if (this.#device.id !== old) return Promise.resolve(this.#device);
+    this.#renewing ??= this.#takeNewId(why).finally(() => {
+      this.#renewing = null;
+    });
+    return this.#renewing;
+  }
+
+  async #takeNewId(why: string): Promise<Device> {
+    const old = this.#device.id;
+    // The id first: a key belongs to its id, so a crash in between gives the new id a new key at the next start.
+    const device = await openDevice(this.#options.home, await this.#options.newDeviceId());
+    await this.#pins.become(device);
+    this.#device = device;
+    this.#options.log.warn({ old, device: device.id }, `this machine has a new device id: ${why}`);
+    return device;
+  }
+
+  #say(agent: AgentName, notes: readonly string[]): void {
+    for (const note of notes) this.#options.log.warn({ agent }, note);
+  }
+
+  #failed(agent: AgentName, operation: string, thrown: unknown): ReturnType<VlinderError["toBody"]> {
+    const error = asVlinderError(thrown);
+    this.#options.log.warn({ agent, error: error.toBody() }, `sync ${operation} failed: ${error.message}`);
+    return error.toBody();
+  }
+}
+
+function notHere(agent: AgentName): VlinderError {
+  return new VlinderError("not_registered", `agent ${agent} is neither here nor in the bucket`, {
+    remedy: "see vlinder agent list; vlinder agent add DIR registers one",
+    details: { agent },
+  });
+}
+
+function removedHere(agent: AgentName): VlinderError {
+  return new VlinderError("not_registered", `agent ${agent} was removed here, so a pull does not bring it back`, {
+    remedy: "vlinder agent add DIR registers it again; then pull",
+    details: { agent },
+  });
+}
+
+const uriFile = (home: string): string => join(home, "sync", "bucket.json");
+
+async function readUri(home: string): Promise<string | null> {
+  const bytes = await readHomeFile(uriFile(home));
+  if (bytes === null) return null;
+  const value = parseCanonicalJson(bytes, "bucket.json") as Record<string, unknown> | null;
+  if (typeof value?.["uri"] === "string") return value["uri"];
+  throw invalid(`${uriFile(home)} names no bucket`, { remedy: "run vlinder init again" });
+}

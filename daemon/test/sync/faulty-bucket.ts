@@ -1,0 +1,64 @@
+import { VlinderError } from "@vlinder/protocol";
+import type { Bucket, BucketEntry, ByteRange } from "../../src/sync/buckets/bucket.ts";
+
+/** Thrown where a machine would have died: nothing of ours catches it. */
+export class Killed extends Error {
+  override readonly name = "Killed";
+}
+
+/** What to do at the n-th call, counted from 1 over all methods. */
+export type Fault = (call: { readonly n: number; readonly method: string; readonly path: string }) => Outcome;
+/** `before`: nothing happened. `after`: it happened, and the reply is lost. */
+export type Outcome = "fine" | "kill before" | "kill after" | "fail before" | "fail after";
+
+/** A bucket that fails as it is told, and says how often it did. */
+export class FaultyBucket implements Bucket {
+  readonly uri: string;
+  calls = 0;
+  fired = 0;
+  /** `put packs/…`, `delete heads/…`: what was asked for, in order. */
+  readonly trace: string[] = [];
+  readonly #inner: Bucket;
+  readonly #fault: Fault;
+  #dead = false;
+
+  constructor(inner: Bucket, fault: Fault) {
+    this.uri = inner.uri;
+    this.#inner = inner;
+    this.#fault = fault;
+  }
+
+  get(path: string, range?: ByteRange): Promise<Buffer | null> {
+    return this.#call("get", path, () => this.#inner.get(path, range));
+  }
+
+  put(path: string, bytes: Uint8Array): Promise<void> {
+    return this.#call("put", path, () => this.#inner.put(path, bytes));
+  }
+
+  async *list(prefix: string): AsyncIterable<BucketEntry> {
+    const found = await this.#call("list", prefix, async () => {
+      const entries: BucketEntry[] = [];
+      for await (const entry of this.#inner.list(prefix)) entries.push(entry);
+      return entries;
+    });
+    yield* found;
+  }
+
+  delete(path: string): Promise<void> {
+    return this.#call("delete", path, () => this.#inner.delete(path));
+  }
+
+  async #call<T>(method: string, path: string, work: () => Promise<T>): Promise<T> {
+    if (this.#dead) throw new Killed("dead already");
+    this.calls++;
+    this.trace.push(`${method} ${path}`);
+    const outcome = this.#fault({ n: this.calls, method, path });
+    if (outcome === "fine") return work();
+    this.fired++;
+    if (outcome.endsWith("after")) await work();
+    this.#dead = outcome.startsWith("kill");
+    if (this.#dead) throw new Killed(`killed at call ${this.calls}: ${method} ${path}`);
+    throw new VlinderError("unavailable", `injected at call ${this.calls}: ${method} ${path}`);
+  }
+}
