@@ -1,0 +1,122 @@
+import { isAbsolute } from "node:path";
+import { invalid } from "@vlinder/protocol";
+import { z } from "zod";
+import { readEnvironment } from "./config-env.ts";
+import type { Home } from "./home.ts";
+import { BUILT_IN_SCHEMES } from "./storage-uri.ts";
+import { checkToml, messageOf, shown } from "./toml-check.ts";
+import { readTomlFile, TomlSource } from "./toml-source.ts";
+
+export const SYNC_WHEN = ["turn", "interval", "manual"] as const;
+export type SyncWhen = (typeof SYNC_WHEN)[number];
+
+export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+const absolute = z.string().superRefine((path, context) => {
+  if (!isAbsolute(path)) context.addIssue(`must be an absolute path, not ${shown(path)}`);
+});
+const text = z.string().min(1);
+
+const port = z.custom<number>((value) => Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 65_535, {
+  error: (issue) => `"port" must be an integer from 0 (any free one) to 65535, not ${shown(issue.input)}`,
+});
+
+function checkSchemes(backends: Readonly<Record<string, string>>, context: z.RefinementCtx): void {
+  for (const name of Object.keys(backends)) {
+    const issue = (message: string): void => context.addIssue({ code: "custom", path: [name], message });
+    if (!/^[a-z][a-z0-9+.-]*$/.test(name)) {
+      issue(`${shown(name)} can't be a URI scheme: a-z first, then a-z, 0-9, +, . and -`);
+    } else if (name === "default" || BUILT_IN_SCHEMES.includes(name)) {
+      issue(`${shown(name)} is built in`);
+    }
+  }
+}
+
+const schema = z.strictObject({
+  nats: z.strictObject({ url: text.optional(), creds: absolute.optional(), port: port.default(4322) }).prefault({}),
+  storage: z
+    .strictObject({
+      objects: text.default("sqlite://objects.db"),
+      vectors: text.default("sqlite://vectors.db"),
+      durability: z.enum(["disk", "process"]).default("disk"),
+      outside: z.array(absolute).default([]),
+    })
+    .prefault({}),
+  sync: z.strictObject({ bucket: text.optional(), when: z.enum(SYNC_WHEN).default("turn") }).prefault({}),
+  log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
+  backends: z.record(z.string(), text).superRefine(checkSchemes).prefault({}),
+});
+
+/** The daemon's configuration: config.toml, with the environment on top, checked and whole. */
+export interface Config {
+  /** `url` null: the daemon starts a server of its own, on `port` (0: any free one). */
+  readonly nats: { readonly url: string | null; readonly creds: string | null; readonly port: number };
+  readonly storage: {
+    /** What `object_storage = "default"` stands for. */
+    readonly objects: string;
+    readonly vectors: string;
+    readonly durability: "disk" | "process";
+    /** Absolute folders in which agents' storage may lie besides their own. */
+    readonly outside: readonly string[];
+  };
+  /** `bucket` null: memory is kept only here. */
+  readonly sync: { readonly bucket: string | null; readonly when: SyncWhen };
+  readonly log: { readonly level: LogLevel };
+  /** URI scheme → npm package that exports its factory. */
+  readonly backends: Readonly<Record<string, string>>;
+}
+
+/** Reads `config.toml` (there need be none) and the environment. @throws invalid, with the place */
+export async function loadConfig(home: Home, env: NodeJS.ProcessEnv = process.env): Promise<Config> {
+  return configOf((await readTomlFile(home.config)) ?? new TomlSource("", home.config), env);
+}
+
+/** The configuration that a text and an environment make. @throws invalid */
+export function configOf(source: TomlSource, env: NodeJS.ProcessEnv): Config {
+  // The file is checked by itself first, so that its errors have its positions.
+  const file = checkToml(source, schema);
+  const sections = Object.fromEntries(
+    Object.entries(schema.shape).map(([section, fields]) => [section, keysOf(fields)]),
+  );
+  const set = readEnvironment(env, sections);
+  const merged = schema.safeParse(withSettings(source.table, set), { error: messageOf });
+  if (!merged.success) {
+    const issue = merged.error.issues[0];
+    const [section, key] = (issue?.path ?? []).map(String);
+    const from = set.find((one) => one.section === section && one.key === key);
+    throw invalid(`environment: ${from?.variable ?? "VLINDER_…"}: ${issue?.message ?? "not valid"}`, {
+      remedy: "correct or unset the variable",
+      details: { variable: from?.variable ?? null },
+    });
+  }
+  const { nats, sync, ...rest } = set.length === 0 ? file : merged.data;
+  return {
+    ...rest,
+    nats: { url: nats.url ?? null, creds: nats.creds ?? null, port: nats.port },
+    sync: { bucket: sync.bucket ?? null, when: sync.when },
+  };
+}
+
+/** The keys of a section, and how an environment variable's text becomes a value; null: any key. */
+function keysOf(section: z.ZodType): Readonly<Record<string, "text" | "number" | "list">> | null {
+  const object = section instanceof z.ZodPrefault ? section.unwrap() : section;
+  if (!(object instanceof z.ZodObject)) return null;
+  return Object.fromEntries(
+    Object.keys(object.shape as object).map((key) => [
+      key,
+      key === "port" ? "number" : key === "outside" ? "list" : "text",
+    ]),
+  );
+}
+
+function withSettings(
+  table: Readonly<Record<string, unknown>>,
+  settings: readonly { readonly section: string; readonly key: string; readonly value: unknown }[],
+): Record<string, unknown> {
+  const merged: Record<string, unknown> = { ...table };
+  for (const { section, key, value } of settings) {
+    merged[section] = { ...(merged[section] as object | undefined), [key]: value };
+  }
+  return merged;
+}

@@ -1,0 +1,23 @@
+import type { Manifest } from "./manifest.ts";
+
+/**
+ * What a manifest declares that this release records and does not serve yet, a sentence each: a
+ * declaration that does nothing must say so.
+ */
+export function pendingNotes(manifest: Manifest): string[] {
+  const notes: string[] = [];
+  if (manifest.runtime === "process") {
+    notes.push(`the daemon does not start agents yet: start it yourself, with \`${manifest.executable}\``);
+  }
+  if (manifest.services.infer !== null || manifest.services.embed !== null) {
+    notes.push("[requirements.services] is recorded; calls to providers are not passed on yet");
+  }
+  if (manifest.syncWhen !== null && manifest.syncWhen !== "manual") {
+    notes.push("[sync] when is recorded; for now it is synced by `vlinder sync push` and `pull`");
+  }
+  if (manifest.retention.states !== null || manifest.retention.turns !== null) {
+    notes.push("[retention] is recorded; nothing is dropped yet");
+  }
+  if (manifest.limits.storage !== null) notes.push("[limits] storage is recorded; it is not enforced yet");
+  return notes;
+}

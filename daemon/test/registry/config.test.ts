@@ -1,0 +1,90 @@
+import { describe, expect, test } from "vitest";
+import { configOf, loadConfig } from "../../src/registry/config.ts";
+import { openHome } from "../../src/registry/home.ts";
+import { TomlSource } from "../../src/registry/toml-source.ts";
+import { errorOf, temporaryFolder } from "./folders.ts";
+
+const read = (text: string, env: NodeJS.ProcessEnv = {}) => configOf(new TomlSource(text, "config.toml"), env);
+
+test("without a file there are defaults", async () => {
+  expect(await loadConfig(await openHome(await temporaryFolder()), {})).toEqual({
+    nats: { url: null, creds: null, port: 4322 },
+    storage: { objects: "sqlite://objects.db", vectors: "sqlite://vectors.db", durability: "disk", outside: [] },
+    sync: { bucket: null, when: "turn" },
+    log: { level: "info" },
+    backends: {},
+  });
+});
+
+test("the file, and the environment over it", () => {
+  const text =
+    '[nats]\nport = 1\nurl = "nats://a"\n[storage]\nobjects = "memory://x"\n[backends]\nredis = "vlinder-redis"';
+  const env = {
+    VLINDER_NATS_PORT: "4444",
+    VLINDER_STORAGE_OUTSIDE: "/data:/mnt/x",
+    VLINDER_SYNC_BUCKET: "file:///b",
+    VLINDER_BACKENDS_S3KV: "some-package",
+    VLINDER_HOME: "/h",
+    VLINDER_URL: "nats://u",
+    VLINDER_CREDS: "/c",
+    VLINDER_NATS_SERVER: "/usr/bin/nats-server",
+    VLINDER_SOMETHING_ELSE: "not ours",
+    PATH: "/bin",
+  };
+  const config = read(text, env);
+  expect(config.nats).toEqual({ url: "nats://a", creds: null, port: 4444 });
+  expect(config.storage).toMatchObject({ objects: "memory://x", outside: ["/data", "/mnt/x"] });
+  expect(config.sync.bucket).toBe("file:///b");
+  expect(config.backends).toEqual({ redis: "vlinder-redis", s3kv: "some-package" });
+});
+
+describe("what is wrong in the file is refused with its place", () => {
+  test.each([
+    ["[nats]\nprt = 1", '2:1: unknown key "prt"; did you mean "port"?'],
+    ["[storge]\nobjects = 1", '1:2: unknown key "storge"; did you mean "storage"?'],
+    ['[nats]\nport = "x"', '2:8: "port" must be an integer from 0 (any free one) to 65535, not "x"'],
+    ["[nats]\nport = 70000", '2:8: "port" must be an integer from 0 (any free one) to 65535, not 70000'],
+    ['[storage]\ndurability = "fast"', '2:14: "durability" must be one of "disk", "process", not "fast"'],
+    ['[storage]\noutside = ["/a",\n "b"]', '3:2: must be an absolute path, not "b"'],
+    [
+      '[log]\nlevel = "loud"',
+      '2:9: "level" must be one of "trace", "debug", "info", "warn", "error", "fatal", "silent", not "loud"',
+    ],
+    ["[backends]\nsqlite = 'x'", '2:10: "sqlite" is built in'],
+    ["[backends]\nRe_dis = 'x'", '2:10: "Re_dis" can\'t be a URI scheme: a-z first, then a-z, 0-9, +, . and -'],
+    ["[backends]\nredis = 1", '2:9: "redis" must be a string, not 1'],
+    ["nats = 1", '1:8: "nats" must be a table, not 1'],
+  ])("%j", async (text, message) => {
+    const error = await errorOf(() => read(text));
+    expect(error.message).toBe(`config.toml:${message}`);
+    expect(error.remedy).toBeTruthy();
+  });
+});
+
+describe("what is wrong in the environment is refused with its variable", () => {
+  test.each([
+    ["VLINDER_NATS_PROT", "1", 'environment: unknown setting "VLINDER_NATS_PROT"; did you mean "VLINDER_NATS_PORT"?'],
+    [
+      "VLINDER_NATS_PORT",
+      "abc",
+      'environment: VLINDER_NATS_PORT: "port" must be an integer from 0 (any free one) to 65535, not "abc"',
+    ],
+    [
+      "VLINDER_STORAGE_DURABILITY",
+      "x",
+      'environment: VLINDER_STORAGE_DURABILITY: "durability" must be one of "disk", "process", not "x"',
+    ],
+    ["VLINDER_STORAGE_OUTSIDE", "/a:b", 'environment: VLINDER_STORAGE_OUTSIDE: must be an absolute path, not "b"'],
+    ["VLINDER_SYNC_BUCKET", "", "environment: VLINDER_SYNC_BUCKET is empty"],
+    ["VLINDER_BACKENDS_SQLITE", "x", 'environment: VLINDER_BACKENDS_SQLITE: "sqlite" is built in'],
+  ])("%s=%s", async (variable, value, message) => {
+    const error = await errorOf(() => read("", { [variable]: value }));
+    expect(error.message).toBe(message);
+    expect(error.details["variable"]).toBe(variable);
+  });
+
+  test("a setting of the file is not blamed on the environment", async () => {
+    const error = await errorOf(() => read("[nats]\nport = -1", { VLINDER_LOG_LEVEL: "warn" }));
+    expect(error.message).toContain("config.toml:2:8");
+  });
+});

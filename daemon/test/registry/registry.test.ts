@@ -1,0 +1,542 @@
+import { existsSync } from "node:fs";
+import { cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type AgentName, encodeContract, parseAgentName, sha256 } from "@vlinder/protocol";
+import { pino } from "pino";
+import { describe, expect, test } from "vitest";
+import { configOf } from "../../src/registry/config.ts";
+import { openHome } from "../../src/registry/home.ts";
+import { Registry } from "../../src/registry/registry.ts";
+import { TomlSource } from "../../src/registry/toml-source.ts";
+import { FakeStorage } from "./fake-engine.ts";
+import { errorOf, temporaryFolder } from "./folders.ts";
+
+const TODO = 'name = "todo"\nobject_storage = "sqlite://objects.db"\n';
+const todo: AgentName = parseAgentName("todo");
+const log = pino({ level: "silent" });
+
+/** A home with folders of agents beside it; `start` is a daemon on it. */
+async function world(configToml = "") {
+  const root = await temporaryFolder();
+  const home = await openHome(join(root, "home"));
+  const config = configOf(new TomlSource(configToml.replaceAll("$ROOT", root), "config.toml"), {});
+  const storage = new FakeStorage();
+  const start = (options: Partial<{ config: typeof config }> = {}) =>
+    Registry.open({ home, config, openAgent: storage.openAgent, log, ...options });
+  const agentDir = async (folder: string, toml: string) => {
+    const dir = join(root, folder);
+    await mkdir(dir, { recursive: true });
+    await writeFile(join(dir, "agent.toml"), toml);
+    return dir;
+  };
+  const record = async (name: AgentName = todo) =>
+    JSON.parse(await readFile(join(home.agentFolder(name), "registration.json"), "utf8")) as Record<string, unknown>;
+  return { root, home, config, storage, start, agentDir, record };
+}
+
+describe("register", () => {
+  test("provisions, sets the contract, and only then writes the record", async () => {
+    const { home, storage, start, agentDir, record } = await world();
+    const dir = await agentDir("todo", TODO + 'vector_storage = "sqlite://v/vectors.db"\n');
+    const registry = await start();
+    const recordFile = join(home.agentFolder(todo), "registration.json");
+    storage.fault = () => expect(existsSync(recordFile)).toBe(false);
+    const reply = await registry.register(dir);
+    storage.fault = () => {};
+    expect(reply).toMatchObject({
+      agent: "todo",
+      result: "created",
+      storage: { objects: "sqlite://objects.db", vectors: "sqlite://v/vectors.db" },
+      notes: [],
+    });
+    expect(storage.calls).toEqual(["open todo sqlite://objects.db sqlite://v/vectors.db", "contract todo"]);
+    const agent = registry.get(todo);
+    expect(agent.manifest?.vectorStorage).toBe("sqlite://v/vectors.db");
+    expect(reply.contract).toBe(sha256(encodeContract((await agent.engine.contract())!)));
+    expect(await record()).toMatchObject({
+      v: 1,
+      name: "todo",
+      source: dir,
+      objects: "sqlite://objects.db",
+      removedAt: null,
+    });
+    expect((await readdir(home.agentFolder(todo))).toSorted()).toEqual(["objects.db", "registration.json", "v"]);
+  });
+
+  test("again: unchanged; edited: updated, with a contract commit when the contract is another", async () => {
+    const { start, agentDir, storage } = await world();
+    const dir = await agentDir("todo", TODO);
+    const registry = await start();
+    const first = await registry.register(dir);
+    expect(await registry.register(dir)).toMatchObject({ result: "unchanged", state: first.state });
+    await agentDir("todo", TODO + 'description = "new"\n');
+    expect(await registry.register(dir)).toMatchObject({ result: "updated", state: first.state });
+    expect(registry.get(todo).manifest?.description).toBe("new");
+    await agentDir("todo", TODO + '[merge]\n"/a" = "newest"\n');
+    const third = await registry.register(dir);
+    expect(third.result).toBe("updated");
+    expect(third.state).not.toBe(first.state);
+    expect(storage.calls.filter((call) => call.startsWith("open"))).toHaveLength(1);
+  });
+
+  test("survives a restart, with the manifest as it was registered", async () => {
+    const { start, agentDir, storage } = await world();
+    const dir = await agentDir("todo", TODO);
+    const first = await start();
+    await first.register(dir);
+    await first.close();
+    await agentDir("todo", "broken = [");
+    const second = await start();
+    expect(second.get(todo).manifest?.name).toBe("todo");
+    expect(second.list().map(({ name, error }) => [name, error])).toEqual([["todo", null]]);
+    expect(storage.calls.filter((call) => call.startsWith("contract"))).toHaveLength(1);
+  });
+
+  test("a home that was moved still finds its storage", async () => {
+    const { root, home, config, storage, start, agentDir } = await world();
+    const first = await start();
+    await first.register(await agentDir("todo", TODO));
+    await first.close();
+    await rename(home.path, join(root, "moved"));
+    const moved = await openHome(join(root, "moved"));
+    const second = await Registry.open({ home: moved, config, openAgent: storage.openAgent, log });
+    expect(second.get(todo).storage.objects.path).toBe(join(root, "moved/agents/todo/objects.db"));
+  });
+
+  test("memory:// starts again from agent.toml, and says what it is", async () => {
+    const { start, agentDir } = await world();
+    const dir = await agentDir("todo", TODO.replace("sqlite://objects.db", "memory://x"));
+    const first = await start();
+    expect((await first.register(dir)).notes).toEqual(["memory:// storage is gone when the daemon stops"]);
+    await first.close();
+    expect(await (await start()).get(todo).engine.contract()).toMatchObject({ name: "todo" });
+  });
+
+  test("what is declared and not served yet is said", async () => {
+    const { start, agentDir } = await world();
+    const dir = await agentDir(
+      "todo",
+      TODO + 'runtime = "process"\nexecutable = "node main.ts"\n[retention]\nstates = "9d"\n',
+    );
+    const { notes } = await (await start()).register(dir);
+    expect(notes).toHaveLength(2);
+    expect(notes[0]).toContain("`node main.ts`");
+  });
+
+  test("calls at the same time are done one after the other", async () => {
+    const { start, agentDir, storage } = await world();
+    const dir = await agentDir("todo", TODO);
+    const registry = await start();
+    const replies = await Promise.all([registry.register(dir), registry.register(dir), registry.register(dir)]);
+    expect(replies.map(({ result }) => result)).toEqual(["created", "unchanged", "unchanged"]);
+    expect(storage.calls.filter((call) => call.startsWith("open"))).toHaveLength(1);
+  });
+});
+
+describe("is refused", () => {
+  test("no agent.toml, no folder, a file", async () => {
+    const { root, start } = await world();
+    const registry = await start();
+    expect(await errorOf(() => registry.register(root))).toMatchObject({ code: "not_found" });
+    expect(await errorOf(() => registry.plan(join(root, "nowhere")))).toMatchObject({ code: "not_found" });
+    await writeFile(join(root, "agent.toml"), TODO);
+    const error = await errorOf(() => registry.register(join(root, "agent.toml")));
+    expect(error.message).toContain("is a file");
+  });
+
+  test("an invalid manifest, with its place; nothing is made", async () => {
+    const { home, start, agentDir, storage } = await world();
+    const dir = await agentDir("todo", 'name = "todo"\n\nobject_store = "sqlite://objects.db"\n');
+    const registry = await start();
+    for (const call of [() => registry.plan(dir), () => registry.register(dir)]) {
+      expect((await errorOf(call)).message).toBe(
+        `${dir}/agent.toml:3:1: unknown key "object_store"; did you mean "object_storage"? (and 1 more)`,
+      );
+    }
+    expect(storage.calls).toEqual([]);
+    expect(await readdir(home.agents)).toEqual([]);
+  });
+
+  test("the same name from another folder, but not through a link to the same one", async () => {
+    const { root, start, agentDir } = await world();
+    const registry = await start();
+    const dir = await agentDir("todo", TODO);
+    await registry.register(dir);
+    const error = await errorOf(async () => registry.register(await agentDir("other", TODO)));
+    expect(error).toMatchObject({ code: "conflict", details: { source: dir, dir: join(root, "other") } });
+    expect(error.remedy).toContain("vlinder agent remove todo");
+    await symlink(dir, join(root, "link"));
+    expect(await registry.register(join(root, "link"))).toMatchObject({ result: "unchanged" });
+  });
+
+  test("a changed storage URI, also through config.toml; with the place and the remedy", async () => {
+    const { start, agentDir, config } = await world();
+    const dir = await agentDir("todo", 'name = "todo"\nobject_storage = "default"\nvector_storage = "default"\n');
+    const first = await start();
+    await first.register(dir);
+    await agentDir("todo", 'name = "todo"\nobject_storage = "sqlite://new.db"\n');
+    const error = await errorOf(() => first.register(dir));
+    expect(error.code).toBe("conflict");
+    expect(error.message).toBe(
+      `${dir}/agent.toml:2:18: object_storage is sqlite://new.db, but the data of "todo" lies in sqlite://objects.db`,
+    );
+    expect(error.remedy).toContain('write object_storage = "sqlite://objects.db"');
+    await agentDir("todo", 'name = "todo"\nobject_storage = "default"\nvector_storage = "sqlite://w.db"\n');
+    expect((await errorOf(() => first.register(dir))).message).toContain("3:18: vector_storage is");
+    await first.close();
+    const moved = { ...config, storage: { ...config.storage, objects: "sqlite://other.db" } };
+    const second = await start({ config: moved });
+    await agentDir("todo", 'name = "todo"\nobject_storage = "default"\nvector_storage = "default"\n');
+    expect((await errorOf(() => second.register(dir))).code).toBe("conflict");
+    expect(second.get(todo).storage.objects.uri).toBe("sqlite://objects.db");
+  });
+
+  test("one file for two uses, or of two agents", async () => {
+    const { root, start, agentDir } = await world('[storage]\noutside = ["$ROOT"]');
+    const registry = await start();
+    const both = await agentDir("todo", TODO + 'vector_storage = "sqlite://./objects.db"\n');
+    expect((await errorOf(() => registry.register(both))).message).toContain(
+      "3:18: object_storage is in the same file",
+    );
+    await registry.register(await agentDir("todo", TODO));
+    const thief = await agentDir(
+      "thief",
+      `name = "thief"\nobject_storage = "sqlite://${root}/home/agents/todo/objects.db"\n`,
+    );
+    expect((await errorOf(() => registry.register(thief))).message).toContain('is storage of agent "todo"');
+  });
+
+  test("a place outside, without permission, with its position", async () => {
+    const { start, agentDir } = await world();
+    const dir = await agentDir("todo", 'name = "todo"\nobject_storage = "sqlite://../x.db"\n');
+    const error = await errorOf(async () => (await start()).register(dir));
+    expect(error.message).toMatch(/agent\.toml:2:18: "sqlite:\/\/\.\.\/x\.db" .*is outside of the agent's folder/);
+    expect(error.remedy).toContain("[storage] outside");
+  });
+});
+
+describe("vectors", () => {
+  const WITH = TODO + 'vector_storage = "sqlite://vectors.db"\n[vectors]\ndimension = 3\n';
+
+  test("declared later: provisioned; dropped: kept and refused; declared again: taken up", async () => {
+    const { home, start, agentDir, storage } = await world();
+    const dir = await agentDir("todo", TODO);
+    const registry = await start();
+    await registry.register(dir);
+    expect(registry.get(todo).vectors).toBeNull();
+    await agentDir("todo", WITH);
+    expect(await registry.register(dir)).toMatchObject({
+      result: "updated",
+      storage: { vectors: "sqlite://vectors.db" },
+    });
+    expect(registry.get(todo).vectors).not.toBeNull();
+    await agentDir("todo", TODO);
+    await registry.register(dir);
+    expect(registry.get(todo).vectors).toBeNull();
+    expect(existsSync(join(home.agentFolder(todo), "vectors.db"))).toBe(true);
+    expect(storage.calls.filter((call) => call === "close todo")).toHaveLength(2);
+    expect(registry.get(todo).engine.closed).toBe(false);
+  });
+
+  test("a contract that the engine refuses leaves what was served before", async () => {
+    const { start, agentDir, record } = await world();
+    const dir = await agentDir("todo", WITH);
+    const registry = await start();
+    await registry.register(dir);
+    const before = await record();
+    await agentDir("todo", WITH.replace("= 3", "= 4"));
+    expect(await errorOf(() => registry.register(dir))).toMatchObject({ code: "invalid" });
+    expect(await registry.get(todo).engine.contract()).toMatchObject({ vectors: { dimension: 3 } });
+    expect(await record()).toEqual(before);
+  });
+
+  test("a dimension that the first vector fixed stays", async () => {
+    const { start, agentDir } = await world();
+    const open = WITH.replace("dimension = 3", "");
+    const dir = await agentDir("todo", open);
+    const registry = await start();
+    await registry.register(dir);
+    const { engine } = registry.get(todo);
+    await engine.setContract({ ...(await engine.contract())!, vectors: { metric: "cosine", dimension: 7 } });
+    expect(await registry.register(dir)).toMatchObject({ result: "unchanged" });
+    expect(await engine.contract()).toMatchObject({ vectors: { dimension: 7 } });
+  });
+
+  test("when storage can't be opened anew, what was served before is again", async () => {
+    const { start, agentDir, storage } = await world();
+    const dir = await agentDir("todo", TODO);
+    const registry = await start();
+    await registry.register(dir);
+    await agentDir("todo", WITH);
+    storage.fault = (step) => {
+      if (step.startsWith("open") && step.endsWith("vectors.db")) throw new Error("disk full");
+    };
+    await expect(registry.register(dir)).rejects.toThrow("disk full");
+    expect(registry.get(todo).vectors).toBeNull();
+    expect(registry.get(todo).engine.closed).toBe(false);
+    storage.fault = () => {};
+    expect(await registry.register(dir)).toMatchObject({ result: "updated" });
+  });
+});
+
+describe("plan", () => {
+  test("says what registration would do, and does nothing", async () => {
+    const { home, storage, start, agentDir } = await world();
+    const dir = await agentDir("todo", TODO + 'vector_storage = "default"\n');
+    const registry = await start();
+    const plan = await registry.plan(dir);
+    expect(plan).toMatchObject({ agent: "todo", dir, registered: false });
+    expect(plan.steps.map(({ what }) => what)).toEqual([
+      "create object storage",
+      "create vector storage",
+      "commit the contract",
+      "make credentials",
+      "write the registration",
+    ]);
+    expect(plan.steps[0]?.detail).toBe(`sqlite://objects.db (${home.agentFolder(todo)}/objects.db)`);
+    expect(storage.calls).toEqual([]);
+    expect(await readdir(home.agents)).toEqual([]);
+    const reply = await registry.register(dir);
+    expect(plan.contract).toBe(reply.contract);
+    expect(await registry.plan(dir)).toMatchObject({ registered: true, steps: [] });
+    await agentDir("todo", TODO + '[merge]\n"/a" = "newest"\n');
+    expect((await registry.plan(dir)).steps.map(({ what }) => what)).toEqual([
+      "stop serving vectors",
+      "commit the contract",
+      "write the registration",
+    ]);
+  });
+});
+
+describe("remove", () => {
+  test("keeps data, and adding again takes it up", async () => {
+    const { home, start, agentDir, record } = await world();
+    const dir = await agentDir("todo", TODO);
+    const registry = await start();
+    const { state } = await registry.register(dir);
+    expect(await registry.remove(todo, { purge: false })).toEqual({
+      agent: "todo",
+      purged: false,
+      kept: home.agentFolder(todo),
+    });
+    expect(registry.list()).toEqual([]);
+    expect(registry.isRemoved(todo)).toBe(true);
+    expect(await errorOf(() => registry.get(todo))).toMatchObject({ code: "not_registered" });
+    expect(await errorOf(() => registry.adopt(todo, { vectors: false }))).toMatchObject({ code: "conflict" });
+    expect(await errorOf(() => registry.remove(todo, { purge: false }))).toMatchObject({ code: "not_registered" });
+    expect((await record())["removedAt"]).not.toBeNull();
+    await registry.close();
+    const second = await start();
+    expect(second.isRemoved(todo)).toBe(true);
+    const moved = await agentDir("moved", TODO);
+    const reply = await second.register(moved);
+    expect(reply).toMatchObject({ result: "created", state });
+    expect(reply.notes).toEqual(["it was removed before; the data that was kept was taken up again"]);
+    expect(second.isRemoved(todo)).toBe(false);
+  });
+
+  test("with purge deletes all but the record, now or later; also when a crash cut it off", async () => {
+    const { home, start, agentDir } = await world();
+    const registry = await start();
+    await registry.register(await agentDir("todo", TODO));
+    const folder = home.agentFolder(todo);
+    await writeFile(join(folder, "objects.db-wal"), "");
+    await registry.remove(todo, { purge: false });
+    expect(await registry.remove(todo, { purge: true })).toEqual({ agent: "todo", purged: true, kept: null });
+    expect(await readdir(folder)).toEqual(["registration.json"]);
+    expect(registry.isRemoved(todo)).toBe(true);
+    await registry.close();
+    await writeFile(join(folder, "objects.db"), "left by the crash");
+    const second = await start();
+    expect(await readdir(folder)).toEqual(["registration.json"]);
+    expect((await second.register(await agentDir("todo", TODO.replace("objects.db", "new.db")))).notes).toEqual([]);
+  });
+
+  test("leaves files outside of the home, and names them", async () => {
+    const { root, start, agentDir } = await world('[storage]\noutside = ["$ROOT/disk"]');
+    await mkdir(join(root, "disk"));
+    const registry = await start();
+    await registry.register(await agentDir("todo", `name = "todo"\nobject_storage = "sqlite://${root}/disk/o.db"\n`));
+    const reply = await registry.remove(todo, { purge: true });
+    expect(reply.kept).toBe(`sqlite://${root}/disk/o.db`);
+    expect(existsSync(join(root, "disk/o.db"))).toBe(true);
+  });
+
+  test("of an agent that is not there", async () => {
+    const registry = await (await world()).start();
+    const error = await errorOf(() => registry.remove(todo, { purge: true }));
+    expect(error).toMatchObject({ code: "not_registered", details: { agent: "todo" } });
+    expect(error.remedy).toContain("vlinder agent add");
+  });
+});
+
+describe("adopt", () => {
+  test("opens storage for an agent that came by clone; its folder adopts it", async () => {
+    const { start, agentDir, record } = await world();
+    const first = await start();
+    const agent = await first.adopt(todo, { vectors: false });
+    expect(agent.registration).toMatchObject({
+      source: null,
+      manifest: null,
+      objects: "sqlite://objects.db",
+      vectors: null,
+    });
+    expect(await first.adopt(todo, { vectors: false })).toBe(agent);
+    expect((await first.adopt(todo, { vectors: true })).vectors).not.toBeNull();
+    await first.close();
+    const second = await start();
+    expect(second.get(todo)).toMatchObject({ manifest: null, registration: { vectors: "sqlite://vectors.db" } });
+    const dir = await agentDir("todo", TODO + 'vector_storage = "default"\n');
+    expect((await second.plan(dir)).registered).toBe(true);
+    expect(await second.register(dir)).toMatchObject({ result: "adopted" });
+    expect(await record()).toMatchObject({ source: dir });
+    expect(await second.register(dir)).toMatchObject({ result: "unchanged" });
+    const other = await agentDir("other", TODO);
+    expect(await errorOf(() => second.register(other))).toMatchObject({ code: "conflict" });
+  });
+
+  test("leaves an agent that has a folder as its agent.toml says", async () => {
+    const { start, agentDir } = await world();
+    const registry = await start();
+    await registry.register(await agentDir("todo", TODO));
+    expect((await registry.adopt(todo, { vectors: true })).vectors).toBeNull();
+  });
+});
+
+describe("after a crash", () => {
+  test.each(["open todo", "contract todo", "record"])(
+    "at: %s, nothing is registered, and the same call finishes it",
+    async (at) => {
+      const { home, storage, start, agentDir } = await world();
+      const dir = await agentDir("todo", TODO);
+      const first = await start();
+      const recordFile = join(home.agentFolder(todo), "registration.json");
+      let fired = false;
+      storage.fault = (step) => {
+        if (!step.startsWith(at)) return;
+        fired = true;
+        throw new Error("crash");
+      };
+      if (at === "record") {
+        // In the record's place is a folder, so that its rename fails.
+        await mkdir(join(recordFile, "x"), { recursive: true });
+        fired = true;
+      }
+      await expect(first.register(dir)).rejects.toThrow();
+      expect(fired).toBe(true);
+      storage.fault = () => {};
+      await rm(recordFile, { recursive: true, force: true });
+      const second = await start();
+      expect(second.list()).toEqual([]);
+      expect(await second.register(dir)).toMatchObject({ result: "created" });
+      expect(await second.register(dir)).toMatchObject({ result: "unchanged" });
+    },
+  );
+
+  test.each([
+    ["half a record", async (path: string) => writeFile(path, (await readFile(path, "utf8")).slice(0, 40))],
+    ["an empty record", (path: string) => writeFile(path, "")],
+    [
+      "a record of a newer version",
+      async (path: string) => writeFile(path, (await readFile(path, "utf8")).replace('"v": 1', '"v": 2')),
+    ],
+    [
+      "a record of another agent",
+      async (path: string) => writeFile(path, (await readFile(path, "utf8")).replace('"todo"', '"other"')),
+    ],
+  ])("%s: the agent shows its error, others work, adding again repairs", async (_what, damage) => {
+    const { home, start, agentDir } = await world();
+    const first = await start();
+    const dir = await agentDir("todo", TODO);
+    const { state } = await first.register(dir);
+    await first.register(await agentDir("notes", TODO.replace("todo", "notes")));
+    await first.close();
+    await damage(join(home.agentFolder(todo), "registration.json"));
+    const second = await start();
+    expect(second.list().map(({ name, error }) => [name, error?.code ?? null])).toEqual([
+      ["notes", null],
+      ["todo", "invalid"],
+    ]);
+    expect(await errorOf(() => second.get(todo))).toMatchObject({ code: "invalid" });
+    const reply = await second.register(dir);
+    expect(reply).toMatchObject({ result: "created", state });
+    expect(reply.notes.at(-1)).toContain("registration.json.damaged");
+    expect(second.get(todo).engine.closed).toBe(false);
+  });
+
+  test("a record that is missing: the data is taken up, and that is said", async () => {
+    const { home, start, agentDir } = await world();
+    const dir = await agentDir("todo", TODO);
+    const first = await start();
+    const { state } = await first.register(dir);
+    await first.close();
+    await rm(join(home.agentFolder(todo), "registration.json"));
+    const reply = await (await start()).register(dir);
+    expect(reply).toMatchObject({ result: "created", state });
+    expect(reply.notes).toEqual([`${home.agentFolder(todo)}/objects.db was there already and was taken up`]);
+  });
+
+  test("storage that is gone is no empty storage", async () => {
+    const { home, start, agentDir, storage } = await world();
+    const dir = await agentDir("todo", TODO);
+    const first = await start();
+    await first.register(dir);
+    await first.close();
+    const file = join(home.agentFolder(todo), "objects.db");
+    await rename(file, `${file}.aside`);
+    const second = await start();
+    for (const work of [() => second.get(todo), () => second.register(dir)]) {
+      const error = await errorOf(work);
+      expect(error).toMatchObject({ code: "unavailable", retryable: false });
+      expect(error.message).toContain(`there is no ${file}`);
+    }
+    expect(existsSync(file)).toBe(false);
+    await cp(`${file}.aside`, file);
+    expect(await second.register(dir)).toMatchObject({ result: "unchanged" });
+    expect(storage.calls.at(-2)).toMatch(/^open todo/);
+  });
+
+  test("an agent whose storage does not open is shown; the daemon starts", async () => {
+    const { start, agentDir, storage } = await world();
+    const first = await start();
+    await first.register(await agentDir("todo", TODO));
+    await first.register(await agentDir("notes", TODO.replace("todo", "notes")));
+    await first.close();
+    storage.fault = (step) => {
+      if (step.startsWith("open todo")) throw new Error("not a database");
+    };
+    const second = await start();
+    expect(second.list().map(({ name, error }) => [name, error?.message ?? null])).toEqual([
+      ["notes", null],
+      ["todo", "not a database"],
+    ]);
+    expect(second.list()[1]?.registration?.name).toBe("todo");
+  });
+
+  test("folders that are no agent's are left alone", async () => {
+    const { home, start } = await world();
+    await mkdir(join(home.agents, "Not An Agent"));
+    await mkdir(join(home.agents, "interrupted"));
+    await writeFile(join(home.agents, ".DS_Store"), "");
+    expect((await start()).list()).toEqual([]);
+    expect((await readdir(home.agents)).toSorted()).toEqual([".DS_Store", "Not An Agent", "interrupted"]);
+  });
+});
+
+describe("close", () => {
+  test("waits for what is under way, closes each agent, and refuses the rest", async () => {
+    const { start, agentDir, storage } = await world();
+    const registry = await start();
+    const dir = await agentDir("todo", TODO + 'vector_storage = "default"\n');
+    const under = registry.register(dir);
+    await new Promise((resolve) => setImmediate(resolve));
+    storage.fault = (step) => {
+      if (step === "close vectors todo") throw new Error("can't flush");
+    };
+    await under;
+    await registry.close();
+    expect(storage.calls.at(-1)).toBe("close todo");
+    expect(await errorOf(() => registry.register(dir))).toMatchObject({ code: "unavailable" });
+    await registry.close();
+  });
+});

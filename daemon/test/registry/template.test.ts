@@ -1,0 +1,44 @@
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { stripTypeScriptTypes } from "node:module";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { manifestOf } from "../../src/registry/manifest.ts";
+import { writeTemplate } from "../../src/registry/template.ts";
+import { readTomlFile } from "../../src/registry/toml-source.ts";
+import { errorOf, temporaryFolder } from "./folders.ts";
+
+test("writes an agent that can be registered", async () => {
+  const dir = join(await temporaryFolder(), "agents", "My Notes!");
+  const { name, files } = await writeTemplate(dir);
+  expect(name).toBe("my-notes");
+  expect(files).toEqual(["agent.toml", "main.ts", "package.json"].map((file) => join(dir, file)));
+  const source = await readTomlFile(join(dir, "agent.toml"));
+  expect(manifestOf(source!, [])).toMatchObject({ name: "my-notes", objectStorage: "sqlite://objects.db" });
+  const main = await readFile(join(dir, "main.ts"), "utf8");
+  expect(main).toContain('connect({ agent: "my-notes" })');
+  expect(() => stripTypeScriptTypes(main)).not.toThrow();
+  expect(JSON.parse(await readFile(join(dir, "package.json"), "utf8"))).toMatchObject({
+    name: "my-notes",
+    type: "module",
+  });
+});
+
+test("an empty folder is taken, one with anything in it is not touched", async () => {
+  const dir = join(await temporaryFolder(), "todo");
+  await mkdir(dir);
+  await writeTemplate(dir);
+  await writeFile(join(dir, "main.ts"), "mine");
+  expect((await errorOf(() => writeTemplate(dir))).code).toBe("conflict");
+  expect(await readFile(join(dir, "main.ts"), "utf8")).toBe("mine");
+  const hidden = join(await temporaryFolder(), "x");
+  await mkdir(join(hidden, ".git"), { recursive: true });
+  expect((await errorOf(() => writeTemplate(hidden))).code).toBe("conflict");
+  expect(await readdir(hidden)).toEqual([".git"]);
+});
+
+test("a folder that gives no name is refused before it is made", async () => {
+  const root = await temporaryFolder();
+  expect((await errorOf(() => writeTemplate(join(root, "日本")))).code).toBe("invalid");
+  expect((await errorOf(() => writeTemplate(join(root, "admin")))).code).toBe("invalid");
+  expect(await readdir(root)).toEqual([]);
+});
