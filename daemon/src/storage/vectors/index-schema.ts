@@ -1,0 +1,114 @@
+import type Database from "better-sqlite3";
+import { crc32 } from "node:zlib";
+import { type Metric, VlinderError } from "@vlinder/protocol";
+import { IndexDamaged } from "../vector-storage.ts";
+
+/** Counts up with every change of tables or of what their columns mean. An older file is built again. */
+export const SCHEMA_VERSION = 1;
+
+/**
+ * `rows` is what is scanned to choose candidates: small, so that filters and the first pass read
+ * little. `vectors` is what is read of the candidates. `meta` carries what the file was made for,
+ * the position, and a digest of all rows (see `checkIndex`).
+ */
+const SCHEMA = `
+  create table meta (name text primary key, value) without rowid;
+  create table rows (
+    id integer primary key,
+    key blob not null,
+    hash blob not null,
+    live integer not null,
+    norm real not null,
+    bits blob not null,
+    members text not null,
+    crc integer not null
+  );
+  create unique index rows_by_name on rows (key, hash);
+  create table vectors (id integer primary key, vector blob not null);
+`;
+
+export interface Digest {
+  readonly count: number;
+  readonly live: number;
+  /** Of the rows' CRCs, modulo 2^32. */
+  readonly sum: number;
+}
+
+export const NO_ROWS: Digest = { count: 0, live: 0, sum: 0 };
+
+export interface RowBytes {
+  readonly key: Uint8Array;
+  readonly hash: Uint8Array;
+  readonly norm: number;
+  readonly bits: Uint8Array;
+  readonly members: string;
+  readonly vector: Uint8Array;
+}
+
+const normBytes = Buffer.alloc(8);
+
+/** Over all of a row but `live`, which the digest counts. */
+export function crcOf(row: RowBytes): number {
+  normBytes.writeDoubleLE(row.norm);
+  let crc = crc32(row.key);
+  for (const part of [row.hash, normBytes, row.bits, row.members, row.vector]) crc = crc32(part, crc);
+  return crc;
+}
+
+export function createIndex(db: Database.Database, dimension: number, metric: Metric): void {
+  db.transaction(() => {
+    db.exec(SCHEMA);
+    const insert = db.prepare("insert into meta values (?, ?)");
+    for (const [name, value] of Object.entries({
+      version: SCHEMA_VERSION,
+      dimension,
+      metric,
+      position: null,
+      ...NO_ROWS,
+    })) {
+      insert.run(name, value);
+    }
+    db.pragma(`user_version = ${SCHEMA_VERSION}`);
+  })();
+}
+
+/**
+ * Whether a file is what it should be, down to the last byte. SQLite has no checksums: a flipped
+ * bit in a vector would go unnoticed and make results wrong, so all rows are read once on opening
+ * and must add up to the digest that every transaction keeps. @throws IndexDamaged, invalid
+ */
+export function checkIndex(db: Database.Database, dimension: number, metric: Metric): Digest {
+  const stored = db.prepare("select name, value from meta").all() as { name: string; value: unknown }[];
+  const meta = new Map(stored.map(({ name, value }) => [name, value]));
+  const version = meta.get("version");
+  const header = db.pragma("user_version", { simple: true });
+  if (version !== header) throw new IndexDamaged(`its versions disagree: ${String(version)}, ${String(header)}`);
+  if (typeof version !== "number" || version < SCHEMA_VERSION) throw new IndexDamaged(`of version ${String(version)}`);
+  if (version > SCHEMA_VERSION) {
+    throw new VlinderError("invalid", `a vector index of version ${version}; this release knows ${SCHEMA_VERSION}`, {
+      remedy: "update vlinder, or build the index again with `vlinder vector reindex`",
+      details: { version },
+    });
+  }
+  if (meta.get("dimension") !== dimension || meta.get("metric") !== metric) {
+    const was = `${String(meta.get("dimension"))} ${String(meta.get("metric"))}`;
+    throw new IndexDamaged(`made for ${was}, and ${dimension} ${metric} is needed`);
+  }
+  const problem = db.pragma("integrity_check(1)", { simple: true });
+  if (problem !== "ok") throw new IndexDamaged(String(problem));
+
+  let [count, live, sum] = [0, 0, 0];
+  const rows = db.prepare("select * from rows join vectors using (id)").iterate() as IterableIterator<
+    RowBytes & { readonly live: number; readonly crc: number }
+  >;
+  for (const row of rows) {
+    if (crcOf(row) !== row.crc || row.vector.length !== 4 * dimension) throw new IndexDamaged("a row has changed");
+    count++;
+    live += row.live;
+    sum = (sum + row.crc) >>> 0;
+  }
+  if (count !== meta.get("count") || live !== meta.get("live") || sum !== meta.get("sum")) {
+    throw new IndexDamaged("its rows are not those that were written");
+  }
+  return { count, live, sum };
+}
