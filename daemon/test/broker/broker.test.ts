@@ -81,12 +81,14 @@ describe("the own nats-server", () => {
     const home = await newHome();
     const broker = await newBroker(home);
     const client = await newClient(broker.url, await broker.agentCreds(ann), "_INBOX.ann");
-    const pid = broker.serverPid;
-    if (pid === null) throw new Error("no server");
-    const back = Promise.all([reconnected(client), reconnected(broker.connection)]);
-    process.kill(pid, "SIGKILL");
-    await back;
-    expect(broker.serverPid).not.toBe(pid);
+    for (let time = 0; time < 2; time++) {
+      const pid = broker.serverPid;
+      if (pid === null) throw new Error("no server");
+      const back = Promise.all([reconnected(client), reconnected(broker.connection)]);
+      process.kill(pid, "SIGKILL");
+      await back;
+      expect(broker.serverPid).not.toBe(pid);
+    }
     expect(await reaches(broker.connection, "vlinder.v1.ann.invoke", client, "vlinder.v1.ann.invoke")).toBe(true);
   });
 
