@@ -15,7 +15,6 @@ import {
   encodeBody,
   type EventName,
   eventSubject,
-  inboxPrefix,
   parseAgentName,
   type Progress,
   VlinderError,
@@ -24,7 +23,7 @@ import { nuid } from "nats";
 import { backoff } from "./backoff.ts";
 import { openConnection } from "./connection.ts";
 import { type DaemonAddress, type DaemonLocation, findDaemon } from "./find-daemon.ts";
-import { Mux } from "./mux.ts";
+import type { Mux } from "./mux.ts";
 import { readReply } from "./reply.ts";
 
 export interface ConnectOptions extends DaemonLocation {
@@ -197,9 +196,8 @@ export class Client {
   }
 }
 
-async function openMux(address: DaemonAddress, agent: AgentName | null, options: ConnectOptions): Promise<Mux> {
-  const connection = await openConnection(address, agent, options.name ?? agent ?? "vlinder");
-  return new Mux(connection, inboxPrefix(agent ?? "admin"));
+function openMux(address: DaemonAddress, agent: AgentName | null, options: ConnectOptions): Promise<Mux> {
+  return openConnection(address, agent, options.name ?? agent ?? "vlinder");
 }
 
 /** A request with the id that makes it safe to repeat, where its operation takes one. */

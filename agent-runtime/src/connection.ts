@@ -1,17 +1,18 @@
-import { readFile } from "node:fs/promises";
 import { type AgentName, VlinderError } from "@vlinder/protocol";
-import { connect, credsAuthenticator, ErrorCode, NatsError, type NatsConnection } from "nats";
+import { connect, credsAuthenticator, ErrorCode, NatsError } from "nats";
+import { readCredentials } from "./credentials.ts";
 import { type DaemonAddress, noDaemon } from "./find-daemon.ts";
+import { Mux } from "./mux.ts";
 
-/** One connection to NATS with the defaults that suit a long-lived agent. @throws unavailable, denied, not_registered */
-export async function openConnection(
-  address: DaemonAddress,
-  agent: AgentName | null,
-  name: string,
-): Promise<NatsConnection> {
-  const creds = address.creds === null ? null : await readCreds(address.creds, agent);
+/**
+ * One connection to NATS with the defaults that suit a long-lived agent, and its mux. Replies come to
+ * the inbox that the credentials may use: the agent's own, or the administrator's.
+ * @throws unavailable, denied, not_registered
+ */
+export async function openConnection(address: DaemonAddress, agent: AgentName | null, name: string): Promise<Mux> {
+  const credentials = address.creds === null ? null : await readCredentials(address.creds, agent);
   try {
-    return await connect({
+    const connection = await connect({
       servers: address.url,
       name,
       // An agent outlives restarts of the daemon, however long they take.
@@ -21,28 +22,11 @@ export async function openConnection(
       pingInterval: 20_000,
       timeout: 5_000,
       noAsyncTraces: true,
-      ...(creds === null ? {} : { authenticator: credsAuthenticator(creds) }),
+      ...(credentials === null ? {} : { authenticator: credsAuthenticator(credentials.bytes) }),
     });
+    return new Mux(connection, `_INBOX.${credentials?.owner ?? agent ?? "admin"}`);
   } catch (cause) {
     throw connectError(cause, address);
-  }
-}
-
-async function readCreds(path: string, agent: AgentName | null): Promise<Uint8Array> {
-  try {
-    return await readFile(path);
-  } catch (cause) {
-    if (agent === null) {
-      throw new VlinderError("denied", `the credentials ${path} can't be read`, {
-        cause,
-        remedy: "run this as the user who runs vlinderd, or set VLINDER_CREDS",
-      });
-    }
-    throw new VlinderError("not_registered", `the agent "${agent}" has no credentials: ${path} can't be read`, {
-      cause,
-      details: { agent },
-      remedy: "register it: vlinder agent add DIR",
-    });
   }
 }
 

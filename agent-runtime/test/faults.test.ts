@@ -225,6 +225,23 @@ describe("finding the daemon", () => {
   });
 });
 
+test("replies come to the inbox of whose credentials are used", async () => {
+  const stage = await stageFor();
+  const home = await folderFor();
+  const inboxOf = async (claims: string): Promise<string> => {
+    const creds = join(home, "some.creds");
+    await writeFile(creds, CREDS.replace("e30", Buffer.from(claims).toString("base64url")));
+    const client = await Client.connect({ agent: "todo", url: stage.server.url, creds });
+    await client.request(TODO, "kv.list", {});
+    await client.close();
+    return stage.responder.received.at(-1)?.reply.split(".")[1] ?? "";
+  };
+  expect(await inboxOf('{"name":"todo"}')).toBe("todo");
+  expect(await inboxOf('{"name":"admin"}')).toBe("admin");
+  expect(await inboxOf('{"name":"*"}')).toBe("todo");
+  expect(await inboxOf("not JSON")).toBe("todo");
+});
+
 test("a reply that is an error only in its headers, or of an unknown code, is `internal`", async () => {
   const stage = await stageFor();
   const { readReply } = await import("../src/reply.ts");

@@ -28,6 +28,7 @@ export type Fault = "lost" | "unanswered" | "unavailable" | null;
 export interface Received {
   readonly operation: string;
   readonly body: Body;
+  readonly reply: string;
 }
 
 /**
@@ -90,7 +91,7 @@ export class StrictResponder {
     if (message.reply === undefined) return;
     if (!isAllowedReply(message.reply, agent)) this.violations.push(`reply subject ${message.reply}`);
     const body = decodeBody(message.data);
-    this.received.push({ operation, body });
+    this.received.push({ operation, body, reply: message.reply });
     const fault = this.fault(operation);
     if (fault === "lost") return;
     const keys = this.claim(operation, body);
