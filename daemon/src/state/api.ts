@@ -1,0 +1,100 @@
+import type { BranchId, BranchName, Change, Changes, Commit, Contract, Hash, Key, Snapshot } from "@vlinder/protocol";
+import type { Kind, StoredBranch, StoredObject } from "../storage/object-storage.ts";
+
+/** The two trees of a snapshot. */
+export type Space = "kv" | "vectors";
+
+export interface Entry {
+  readonly key: Key;
+  readonly hash: Hash;
+  /** Bytes of the value, or of the vector record. */
+  readonly size: number;
+}
+
+export interface Page {
+  readonly prefix?: Key;
+  /** Keys greater than this one. */
+  readonly after?: Key;
+  readonly limit: number;
+}
+
+export interface DiffEntry {
+  readonly key: Key;
+  readonly from: Entry | null;
+  readonly to: Entry | null;
+}
+
+/** The state at one commit. Immutable; may be kept as long as it is useful. */
+export interface View {
+  readonly commit: Hash;
+  readonly snapshot: Snapshot;
+  get(space: Space, key: Key): Promise<Entry | null>;
+  /** In key order. */
+  list(space: Space, page: Page): Promise<Entry[]>;
+  /** Every entry in key order, without holding them all. */
+  entries(space: Space): AsyncIterable<Entry>;
+  totals(space: Space): Promise<{ readonly count: number; readonly bytes: number }>;
+  /** What changed from this state to another of the same agent, in key order; equal subtrees are skipped. */
+  diff(space: Space, to: View): AsyncIterable<DiffEntry>;
+  contract(): Promise<Contract | null>;
+}
+
+export interface ReadCommit {
+  readonly hash: Hash;
+  readonly commit: Commit;
+  readonly bytes: Uint8Array;
+}
+
+/** How a branch of another machine is, as its head file says. */
+export interface TheirBranch {
+  readonly id: BranchId;
+  readonly name: string;
+  /** Null: deleted there, when it had `deleted`. */
+  readonly head: Hash | null;
+  readonly deleted: Hash | null;
+  readonly sealed: boolean;
+}
+
+export interface Integrated {
+  /** The name here; `<name>-<short id>` when another branch has the name. */
+  readonly name: string;
+  readonly result: "unchanged" | "fast-forward" | "merged" | "new" | "deleted" | "kept";
+  readonly head: Hash;
+  readonly conflicts: number;
+  /** What a person should know, in a sentence each. */
+  readonly notes: readonly string[];
+}
+
+/** What sync and the vector index see of an agent's state. */
+export interface History {
+  /** Durable now, tombstones too. */
+  branches(): readonly StoredBranch[];
+  /** Whether each commit is here with its whole history. */
+  has(commits: readonly Hash[]): Promise<boolean[]>;
+  view(commit: Hash): Promise<View>;
+  /** Commits reachable from `heads` and not from `bases` (unknown bases are ignored), parents before children. */
+  newCommits(heads: readonly Hash[], bases: readonly Hash[]): AsyncIterable<ReadCommit>;
+  /** What a commit changed, read from its change list where it has one; of a rewind, nothing. */
+  changesOf(commit: Commit): Promise<Changes>;
+  /** The bytes of a value or vector record; null when they are not here. */
+  value(hash: Hash, size: number): Promise<Uint8Array | null>;
+}
+
+export interface Exchange extends History {
+  /** The objects that a commit brings besides itself: change list, contract, values, chunk lists, then their chunks. */
+  objectsOf(commit: Commit): AsyncIterable<{ readonly kind: Kind; readonly hash: Hash }>;
+  /** Nodes and snapshot of the trees at a commit, as `StoredObject`s. */
+  treeObjects(commit: Hash): AsyncIterable<StoredObject>;
+  read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]>;
+  /**
+   * Takes objects from outside: every hash is checked, nodes, lists, snapshots and commits must be
+   * canonical, a commit's parents must be here or earlier in the call, its values must be here or in the call, and its changes must
+   * give its snapshot. Nothing is visible on a branch yet. @throws invalid, saying which object is wrong; it
+   * and what needs it are not stored then
+   */
+  receive(objects: readonly StoredObject[]): Promise<{ readonly commits: number; readonly objects: number }>;
+  /** Moves branches as sync.md's rules say: fast-forward, merge, take over, tombstones, seals. `theirs` may hold several heads of one branch. */
+  integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]>;
+}
+
+export type { BranchName, Change };

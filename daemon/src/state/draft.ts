@@ -1,0 +1,216 @@
+import {
+  type AgentName,
+  type BranchName,
+  changeCount,
+  type Changes,
+  type Commit,
+  type CommitEvent,
+  type DeviceId,
+  encodeChanges,
+  encodeCommit,
+  type Hash,
+  hashSnapshot,
+  INLINE_CHANGES,
+  sha256,
+  type Snapshot,
+  VlinderError,
+} from "@vlinder/protocol";
+import type { BranchMove, StoredBranch, StoredObject } from "../storage/object-storage.ts";
+import type { BranchTable } from "./branch-table.ts";
+import { valueObjects } from "./chunks.ts";
+import { adopted, advance, applyChanges, type Head, type LayeredNodes, type Retiring } from "./head.ts";
+import { OverlaidSource, type Source, type Unsaved } from "./source.ts";
+
+/** What a commit says beside its changes. */
+export interface Told {
+  readonly event: CommitEvent;
+  readonly session?: string;
+  readonly turn?: string;
+}
+
+/** The state that the next request builds on: what is durable, and what is on its way there. */
+export interface Working {
+  readonly table: BranchTable;
+  /** By branch id, where they are at hand. */
+  readonly heads: Map<Hash, Head>;
+  readonly unsaved: Map<Hash, Unsaved>;
+}
+
+/** Who commits here, and when. */
+export interface Committer {
+  readonly agent: AgentName;
+  readonly device: DeviceId;
+  now(): Date;
+}
+
+/** Where a branch is; head null: it is new. */
+export interface Place {
+  readonly id: Hash;
+  readonly name: string;
+  readonly head: Hash | null;
+}
+
+export type LiveBranch = StoredBranch & { readonly head: Hash };
+
+/** Changes as a commit has them: its own, or the hash of a change list. */
+export function storedChanges(changes: Changes): Changes | Hash {
+  return changeCount(changes) > INLINE_CHANGES ? sha256(encodeChanges(changes)) : changes;
+}
+
+/**
+ * What one request wants to write: objects and moves, computed and not yet stored. Only a draft can
+ * write. It is folded into the working state when its request has been computed to the end, and
+ * dropped whole when that throws.
+ */
+export class Draft {
+  readonly objects: StoredObject[] = [];
+  readonly moves: BranchMove[] = [];
+  /** Layers of nodes that this draft stores. */
+  readonly retiring: Retiring[] = [];
+  /** Commits of this draft. */
+  readonly unsaved = new Map<Hash, Unsaved>();
+  readonly table: BranchTable;
+  readonly source: Source;
+  readonly #working: Working;
+  readonly #committer: Committer;
+  readonly #heads = new Map<Hash, Head>();
+  readonly #before = new Map<Hash, StoredBranch | undefined>();
+
+  constructor(working: Working, stored: Source, committer: Committer) {
+    this.#working = working;
+    this.#committer = committer;
+    this.table = working.table;
+    this.source = new OverlaidSource(stored, [this.unsaved, working.unsaved]);
+  }
+
+  get agent(): AgentName {
+    return this.#committer.agent;
+  }
+
+  now(): Date {
+    return this.#committer.now();
+  }
+
+  /** A branch that may be written to. @throws not_found, sealed */
+  writable(name: BranchName): LiveBranch {
+    const branch = this.table.required(name);
+    if (!branch.sealed) return branch;
+    throw new VlinderError("sealed", `the branch "${name}" is sealed`, {
+      details: { branch: name },
+      remedy: `fork it to go on from there: vlinder fork ${this.agent} --from ${name} --name NAME`,
+    });
+  }
+
+  async head(branch: LiveBranch): Promise<Head> {
+    const known = this.#heads.get(branch.id) ?? this.#working.heads.get(branch.id);
+    return known ?? (await this.source.at(branch.head));
+  }
+
+  value(hash: Hash, bytes: Uint8Array): void {
+    for (const object of valueObjects(hash, bytes)) this.objects.push(object);
+  }
+
+  /** Makes a commit with changes on a branch and moves the branch to it. */
+  async commit(branch: LiveBranch, changes: Changes, told: Told): Promise<Head> {
+    const parent = await this.head(branch);
+    const state = await applyChanges(parent, changes);
+    const commit = this.#next(branch, parent, state.snapshot, {
+      ...told,
+      ...(changeCount(changes) === 0 ? {} : { changes: storedChanges(changes) }),
+    });
+    return this.#append(branch, parent, commit, changes, state, told.event.kind);
+  }
+
+  /** Takes another commit's keys and vectors as a commit on top of the branch. */
+  async rewind(branch: LiveBranch, adopts: Hash, told: Told): Promise<Head> {
+    const parent = await this.head(branch);
+    const state = adopted(parent, await this.source.at(adopts));
+    const commit = this.#next(branch, parent, state.snapshot, { ...told, adopts });
+    return this.#append(branch, parent, commit, {}, state, `rewind to ${adopts.slice(0, 12)}`);
+  }
+
+  /** Adds a commit that was computed elsewhere (the first ones, a merge) to its first parent's state, and moves the branch to it. */
+  async place(
+    branch: Place,
+    parent: Head,
+    commit: Commit,
+    changes: Changes,
+    why: string,
+    sealed?: boolean,
+  ): Promise<Head> {
+    const state = await applyChanges(parent, changes);
+    if (hashSnapshot(state.snapshot) !== commit.snapshot) throw new Error("a computed commit does not give its snapshot");
+    return this.#append(branch, parent, commit, changes, state, why, sealed);
+  }
+
+  /** Moves a branch to a state that has a commit already; null deletes it. */
+  move(branch: Place, next: Head | null, why: string, sealed?: boolean): void {
+    const move: BranchMove = {
+      id: branch.id,
+      name: branch.name,
+      expected: branch.head,
+      next: next?.commit ?? null,
+      why,
+      time: this.now().toISOString(),
+      ...(sealed === undefined ? {} : { sealed }),
+    };
+    this.moves.push(move);
+    if (!this.#before.has(branch.id)) this.#before.set(branch.id, this.table.byId(branch.id));
+    this.table.move(move);
+    if (next === null) this.#heads.delete(branch.id);
+    else this.#heads.set(branch.id, next);
+  }
+
+  /** Takes the branches back to where this draft found them. */
+  drop(): void {
+    for (const [id, branch] of this.#before) this.table.restore(id, branch);
+  }
+
+  /** Makes what this draft did the working state. */
+  fold(): void {
+    for (const id of this.#before.keys()) {
+      const head = this.#heads.get(id);
+      if (head === undefined) this.#working.heads.delete(id);
+      else this.#working.heads.set(id, head);
+    }
+    for (const [hash, unsaved] of this.unsaved) this.#working.unsaved.set(hash, unsaved);
+  }
+
+  #next(branch: LiveBranch, parent: Head, snapshot: Snapshot, rest: Told & Pick<Commit, "changes" | "adopts">): Commit {
+    const now = this.now().toISOString();
+    return {
+      v: 1,
+      agent: this.agent,
+      branch: branch.id,
+      device: this.#committer.device,
+      parents: [parent.commit],
+      snapshot: hashSnapshot(snapshot),
+      // A clock may go back; history does not.
+      time: now > parent.time ? now : parent.time,
+      ...rest,
+    };
+  }
+
+  #append(
+    branch: Place,
+    parent: Head,
+    commit: Commit,
+    changes: Changes,
+    state: { readonly snapshot: Snapshot; readonly nodes: LayeredNodes },
+    why: string,
+    sealed?: boolean,
+  ): Head {
+    const text = encodeCommit(commit);
+    const hash = sha256(text);
+    this.objects.push({ kind: "commit", hash, bytes: Buffer.from(text, "utf8") });
+    if (typeof commit.changes === "string") {
+      this.objects.push({ kind: "changes", hash: commit.changes, bytes: Buffer.from(encodeChanges(changes), "utf8") });
+    }
+    const { head, stored } = advance(parent, hash, commit, changes, state);
+    for (const object of stored) this.objects.push(object);
+    if (stored.length > 0 && head.retiring !== null) this.retiring.push(head.retiring);
+    this.unsaved.set(hash, { commit, changes, head });
+    this.move(branch, head, why, sealed);
+    return head;
+  }
+}

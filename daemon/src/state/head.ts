@@ -1,0 +1,167 @@
+import {
+  type Changes,
+  type Commit,
+  changeCount,
+  EMPTY_SNAPSHOT,
+  encodeSnapshot,
+  type Hash,
+  hashSnapshot,
+  type Snapshot,
+  type TreeNode,
+} from "@vlinder/protocol";
+import type { StoredObject } from "../storage/object-storage.ts";
+import { timeOf } from "./ancestry.ts";
+import { editTree } from "./tree/edit.ts";
+import type { FreshNodes, NodeReader } from "./tree/node-reader.ts";
+
+/** Trees are stored after this many commits or changes along first parents, whichever comes first. */
+export const STORE_AFTER_COMMITS = 64;
+export const STORE_AFTER_CHANGES = 1024;
+
+/** Nodes that are not stored yet, over those that are. */
+export class LayeredNodes implements NodeReader {
+  /** Newest first. A layer only ever gains nodes. */
+  readonly layers: readonly FreshNodes[];
+  readonly #stored: NodeReader;
+
+  constructor(layers: readonly FreshNodes[], stored: NodeReader) {
+    this.layers = layers;
+    this.#stored = stored;
+  }
+
+  node(hash: Hash): TreeNode | Promise<TreeNode> {
+    for (const layer of this.layers) {
+      const fresh = layer.get(hash);
+      if (fresh !== undefined) return fresh.node;
+    }
+    return this.#stored.node(hash);
+  }
+
+  with(layer: FreshNodes): LayeredNodes {
+    return this.layers.includes(layer) ? this : new LayeredNodes([layer, ...this.layers], this.#stored);
+  }
+
+  without(layers: readonly FreshNodes[]): LayeredNodes {
+    return new LayeredNodes(
+      this.layers.filter((layer) => !layers.includes(layer)),
+      this.#stored,
+    );
+  }
+
+  withNewLayer(): LayeredNodes {
+    return new LayeredNodes([new Map(), ...this.layers], this.#stored);
+  }
+
+  over(layers: readonly FreshNodes[]): LayeredNodes {
+    return new LayeredNodes([...new Set([...this.layers, ...layers])], this.#stored);
+  }
+}
+
+/** Layers whose nodes a transaction stores, as far as one state needs them: once it is durable, they can go. */
+export interface Retiring {
+  readonly layers: readonly FreshNodes[];
+  durable: boolean;
+}
+
+/**
+ * The state at a commit, ready to be read and to be built on. Immutable: a commit on top gives
+ * another head. What its trees lack in the storage is in the layers of `nodes`.
+ */
+export interface Head {
+  readonly commit: Hash;
+  readonly time: string;
+  readonly snapshot: Snapshot;
+  readonly nodes: LayeredNodes;
+  /** Commits and changes since a commit whose trees are stored. */
+  readonly sinceCommits: number;
+  readonly sinceChanges: number;
+  readonly retiring: Retiring | null;
+}
+
+/** The state before the first commit. */
+export function emptyHead(stored: NodeReader): Head {
+  return {
+    commit: "" as Hash,
+    time: "",
+    snapshot: EMPTY_SNAPSHOT,
+    nodes: new LayeredNodes([], stored),
+    sinceCommits: 0,
+    sinceChanges: 0,
+    retiring: null,
+  };
+}
+
+/** Applies a commit's changes to the trees of a state; the new nodes go to a layer. */
+export async function applyChanges(
+  from: Head,
+  changes: Changes,
+): Promise<{ snapshot: Snapshot; nodes: LayeredNodes }> {
+  const kept = from.retiring?.durable === true ? from.nodes.without(from.retiring.layers) : from.nodes;
+  // A state that is built on what is stored starts a layer; one that is not goes on with its layer.
+  const layer: FreshNodes = kept.layers[0] ?? new Map();
+  const nodes = kept.with(layer);
+  const edit = (root: Hash | null, list: Changes["kv"]): Promise<Hash | null> =>
+    editTree(
+      nodes,
+      root,
+      (list ?? []).map(([key, hash, size]) => ({ key, hash, size })),
+      layer,
+    );
+  const snapshot: Snapshot = {
+    contract: changes.contract ?? from.snapshot.contract,
+    kv: await edit(from.snapshot.kv, changes.kv),
+    vectors: await edit(from.snapshot.vectors, changes.vectors),
+  };
+  return { snapshot, nodes };
+}
+
+/**
+ * The head after a commit. When its trees are due, the objects that store them come along: after the
+ * interval, and wherever a replay along first parents would need more than the commit's own changes.
+ */
+export function advance(
+  from: Head,
+  hash: Hash,
+  commit: Commit,
+  changes: Changes,
+  state: { readonly snapshot: Snapshot; readonly nodes: LayeredNodes },
+): { head: Head; stored: StoredObject[] } {
+  const sinceCommits = from.sinceCommits + 1;
+  const sinceChanges = from.sinceChanges + changeCount(changes);
+  const store = commit.parents.length !== 1 || commit.adopts !== undefined;
+  const base = { commit: hash, time: timeOf(commit), snapshot: state.snapshot };
+  if (!store && sinceCommits < STORE_AFTER_COMMITS && sinceChanges < STORE_AFTER_CHANGES) {
+    const retiring = from.retiring?.durable === true ? null : from.retiring;
+    return { head: { ...base, nodes: state.nodes, sinceCommits, sinceChanges, retiring }, stored: [] };
+  }
+  const retiring = { layers: state.nodes.layers, durable: false };
+  const nodes = state.nodes.withNewLayer();
+  const head = { ...base, nodes, sinceCommits: 0, sinceChanges: 0, retiring };
+  return { head, stored: treesToStore(state.snapshot, state.nodes) };
+}
+
+/** The state of a rewind: another commit's keys and vectors under the branch's contract. */
+export function adopted(parent: Head, other: Head): { snapshot: Snapshot; nodes: LayeredNodes } {
+  return {
+    snapshot: { ...other.snapshot, contract: parent.snapshot.contract },
+    nodes: other.nodes.over(parent.nodes.layers),
+  };
+}
+
+/** The snapshot, and those nodes of its trees that are in layers: all others are stored already. */
+export function treesToStore(snapshot: Snapshot, nodes: LayeredNodes): StoredObject[] {
+  const objects: StoredObject[] = [];
+  const taken = new Set<Hash>();
+  const take = (hash: Hash): void => {
+    if (taken.has(hash)) return;
+    const fresh = nodes.layers.find((layer) => layer.has(hash))?.get(hash);
+    if (fresh === undefined) return;
+    taken.add(hash);
+    objects.push({ kind: "node", hash, bytes: fresh.bytes });
+    if (fresh.node.level > 0) for (const child of fresh.node.hashes) take(child);
+  };
+  if (snapshot.kv !== null) take(snapshot.kv);
+  if (snapshot.vectors !== null) take(snapshot.vectors);
+  objects.push({ kind: "snapshot", hash: hashSnapshot(snapshot), bytes: Buffer.from(encodeSnapshot(snapshot)) });
+  return objects;
+}

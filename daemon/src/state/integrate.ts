@@ -1,0 +1,146 @@
+import { type Hash, unknownMergeRules } from "@vlinder/protocol";
+import type { StoredBranch } from "../storage/object-storage.ts";
+import { isAncestor } from "./ancestry.ts";
+import type { Integrated, TheirBranch } from "./api.ts";
+import type { Draft, Place } from "./draft.ts";
+import { Merger } from "./merge.ts";
+
+const DAY = 24 * 60 * 60 * 1000;
+
+/**
+ * Takes in what other machines say of one branch: fast-forward, merge, take over, tombstones, seals.
+ * All heads are folded together with the own one in hash order, so that every machine that has seen
+ * the same heads comes to the same commit.
+ */
+export class Integrator {
+  readonly #draft: Draft;
+  readonly #merger: Merger;
+
+  constructor(draft: Draft) {
+    this.#draft = draft;
+    this.#merger = new Merger(draft.agent, draft.source);
+  }
+
+  /** @param theirs what other machines say of one branch, at least one */
+  async integrate(theirs: readonly TheirBranch[]): Promise<Integrated> {
+    const draft = this.#draft;
+    const id = (theirs[0] as TheirBranch).id;
+    const ours = draft.table.byId(id);
+    const notes: string[] = [];
+    const sealed = theirs.some((branch) => branch.sealed) || (ours?.sealed ?? false);
+
+    // A deletion covers the commit that the branch had, and its ancestors.
+    const deleted = [ours?.deleted ?? null, ...theirs.map((branch) => branch.deleted)].filter((hash) => hash !== null);
+    const alive = async (head: Hash): Promise<boolean> => {
+      for (const grave of deleted) if (await this.#reaches(grave, head)) return false;
+      return true;
+    };
+    const candidates = new Set<Hash>(theirs.flatMap((branch) => (branch.head === null ? [] : [branch.head])));
+    if (ours?.head != null) candidates.add(ours.head);
+    const living: Hash[] = [];
+    for (const head of candidates) if (await alive(head)) living.push(head);
+    if (living.length === 0) return this.#delete(id, ours, theirs, deleted, notes);
+    if (ours?.head != null && deleted.length > 0) {
+      notes.push(`the branch "${ours.name}" was deleted elsewhere, and went on: it stays`);
+    }
+
+    const heads = await this.#tips(living);
+    const unknown = await this.#unknownRules(heads);
+    if (unknown !== null) {
+      notes.push(`${unknown}, which this release does not know: nothing was merged, both sides stay; update vlinder`);
+      const kept = ours?.head ?? (heads[0] as Hash);
+      return { name: ours?.name ?? (theirs[0] as TheirBranch).name, result: "kept", head: kept, conflicts: 0, notes };
+    }
+    const name = ours?.head != null ? ours.name : this.#name(id, ours?.name ?? (theirs[0] as TheirBranch).name, notes);
+    const branch = { id, name, head: ours?.head ?? null };
+    const tip = heads[0] as Hash;
+    for (const head of heads) await this.#warnOfClock(head, notes);
+
+    if (heads.length === 1) {
+      const before = ours?.head ?? null;
+      if (tip === before && sealed === ours?.sealed) return { name, result: "unchanged", head: tip, conflicts: 0, notes };
+      const seal = sealed ? true : undefined;
+      draft.move(branch, await draft.source.at(tip), before === null ? "pull: new" : "pull: fast-forward", seal);
+      const result = before === null ? "new" : tip === before ? "unchanged" : "fast-forward";
+      return { name, result, head: tip, conflicts: 0, notes };
+    }
+    return await this.#mergeAll(branch, heads, sealed, notes);
+  }
+
+  async #mergeAll(
+    branch: Place,
+    heads: readonly Hash[],
+    sealed: boolean,
+    notes: string[],
+  ): Promise<Integrated> {
+    let tip = heads[0] as Hash;
+    let at = branch;
+    let conflicts = 0;
+    for (const next of heads.slice(1)) {
+      const merged = await this.#merger.merge(branch.id, tip, next);
+      for (const object of merged.objects) this.#draft.objects.push(object);
+      const head = await this.#draft.place(at, merged.parent, merged.commit, merged.changes, "pull: merge", sealed);
+      conflicts += merged.conflicts.length;
+      tip = head.commit;
+      at = { ...at, head: tip };
+    }
+    return { name: branch.name, result: "merged", head: tip, conflicts, notes };
+  }
+
+  /** Says which of these heads has a contract that this release can't merge by; null when none has. */
+  async #unknownRules(heads: readonly Hash[]): Promise<string | null> {
+    for (const hash of heads) {
+      const { contract } = (await this.#draft.source.at(hash)).snapshot;
+      if (contract === null) continue;
+      const unknown = unknownMergeRules(await this.#draft.source.contract(contract));
+      if (unknown !== null) return `commit ${hash.slice(0, 12)} asks for ${unknown}`;
+    }
+    return null;
+  }
+
+  #delete(
+    id: Hash,
+    ours: StoredBranch | undefined,
+    theirs: readonly TheirBranch[],
+    deleted: readonly Hash[],
+    notes: string[],
+  ): Integrated {
+    const grave = deleted.at(-1) as Hash;
+    const name = ours?.name ?? (theirs[0] as TheirBranch).name;
+    if (ours?.head == null) return { name, result: "unchanged", head: ours?.deleted ?? grave, conflicts: 0, notes };
+    this.#draft.move({ id, name, head: ours.head }, null, "pull: deleted elsewhere");
+    return { name, result: "deleted", head: ours.head, conflicts: 0, notes };
+  }
+
+  /** Heads that no other head reaches, in hash order. */
+  async #tips(heads: readonly Hash[]): Promise<Hash[]> {
+    const tips: Hash[] = [];
+    for (const head of heads) {
+      let covered = false;
+      for (const other of heads) covered ||= other !== head && (await this.#reaches(other, head));
+      if (!covered) tips.push(head);
+    }
+    return tips.sort();
+  }
+
+  #reaches(commit: Hash, ancestor: Hash): Promise<boolean> {
+    return isAncestor((hash) => this.#draft.source.findCommit(hash), ancestor, commit);
+  }
+
+  /** The name that a branch gets here: its own, unless another branch has it. */
+  #name(id: Hash, wanted: string, notes: string[]): string {
+    const holder = this.#draft.table.byName(wanted);
+    if (holder === undefined || holder.id === id) return wanted;
+    let length = 8;
+    while (this.#draft.table.byName(`${wanted}-${id.slice(0, length)}`) !== undefined) length += 4;
+    const name = `${wanted}-${id.slice(0, length)}`;
+    notes.push(`another branch has the name "${wanted}" here: the one from elsewhere is shown as "${name}"`);
+    return name;
+  }
+
+  async #warnOfClock(head: Hash, notes: string[]): Promise<void> {
+    const { time } = await this.#draft.source.commit(head);
+    if (time === undefined || Date.parse(time) < this.#draft.now().getTime() + DAY) return;
+    notes.push(`commit ${head.slice(0, 12)} is dated ${time}, more than a day ahead: check the clock of the machine that wrote it`);
+  }
+}

@@ -1,0 +1,46 @@
+import type { Commit, Hash, Key } from "@vlinder/protocol";
+import { walkBack } from "./log.ts";
+import type { Source } from "./source.ts";
+import { getEntry } from "./tree/read.ts";
+
+export interface HistoryEntry {
+  readonly commit: Hash;
+  readonly time: string | null;
+  readonly event: string;
+  /** Null: deleted. */
+  readonly hash: Hash | null;
+  readonly size: number;
+}
+
+/**
+ * Commits that gave a key another value, newest first. A merge that took one parent's value is not
+ * one of them: the commit that made the value is in that parent's history.
+ */
+export async function* keyHistory(source: Source, key: Key, from: Hash): AsyncGenerator<HistoryEntry> {
+  for await (const { hash, commit } of walkBack(source, from)) {
+    const entry = await change(source, key, hash, commit);
+    if (entry === null) continue;
+    yield { commit: hash, time: commit.time ?? null, event: commit.event.kind, ...entry };
+  }
+}
+
+async function change(
+  source: Source,
+  key: Key,
+  hash: Hash,
+  commit: Commit,
+): Promise<{ hash: Hash | null; size: number } | null> {
+  const listed = (await source.changesOf(commit)).kv?.find(([changed]) => changed === key);
+  if (commit.parents.length === 1 && commit.adopts === undefined) {
+    return listed === undefined ? null : { hash: listed[1], size: listed[2] };
+  }
+  if (commit.adopts === undefined && listed === undefined) return null;
+  const now = await valueAt(source, hash, key);
+  for (const parent of commit.parents) if ((await valueAt(source, parent, key)).hash === now.hash) return null;
+  return now;
+}
+
+async function valueAt(source: Source, commit: Hash, key: Key): Promise<{ hash: Hash | null; size: number }> {
+  const head = await source.at(commit);
+  return (await getEntry(head.nodes, head.snapshot.kv, key)) ?? { hash: null, size: 0 };
+}

@@ -1,0 +1,237 @@
+import { randomBytes } from "node:crypto";
+import {
+  type AgentName,
+  type BranchName,
+  type Change,
+
+  type Commit,
+  type Contract,
+  decodeContract,
+  encodeContract,
+  type EventKind,
+  type Hash,
+  hashCommit,
+  hashSnapshot,
+  invalid,
+  type Key,
+  keyText,
+  MAIN,
+  sha256,
+  VlinderError,
+} from "@vlinder/protocol";
+import { isAncestor } from "./ancestry.ts";
+import type { Space } from "./api.ts";
+import type { Draft, LiveBranch, Told } from "./draft.ts";
+import type { Head } from "./head.ts";
+import { type MergeConflict, Merger } from "./merge.ts";
+import { getEntry } from "./tree/read.ts";
+
+/** One change that a request asks for. */
+export interface Op {
+  readonly key: Key;
+  /** Null: delete. */
+  readonly value: { readonly hash: Hash; readonly bytes: Uint8Array } | null;
+  /** The hash that the key must have now, null for "must not exist"; absent: anything. */
+  readonly expect?: Hash | null;
+}
+
+export interface WriteRequest {
+  readonly space: Space;
+  readonly kind: EventKind;
+  readonly branch: BranchName;
+  readonly ops: readonly Op[];
+  readonly session?: string;
+  readonly turn?: string;
+  /** Components of the vectors that are put. */
+  readonly dimension?: number;
+}
+
+export interface WriteReply {
+  readonly state: Hash;
+  /** For each operation: whether it changed something. Only a delete of what is not there does not. */
+  readonly applied: readonly boolean[];
+}
+
+/** Puts and deletes, all in one commit. @throws conflict, not_found, sealed, invalid, not_declared */
+export async function write(draft: Draft, request: WriteRequest): Promise<WriteReply> {
+  const { space, ops } = request;
+  let branch = draft.writable(request.branch);
+  if (request.dimension !== undefined) branch = await fixDimension(draft, branch, request.dimension);
+  const head = await draft.head(branch);
+  const changes = new Map<Key, Change>();
+  const applied: boolean[] = [];
+  for (const { key, value, expect } of ops) {
+    if (changes.has(key)) throw invalid(`the key ${keyText(key)} is there twice`, { remedy: "change a key once in a batch" });
+    if (expect !== undefined || value === null) {
+      const now = (await getEntry(head.nodes, head.snapshot[space], key))?.hash ?? null;
+      if (expect !== undefined && expect !== now) throw expectFailed(key, expect, now, head.commit);
+      applied.push(value !== null || now !== null);
+      if (value === null && now === null) continue;
+    } else {
+      applied.push(true);
+    }
+    changes.set(key, value === null ? [key, null, 0] : [key, value.hash, value.bytes.length]);
+  }
+  if (changes.size === 0) return { state: head.commit, applied };
+  for (const { value } of ops) if (value !== null) draft.value(value.hash, value.bytes);
+  const list = [...changes.values()].sort((a, b) => (a[0] < b[0] ? -1 : 1));
+  const next = await draft.commit(branch, { [space]: list }, told(request.kind, request));
+  return { state: next.commit, applied };
+}
+
+function told(kind: EventKind, from: { readonly session?: string; readonly turn?: string }): Told {
+  return {
+    event: { kind },
+    ...(from.session === undefined ? {} : { session: from.session }),
+    ...(from.turn === undefined ? {} : { turn: from.turn }),
+  };
+}
+
+function expectFailed(key: Key, expected: Hash | null, actual: Hash | null, state: Hash): VlinderError {
+  return new VlinderError("conflict", `the key ${keyText(key)} does not have the value that was expected`, {
+    details: { key: keyText(key), expected, actual, state },
+    remedy: "read it again, and write on top of what is there now",
+  });
+}
+
+/** The first vector fixes the dimension where agent.toml leaves it open. */
+async function fixDimension(draft: Draft, branch: LiveBranch, dimension: number): Promise<LiveBranch> {
+  const contract = await contractOf(draft, await draft.head(branch));
+  if (contract?.vectors === undefined) {
+    throw new VlinderError("not_declared", `the agent "${draft.agent}" declares no vector storage`, {
+      remedy: 'add vector_storage = "sqlite://vectors.db" to agent.toml and run `vlinder agent add` again',
+    });
+  }
+  if (contract.vectors.dimension === dimension) return branch;
+  if (contract.vectors.dimension !== undefined) {
+    throw invalid(`a vector of ${dimension} components where ${contract.vectors.dimension} were expected`, {
+      details: { expected: contract.vectors.dimension, actual: dimension },
+      remedy: "use the embedding model that the agent declares, or change [vectors] dimension in agent.toml",
+    });
+  }
+  const fixed: Contract = { ...contract, vectors: { ...contract.vectors, dimension } };
+  const head = await commitContract(draft, branch, fixed);
+  return { ...branch, head: head.commit };
+}
+
+async function contractOf(draft: Draft, head: Head): Promise<Contract | null> {
+  const { contract } = head.snapshot;
+  if (contract === null) return null;
+  // A contract of this draft is not in the storage yet.
+  const here = draft.objects.find(({ kind, hash }) => kind === "value" && hash === contract);
+  return here === undefined ? await draft.source.contract(contract) : decodeContract(here.bytes);
+}
+
+async function commitContract(draft: Draft, branch: LiveBranch, contract: Contract): Promise<Head> {
+  const bytes = encodeContract(contract);
+  const hash = sha256(bytes);
+  draft.value(hash, bytes);
+  return await draft.commit(branch, { contract: hash }, { event: { kind: "contract" } });
+}
+
+/**
+ * Makes the contract what agent.toml says, on main. On an empty storage these are the first commits:
+ * functions of name and contract alone, so that machines which register the same agent apart from
+ * each other share their history.
+ */
+export async function setContract(draft: Draft, contract: Contract): Promise<{ state: Hash; changed: boolean }> {
+  const main = draft.table.byName(MAIN);
+  if (main === undefined) return { state: await begin(draft, contract), changed: true };
+  const head = await draft.head(main);
+  const current = await contractOf(draft, head);
+  const wanted = await withFixedDimension(draft, head, current, contract);
+  if (current !== null && encodeContract(current).equals(encodeContract(wanted))) {
+    return { state: head.commit, changed: false };
+  }
+  return { state: (await commitContract(draft, main, wanted)).commit, changed: true };
+}
+
+/** A dimension that the first vector fixed stays; one that is declared must be that of the vectors that are there. */
+async function withFixedDimension(draft: Draft, head: Head, current: Contract | null, wanted: Contract): Promise<Contract> {
+  const fixed = current?.vectors?.dimension;
+  if (wanted.vectors === undefined || fixed === undefined || head.snapshot.vectors === null) return wanted;
+  if (wanted.vectors.dimension === undefined) return { ...wanted, vectors: { ...wanted.vectors, dimension: fixed } };
+  if (wanted.vectors.dimension === fixed) return wanted;
+  throw invalid(`the agent "${draft.agent}" holds vectors of ${fixed} components; agent.toml asks for ${wanted.vectors.dimension}`, {
+    details: { expected: fixed, actual: wanted.vectors.dimension },
+    remedy: "delete the vectors first, or register the new dimension under another agent's name",
+  });
+}
+
+/** The first commit of an agent: a function of its name. It is main's id. */
+export function firstCommit(agent: AgentName): Commit {
+  const snapshot = hashSnapshot({ contract: null, kv: null, vectors: null });
+  return { v: 1, agent, parents: [], snapshot, event: { kind: "init" } };
+}
+
+async function begin(draft: Draft, contract: Contract): Promise<Hash> {
+  const first = firstCommit(draft.agent);
+  const id = hashCommit(first);
+  const main = { id, name: MAIN, head: null };
+  const root = await draft.place(main, draft.source.empty(), first, {}, "init");
+  const bytes = encodeContract(contract);
+  const hash = sha256(bytes);
+  draft.value(hash, bytes);
+  const second: Commit = {
+    v: 1,
+    agent: draft.agent,
+    branch: id,
+    parents: [root.commit],
+    snapshot: hashSnapshot({ contract: hash, kv: null, vectors: null }),
+    event: { kind: "contract" },
+    changes: { contract: hash },
+  };
+  return (await draft.place({ ...main, head: root.commit }, root, second, { contract: hash }, "contract")).commit;
+}
+
+/** A new branch at a commit: one pointer. @throws conflict, when the name is taken */
+export async function fork(draft: Draft, name: BranchName, from: Hash): Promise<{ branch: Hash; state: Hash }> {
+  if (draft.table.byName(name) !== undefined) {
+    throw new VlinderError("conflict", `there is a branch "${name}" already`, {
+      details: { branch: name },
+      remedy: "choose another name, or delete that branch first",
+    });
+  }
+  const id = randomBytes(32).toString("hex") as Hash;
+  draft.move({ id, name, head: null }, await draft.source.at(from), `fork from ${from.slice(0, 12)}`);
+  return { branch: id, state: from };
+}
+
+/** Goes forward to an earlier commit's keys and vectors. */
+export async function rewind(draft: Draft, name: BranchName, to: Hash): Promise<{ state: Hash }> {
+  const head = await draft.rewind(draft.writable(name), to, { event: { kind: "rewind" } });
+  return { state: head.commit };
+}
+
+/** @throws invalid for main; not_found */
+export function deleteBranch(draft: Draft, name: BranchName): { state: Hash } {
+  const branch = draft.table.required(name);
+  if (name === MAIN) {
+    throw invalid("main can't be deleted", { remedy: "rewind it, or remove the agent" });
+  }
+  draft.move(branch, null, "delete");
+  return { state: branch.head };
+}
+
+export interface MergeReply {
+  readonly state: Hash;
+  readonly kind: "nothing" | "fast-forward" | "merge";
+  readonly conflicts: readonly MergeConflict[];
+}
+
+/** Joins a commit's history into a branch. */
+export async function merge(draft: Draft, into: BranchName, from: Hash): Promise<MergeReply> {
+  const branch = draft.writable(into);
+  const find = (hash: Hash): Promise<Commit | null> => draft.source.findCommit(hash);
+  if (await isAncestor(find, from, branch.head)) return { state: branch.head, kind: "nothing", conflicts: [] };
+  if (await isAncestor(find, branch.head, from)) {
+    draft.move(branch, await draft.source.at(from), `merge ${from.slice(0, 12)}: fast-forward`);
+    return { state: from, kind: "fast-forward", conflicts: [] };
+  }
+  const merged = await new Merger(draft.agent, draft.source).merge(branch.id, branch.head, from);
+  for (const object of merged.objects) draft.objects.push(object);
+  const why = `merge ${from.slice(0, 12)}`;
+  const head = await draft.place(branch, merged.parent, merged.commit, merged.changes, why);
+  return { state: head.commit, kind: "merge", conflicts: merged.conflicts };
+}
+

@@ -1,0 +1,232 @@
+import {
+  type AgentName,
+  type Changes,
+  type Commit,
+  decodeChunkList,
+  decodeCommit,
+  decodeContract,
+  decodeSnapshot,
+  decodeTreeNode,
+  encodeCommit,
+  encodeTreeNode,
+  type Hash,
+  hashSnapshot,
+  invalid,
+  INLINE_CHANGES,
+  changeCount,
+  parseCanonicalJson,
+  parseChanges,
+  sha256,
+  type Snapshot,
+} from "@vlinder/protocol";
+import { createHash } from "node:crypto";
+import type { Kind, ObjectStorage, StoredObject } from "../storage/object-storage.ts";
+import { timeOf } from "./ancestry.ts";
+import { adopted, advance, applyChanges, type Head, type LayeredNodes } from "./head.ts";
+import type { Heads } from "./heads.ts";
+import { type Objects, valueKind } from "./objects.ts";
+
+/** Commits that are checked and stored together. */
+const SLICE = 256;
+/** States that are kept at hand between slices. */
+const KEPT_STATES = 64;
+
+/** What was computed so far is stored: only the newest states are likely to be built on. */
+function settle(states: Map<Hash, Head>): void {
+  let surplus = states.size - KEPT_STATES;
+  for (const [hash, head] of states) {
+    if (head.retiring !== null) head.retiring.durable = true;
+    if (surplus-- > 0) states.delete(hash);
+  }
+}
+
+/**
+ * Takes objects from outside and believes nothing: every hash is computed, every form must be
+ * canonical, a commit's parents and values must be here, and its changes must give its snapshot.
+ * A commit is stored only with all of its history, so one that is in the storage needs no second look.
+ */
+export class Receiver {
+  readonly #agent: AgentName;
+  readonly #storage: ObjectStorage;
+  readonly #objects: Objects;
+  readonly #heads: Heads;
+
+  constructor(agent: AgentName, storage: ObjectStorage, objects: Objects, heads: Heads) {
+    this.#agent = agent;
+    this.#storage = storage;
+    this.#objects = objects;
+    this.#heads = heads;
+  }
+
+  async receive(objects: readonly StoredObject[]): Promise<{ commits: number; objects: number }> {
+    const intake = new Intake(this.#storage);
+    for (const object of objects) intake.add(object);
+    await intake.checkLists();
+
+    // Nodes and snapshots are those that are computed here: what came along served only the check.
+    const others = objects.filter(({ kind }) => kind !== "commit" && kind !== "node" && kind !== "snapshot");
+    await this.#store(others);
+    const states = new Map<Hash, Head>();
+    let commits = 0;
+    let store: StoredObject[] = [];
+    for (const object of objects) {
+      if (object.kind !== "commit" || (await this.#objects.findCommit(object.hash)) !== null) continue;
+      store.push(object, ...(await this.#commit(object, intake, states)));
+      commits++;
+      if (commits % SLICE > 0) continue;
+      await this.#store(store);
+      store = [];
+      settle(states);
+    }
+    await this.#store(store);
+    return { commits, objects: objects.length };
+  }
+
+  async #store(objects: readonly StoredObject[]): Promise<void> {
+    if (objects.length > 0) await this.#storage.apply({ objects, branches: [], replies: [] });
+  }
+
+  /** Checks one commit against its parents' state; returns the tree objects that it stores. */
+  async #commit(object: StoredObject, intake: Intake, states: Map<Hash, Head>): Promise<StoredObject[]> {
+    const { hash, bytes } = object;
+    const commit = decodeCommit(bytes);
+    if (Buffer.compare(Buffer.from(encodeCommit(commit)), bytes) !== 0) throw bad("commit", hash, "it is not canonical");
+    if (commit.agent !== this.#agent) throw bad("commit", hash, `it belongs to the agent "${commit.agent}"`);
+
+    for (const parent of commit.parents) {
+      const time = states.get(parent)?.time ?? (await this.#storedTime(parent));
+      if (time === null) throw bad("commit", hash, `its parent ${parent} is not here`);
+      if (timeOf(commit) < time) throw bad("commit", hash, `it is older than its parent ${parent}`);
+    }
+
+    const changes = await this.#changes(commit, hash, intake);
+    await this.#checkValues(commit, changes, hash, intake);
+    const first = commit.parents[0];
+    const stateAt = async (at: Hash): Promise<Head> => states.get(at) ?? (await this.#heads.at(at));
+    const parent = first === undefined ? this.#heads.empty() : await stateAt(first);
+    let state: { snapshot: Snapshot; nodes: LayeredNodes };
+    if (commit.adopts === undefined) {
+      state = await applyChanges(parent, changes);
+    } else {
+      const adopts = commit.adopts;
+      if (!states.has(adopts) && (await this.#objects.findCommit(adopts)) === null) {
+        throw bad("commit", hash, `the commit ${adopts} that it adopts is not here`);
+      }
+      state = adopted(parent, await stateAt(adopts));
+    }
+    if (hashSnapshot(state.snapshot) !== commit.snapshot) {
+      throw bad("commit", hash, "its changes do not give the snapshot that it names");
+    }
+    const { head, stored } = advance(parent, hash, commit, changes, state);
+    states.set(hash, head);
+    return stored;
+  }
+
+  async #storedTime(hash: Hash): Promise<string | null> {
+    const commit = await this.#objects.findCommit(hash);
+    return commit === null ? null : timeOf(commit);
+  }
+
+  async #changes(commit: Commit, hash: Hash, intake: Intake): Promise<Changes> {
+    const { changes } = commit;
+    if (typeof changes !== "string") {
+      if (changes !== undefined && changeCount(changes) > INLINE_CHANGES) {
+        throw bad("commit", hash, `it has more than ${INLINE_CHANGES} changes and no change list`);
+      }
+      if (changes !== undefined && changeCount(changes) === 0) throw bad("commit", hash, "its changes are empty");
+      return changes ?? {};
+    }
+    const bytes = await intake.find("changes", changes);
+    if (bytes === null) throw bad("commit", hash, `its change list ${changes} is not here`);
+    const list = parseChanges(parseCanonicalJson(bytes, "change list"));
+    if (changeCount(list) <= INLINE_CHANGES) throw bad("changes", changes, "it is too short to be a change list");
+    return list;
+  }
+
+  async #checkValues(commit: Commit, changes: Changes, hash: Hash, intake: Intake): Promise<void> {
+    const needed: (readonly [hash: Hash, size: number])[] = Object.values(commit.event.values ?? {});
+    for (const list of [changes.kv, changes.vectors]) {
+      for (const [, value, size] of list ?? []) if (value !== null) needed.push([value, size]);
+    }
+    for (const [value, size] of needed) {
+      const actual = await intake.sizeOf(value, size);
+      if (actual === null) throw bad("commit", hash, `its value ${value} is not here`);
+      if (actual !== size) throw bad("commit", hash, `it gives its value ${value} a size of ${size} instead of ${actual}`);
+    }
+    if (changes.contract !== undefined) {
+      const bytes = await intake.find("value", changes.contract);
+      if (bytes === null) throw bad("commit", hash, `its contract ${changes.contract} is not here`);
+      if (decodeContract(bytes).name !== this.#agent) throw bad("commit", hash, "its contract is another agent's");
+    }
+  }
+}
+
+/** The objects of one call, over those in the storage. */
+class Intake {
+  readonly #storage: ObjectStorage;
+  readonly #objects = new Map<string, Uint8Array>();
+
+  constructor(storage: ObjectStorage) {
+    this.#storage = storage;
+  }
+
+  /** Checks what can be checked of an object by itself. */
+  add({ kind, hash, bytes }: StoredObject): void {
+    if (kind !== "list" && sha256(bytes) !== hash) throw bad(kind, hash, "its bytes have another hash");
+    if (kind === "node" && Buffer.compare(encodeTreeNode(decodeTreeNode(bytes)), bytes) !== 0) {
+      throw bad(kind, hash, "it is not canonical");
+    }
+    if (kind === "snapshot") decodeSnapshot(bytes);
+    if (kind === "changes") parseChanges(parseCanonicalJson(bytes, "change list"));
+    this.#objects.set(`${kind} ${hash}`, bytes);
+  }
+
+  async find(kind: Kind, hash: Hash): Promise<Uint8Array | null> {
+    const here = this.#objects.get(`${kind} ${hash}`);
+    if (here !== undefined) return here;
+    const [bytes] = await this.#storage.read(kind, [hash]);
+    return bytes ?? null;
+  }
+
+  /** A top list lies under its value's hash: all the parts, one after another, must have it. */
+  async checkLists(): Promise<void> {
+    for (const [name, bytes] of this.#objects) {
+      const [kind, hash] = name.split(" ") as [Kind, Hash];
+      if (kind !== "list" || sha256(bytes) === hash) continue;
+      const sum = createHash("sha256");
+      await this.#walk(bytes, hash, (part) => sum.update(part));
+      if (sum.digest("hex") !== hash) throw bad("list", hash, "its parts have another hash");
+    }
+  }
+
+  async #walk(list: Uint8Array, hash: Hash, visit: (part: Uint8Array) => void): Promise<void> {
+    const { level, parts } = decodeChunkList(list);
+    for (const part of parts) {
+      const bytes = await this.find(level === 1 ? "chunk" : "list", part.hash);
+      if (bytes === null) throw bad("list", hash, `its part ${part.hash} is not here`);
+      if (level === 1) {
+        if (bytes.length !== part.size) throw bad("list", hash, `the size of its part ${part.hash} is wrong`);
+        visit(bytes);
+      } else {
+        if (decodeChunkList(bytes).level !== 1) throw bad("list", hash, "its levels are wrong");
+        await this.#walk(bytes, hash, visit);
+      }
+    }
+  }
+
+  /** Bytes of a value that is here, stored as its size asks for; null when it is not. */
+  async sizeOf(hash: Hash, size: number): Promise<number | null> {
+    const kind = valueKind(size);
+    const bytes = await this.find(kind, hash);
+    if (bytes === null) return null;
+    if (kind === "value") return bytes.length;
+    return decodeChunkList(bytes).parts.reduce((sum, part) => sum + part.size, 0);
+  }
+}
+
+function bad(kind: Kind, hash: Hash, what: string): Error {
+  return invalid(`the ${kind} ${hash} from outside is refused: ${what}`, {
+    details: { kind, hash },
+    remedy: "the sender or the bucket is damaged or hostile; nothing of it was stored",
+  });
+}

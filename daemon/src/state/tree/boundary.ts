@@ -1,0 +1,84 @@
+import type { Key } from "@vlinder/protocol";
+
+/**
+ * Where a node of the tree ends. This is format: two machines that disagree here have different
+ * hashes for equal contents. FORMATS.md specifies it, golden tests pin it.
+ *
+ * Left to right from the node's start, an entry of weight e that brings the node from w to w + e
+ * ends it with a chance of ((w+e)² - w²) / SCALE², and always at LIMIT. So the chance grows with
+ * the node: sizes spread less than with a constant chance, and an edit still finds the old
+ * boundaries again after one node or two. The weight is the key's bytes plus a constant, never the
+ * value: an overwrite moves no boundary. All numbers stay integers below 2^53, so that every
+ * platform decides alike.
+ *
+ * Above the leaves a node has at least two entries, so that each level is at most half the one below.
+ */
+const SCALE_SQUARED = 512 * 512;
+const LIMIT = 3072;
+const LEAF_ENTRY = 36;
+const INNER_ENTRY = 40;
+
+export class Boundary {
+  readonly #level: number;
+  readonly #entry: number;
+  #weight = 0;
+  #entries = 0;
+
+  constructor(level: number) {
+    this.#level = level;
+    this.#entry = level === 0 ? LEAF_ENTRY : INNER_ENTRY;
+  }
+
+  /** Takes the next entry's key; true when the node ends behind it, and the next one starts. */
+  take(key: Key): boolean {
+    const before = this.#weight;
+    const after = before + key.length + this.#entry;
+    this.#entries++;
+    if (this.#ends(key, before, after)) {
+      this.#weight = 0;
+      this.#entries = 0;
+      return true;
+    }
+    this.#weight = after;
+    return false;
+  }
+
+  #ends(key: Key, before: number, after: number): boolean {
+    if (this.#level > 0 && this.#entries < 2) return false;
+    if (after >= LIMIT) return true;
+    return keyHash(key, this.#level) * SCALE_SQUARED < (after * after - before * before) * 2 ** 32;
+  }
+}
+
+/** MurmurHash3 x86 32-bit over the key's bytes, seeded with the level. */
+export function keyHash(key: Key, seed: number): number {
+  const length = key.length;
+  const blocks = length & ~3;
+  let h = seed;
+  let k: number;
+  for (let i = 0; i < blocks; i += 4) {
+    k =
+      key.charCodeAt(i) |
+      (key.charCodeAt(i + 1) << 8) |
+      (key.charCodeAt(i + 2) << 16) |
+      (key.charCodeAt(i + 3) << 24);
+    k = Math.imul(k, 0xcc9e2d51);
+    k = (k << 15) | (k >>> 17);
+    h ^= Math.imul(k, 0x1b873593);
+    h = (h << 13) | (h >>> 19);
+    h = (Math.imul(h, 5) + 0xe6546b64) | 0;
+  }
+  k = 0;
+  if (length - blocks >= 3) k ^= key.charCodeAt(blocks + 2) << 16;
+  if (length - blocks >= 2) k ^= key.charCodeAt(blocks + 1) << 8;
+  if (length - blocks >= 1) {
+    k ^= key.charCodeAt(blocks);
+    k = Math.imul(k, 0xcc9e2d51);
+    k = (k << 15) | (k >>> 17);
+    h ^= Math.imul(k, 0x1b873593);
+  }
+  h ^= length;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}

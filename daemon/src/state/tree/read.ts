@@ -1,0 +1,127 @@
+import type { Hash, Key, TreeNode } from "@vlinder/protocol";
+import type { DiffEntry, Entry } from "../api.ts";
+import { Cursor, lowerBound } from "./cursor.ts";
+import type { NodeReader } from "./node-reader.ts";
+
+/** One path down. */
+export async function getEntry(nodes: NodeReader, root: Hash | null, key: Key): Promise<Entry | null> {
+  if (root === null) return null;
+  let hash = root;
+  for (;;) {
+    const found = nodes.node(hash);
+    const node = found instanceof Promise ? await found : found;
+    const i = lowerBound(node.keys, key);
+    if (i === node.keys.length) return null;
+    if (node.level > 0) {
+      hash = node.hashes[i] as Hash;
+      continue;
+    }
+    return node.keys[i] === key ? { key, hash: node.hashes[i] as Hash, size: node.sizes[i] as number } : null;
+  }
+}
+
+/** Entries with keys of at least `from`, in order, leaf by leaf. */
+export async function* entriesFrom(nodes: NodeReader, root: Hash | null, from: Key): AsyncGenerator<Entry[]> {
+  if (root === null) return;
+  const cursor = new Cursor(nodes);
+  await cursor.seek(root, 0, from);
+  do {
+    const { keys, hashes, sizes } = cursor.node;
+    const entries: Entry[] = [];
+    for (let i = lowerBound(keys, from); i < keys.length; i++) {
+      entries.push({ key: keys[i] as Key, hash: hashes[i] as Hash, size: sizes[i] as number });
+    }
+    yield entries;
+  } while (await cursor.next());
+}
+
+export async function treeTotals(nodes: NodeReader, root: Hash | null): Promise<{ count: number; bytes: number }> {
+  if (root === null) return { count: 0, bytes: 0 };
+  const node = await nodes.node(root);
+  const bytes = node.sizes.reduce((sum, size) => sum + size, 0);
+  return { count: node.level === 0 ? node.keys.length : node.counts.reduce((sum, n) => sum + n, 0), bytes };
+}
+
+/** A subtree or, at level -1, an entry: what lies in front of one side of a diff. */
+interface Item {
+  readonly level: number;
+  readonly key: Key;
+  readonly hash: Hash;
+  readonly size: number;
+}
+
+/** The unread rest of one tree, nearest item last, so that taking it is a pop. */
+class Front {
+  readonly #nodes: NodeReader;
+  readonly #items: Item[];
+
+  private constructor(nodes: NodeReader, items: Item[]) {
+    this.#nodes = nodes;
+    this.#items = items;
+  }
+
+  static async at(nodes: NodeReader, root: Hash | null): Promise<Front> {
+    if (root === null) return new Front(nodes, []);
+    const node = await nodes.node(root);
+    return new Front(nodes, [{ level: node.level, key: node.keys.at(-1) as Key, hash: root, size: 0 }]);
+  }
+
+  get item(): Item | undefined {
+    return this.#items.at(-1);
+  }
+
+  take(): Item {
+    return this.#items.pop() as Item;
+  }
+
+  /** Replaces the subtree in front by what is in it. */
+  async expand(): Promise<void> {
+    const node: TreeNode = await this.#nodes.node(this.take().hash);
+    for (let i = node.keys.length - 1; i >= 0; i--) {
+      this.#items.push({
+        level: node.level - 1,
+        key: node.keys[i] as Key,
+        hash: node.hashes[i] as Hash,
+        size: node.sizes[i] as number,
+      });
+    }
+  }
+}
+
+const entryOf = (item: Item): Entry => ({ key: item.key, hash: item.hash, size: item.size });
+
+/**
+ * What differs between two trees, in key order. Both are read side by side; subtrees with equal
+ * hashes are dropped unread, whatever stands above them, so the cost goes with the difference.
+ */
+export async function* diffTrees(
+  nodes: NodeReader,
+  fromRoot: Hash | null,
+  to: NodeReader,
+  toRoot: Hash | null,
+): AsyncGenerator<DiffEntry> {
+  if (fromRoot === toRoot) return;
+  const left = await Front.at(nodes, fromRoot);
+  const right = await Front.at(to, toRoot);
+  for (;;) {
+    const a = left.item;
+    const b = right.item;
+    if (a === undefined && b === undefined) return;
+    if (a !== undefined && b !== undefined && a.level === b.level && a.hash === b.hash && a.key === b.key) {
+      left.take();
+      right.take();
+    } else if (a !== undefined && a.level >= 0 && (b === undefined || a.level >= b.level)) {
+      // Of two subtrees on the same level both must be opened, or one side would run ahead.
+      if (b !== undefined && b.level === a.level) await right.expand();
+      await left.expand();
+    } else if (b !== undefined && b.level >= 0) {
+      await right.expand();
+    } else if (b === undefined || (a !== undefined && a.key < b.key)) {
+      yield { key: (a as Item).key, from: entryOf(left.take()), to: null };
+    } else if (a === undefined || b.key < a.key) {
+      yield { key: b.key, from: null, to: entryOf(right.take()) };
+    } else {
+      yield { key: a.key, from: entryOf(left.take()), to: entryOf(right.take()) };
+    }
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * A bounded cache: what was used since the last turn of generations stays, the rest goes in one
+ * stroke. Close to LRU, and a hit in the young generation costs one map lookup.
+ */
+export class TwoGenerations<K, V> {
+  readonly #limit: number;
+  #weight = 0;
+  #young = new Map<K, V>();
+  #old = new Map<K, V>();
+
+  /** @param limit weight of one generation; at most twice this is held */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get(key: K): V | undefined {
+    const young = this.#young.get(key);
+    if (young !== undefined) return young;
+    const old = this.#old.get(key);
+    if (old !== undefined) this.set(key, old);
+    return old;
+  }
+
+  set(key: K, value: V, weight = 1): void {
+    if (this.#weight >= this.#limit) {
+      this.#old = this.#young;
+      this.#young = new Map();
+      this.#weight = 0;
+    }
+    this.#young.set(key, value);
+    this.#weight += weight;
+  }
+
+  clear(): void {
+    this.#young.clear();
+    this.#old.clear();
+    this.#weight = 0;
+  }
+}

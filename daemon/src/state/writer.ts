@@ -1,0 +1,309 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { asVlinderError, type Hash, LIMITS, VlinderError } from "@vlinder/protocol";
+import {
+  BranchConflict,
+  type BranchMove,
+  type ObjectStorage,
+  type StoredObject,
+  type StoredReply,
+} from "../storage/object-storage.ts";
+import { BranchTable } from "./branch-table.ts";
+import { type Committer, Draft, type Working } from "./draft.ts";
+import type { Head, Retiring } from "./head.ts";
+import { Objects } from "./objects.ts";
+import type { Source } from "./source.ts";
+
+/** A retry of a request finds it by its id and must ask for the same. */
+export interface Idempotency {
+  readonly id: string;
+  /** Hash of all that was asked. */
+  readonly request: Hash;
+}
+
+type Work<T> = (draft: Draft) => Promise<T>;
+
+interface Job {
+  readonly work: Work<unknown>;
+  readonly once: Idempotency | undefined;
+  readonly resolve: (reply: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  attempts: number;
+}
+
+/** Branch moves that became durable. */
+export interface DurableMove {
+  readonly branch: Hash;
+  readonly name: string;
+  readonly from: Hash | null;
+  readonly to: Hash | null;
+}
+
+interface Batch {
+  readonly jobs: Job[];
+  /** Answers the jobs, once all is durable. */
+  readonly settle: (() => void)[];
+  readonly objects: StoredObject[];
+  readonly replies: StoredReply[];
+  /** One move for each branch, from where it was before the batch to where it ends. */
+  readonly moves: Map<Hash, BranchMove>;
+  readonly retiring: Retiring[];
+  readonly commits: Hash[];
+  bytes: number;
+}
+
+/** A transaction on its way to the storage. */
+interface Flight {
+  done: Promise<void>;
+  landed: boolean;
+  /** Requests to be computed again, when it failed; null when it did not. */
+  failed: { again: Job[] } | null;
+}
+
+const BATCH_JOBS = 512;
+const BATCH_BYTES = 8 * 1024 * 1024;
+/** Computing longer than this without a break would keep reads waiting. */
+const SLICE_MS = 2;
+const ATTEMPTS = 5;
+
+function newBatch(): Batch {
+  return { jobs: [], settle: [], objects: [], replies: [], moves: new Map(), retiring: [], commits: [], bytes: 0 };
+}
+
+/**
+ * The one place where an agent's state changes. Requests are computed one after another on the
+ * working state; what arrived together is one transaction, and while it is being made durable the
+ * next one is computed on top. A request is answered, also with an error, only when all that its
+ * answer rests on is durable. When a transaction fails, its requests are answered `unavailable`,
+ * the working state goes back to the durable one, and those behind are computed again.
+ */
+export class Writer {
+  readonly #storage: ObjectStorage;
+  readonly #source: Source;
+  readonly #committer: Committer;
+  readonly #onDurable: (moves: readonly DurableMove[]) => void;
+  #durable: BranchTable;
+  #durableHeads = new Map<Hash, Head>();
+  #working: Working;
+  #queue: Job[] = [];
+  readonly #inFlight = new Map<string, { request: Hash; reply: Promise<unknown> }>();
+  #running: Promise<void> | null = null;
+  #wake: () => void = () => {};
+  #closed = false;
+
+  constructor(options: {
+    storage: ObjectStorage;
+    source: Source;
+    committer: Committer;
+    branches: BranchTable;
+    onDurable: (moves: readonly DurableMove[]) => void;
+  }) {
+    this.#storage = options.storage;
+    this.#source = options.source;
+    this.#committer = options.committer;
+    this.#onDurable = options.onDurable;
+    this.#durable = options.branches;
+    this.#working = { table: this.#durable.copy(), heads: new Map(), unsaved: new Map() };
+  }
+
+  /** Durable branches. */
+  get branches(): BranchTable {
+    return this.#durable;
+  }
+
+  /** The durable state of a branch, where it is at hand. */
+  durableHead(id: Hash): Head | undefined {
+    return this.#durableHeads.get(id);
+  }
+
+  /**
+   * Computes and stores one request's writes. With an id, the same request again joins the one in
+   * flight or gets the first reply. @throws conflict (the id was used for another request), unavailable, and what `work` throws
+   */
+  write<T>(work: Work<T>, once?: Idempotency): Promise<T> {
+    if (this.#closed) return Promise.reject(new VlinderError("unavailable", "the agent's state is being closed"));
+    if (once === undefined) return this.#enqueue(work, undefined);
+    const known = this.#inFlight.get(once.id);
+    if (known !== undefined) {
+      return known.request === once.request ? (known.reply as Promise<T>) : Promise.reject(reusedId(once.id));
+    }
+    const reply = this.#enqueue(work, once).finally(() => this.#inFlight.delete(once.id));
+    this.#inFlight.set(once.id, { request: once.request, reply });
+    return reply;
+  }
+
+  /** Waits until all that was asked has been answered. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    while (this.#running !== null) await this.#running;
+  }
+
+  #enqueue<T>(work: Work<T>, once: Idempotency | undefined): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#queue.push({ work, once, resolve: resolve as (reply: unknown) => void, reject, attempts: 0 });
+      this.#wake();
+      this.#running ??= this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    // Requests that arrive in the same turn of the event loop travel in one transaction.
+    await nextTurn();
+    let flight: Flight | null = null;
+    let batch = newBatch();
+    for (;;) {
+      await this.#fill(batch);
+      if (flight !== null && !flight.landed) {
+        // More may join the batch while the one before it is being written.
+        const more = new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        await (batch.jobs.length < BATCH_JOBS ? Promise.race([flight.done, more]) : flight.done);
+        continue;
+      }
+      if (flight?.failed != null) {
+        this.#startOver([...flight.failed.again, ...batch.jobs]);
+        flight = null;
+        batch = newBatch();
+      } else if (batch.jobs.length > 0) {
+        flight = this.#store(batch);
+        batch = newBatch();
+      } else if (this.#queue.length === 0) {
+        // At once, and not when the promise settles: a request may come in between.
+        this.#running = null;
+        return;
+      }
+    }
+  }
+
+  /** Computes what is queued, as long as it fits. */
+  async #fill(batch: Batch): Promise<void> {
+    let slice = performance.now();
+    while (this.#queue.length > 0 && batch.jobs.length < BATCH_JOBS && batch.bytes < BATCH_BYTES) {
+      await this.#compute(this.#queue.shift() as Job, batch);
+      if (performance.now() - slice > SLICE_MS) {
+        await nextTurn();
+        slice = performance.now();
+      }
+    }
+  }
+
+  async #compute(job: Job, batch: Batch): Promise<void> {
+    job.attempts++;
+    batch.jobs.push(job);
+    const draft = new Draft(this.#working, this.#source, this.#committer);
+    try {
+      const earlier = job.once === undefined ? null : await this.#storage.reply(job.once.id);
+      if (job.once !== undefined && earlier !== null && earlier.time > this.#now() - LIMITS.replyMemory) {
+        if (earlier.request !== job.once.request) throw reusedId(job.once.id);
+        const reply: unknown = JSON.parse(earlier.reply);
+        batch.settle.push(() => job.resolve(reply));
+        return;
+      }
+      const reply = await job.work(draft);
+      draft.fold();
+      for (const object of draft.objects) {
+        batch.objects.push(object);
+        batch.bytes += object.bytes.length + 100;
+      }
+      for (const move of draft.moves) {
+        const first = batch.moves.get(move.id);
+        batch.moves.set(move.id, first === undefined ? move : { ...move, expected: first.expected });
+      }
+      batch.retiring.push(...draft.retiring);
+      batch.commits.push(...draft.unsaved.keys());
+      if (job.once !== undefined) {
+        batch.replies.push({ ...job.once, reply: JSON.stringify(reply), time: this.#now() });
+      }
+      batch.settle.push(() => job.resolve(reply));
+    } catch (error) {
+      draft.drop();
+      batch.settle.push(() => job.reject(error));
+    }
+  }
+
+  #store(batch: Batch): Flight {
+    const branches = [...batch.moves.values()];
+    // Taken now: the working state moves on while the transaction is on its way.
+    const heads = new Map(branches.map((move) => [move.id, this.#working.heads.get(move.id)]));
+    const { objects, replies } = batch;
+    const nothing = objects.length + branches.length + replies.length === 0;
+    const flight: Flight = { done: Promise.resolve(), landed: false, failed: null };
+    flight.done = (nothing ? Promise.resolve() : this.#storage.apply({ objects, branches, replies }))
+      .then(
+        () => this.#landed(batch, branches, heads),
+        async (error: unknown) => {
+          flight.failed = { again: await this.#refused(batch, error) };
+        },
+      )
+      .finally(() => {
+        flight.landed = true;
+      });
+    return flight;
+  }
+
+  #landed(batch: Batch, branches: readonly BranchMove[], heads: ReadonlyMap<Hash, Head | undefined>): void {
+    for (const retiring of batch.retiring) {
+      retiring.durable = true;
+      for (const layer of retiring.layers) {
+        for (const [hash, fresh] of layer) Objects.rememberNode(hash, fresh.node);
+      }
+    }
+    for (const hash of batch.commits) this.#working.unsaved.delete(hash);
+    for (const move of branches) {
+      this.#durable.move(move);
+      const head = heads.get(move.id);
+      if (head === undefined || move.next === null) this.#durableHeads.delete(move.id);
+      else this.#durableHeads.set(move.id, head);
+    }
+    for (const settle of batch.settle) settle();
+    if (branches.length > 0) {
+      this.#onDurable(branches.map(({ id, name, expected, next }) => ({ branch: id, name, from: expected, to: next })));
+    }
+  }
+
+  /**
+   * A transaction was not applied. Its requests are told so; where another daemon had moved a branch
+   * they can be computed again on what is there now, and are returned.
+   */
+  async #refused(batch: Batch, error: unknown): Promise<Job[]> {
+    let raced = error instanceof BranchConflict;
+    if (raced) {
+      try {
+        this.#durable = new BranchTable(await this.#storage.branches());
+        this.#durableHeads.clear();
+      } catch {
+        // The storage is away: the requests are refused below, and the next write meets the conflict again.
+        raced = false;
+      }
+    }
+    const again = batch.jobs.filter((job) => raced && job.attempts < ATTEMPTS);
+    for (const job of batch.jobs) if (!again.includes(job)) job.reject(unavailable(error));
+    return again;
+  }
+
+  /** Goes back to the durable state and computes these requests again. */
+  #startOver(jobs: readonly Job[]): void {
+    this.#queue.unshift(...jobs);
+    this.#working = { table: this.#durable.copy(), heads: new Map(this.#durableHeads), unsaved: new Map() };
+  }
+
+  #now(): number {
+    return this.#committer.now().getTime();
+  }
+}
+
+function reusedId(id: string): VlinderError {
+  return new VlinderError("conflict", `the id "${id}" was used for another request`, {
+    details: { id },
+    remedy: "make a new id for each request; use the same one only to repeat it",
+  });
+}
+
+function unavailable(error: unknown): VlinderError {
+  const cause = asVlinderError(error);
+  if (cause.code === "unavailable") return cause;
+  return new VlinderError("unavailable", `the write could not be stored: ${cause.message}`, {
+    cause: error,
+    remedy: "nothing was changed; try again",
+  });
+}

@@ -1,0 +1,158 @@
+import fc from "fast-check";
+import { encodeTreeNode, type Hash, type Key, parseKey, sha256, type TreeNode } from "@vlinder/protocol";
+import { describe, expect, test } from "vitest";
+import { editTree, type Edit } from "../../src/state/tree/edit.ts";
+import type { FreshNodes } from "../../src/state/tree/node-reader.ts";
+import { diffTrees, entriesFrom, getEntry, treeTotals } from "../../src/state/tree/read.ts";
+
+/** Nodes in memory. */
+class Nodes {
+  readonly all = new Map<Hash, TreeNode>();
+  readonly bytes = new Map<Hash, Uint8Array>();
+  node = (hash: Hash): TreeNode => {
+    const node = this.all.get(hash);
+    if (node === undefined) throw new Error(`no node ${hash}`);
+    return node;
+  };
+  async edit(root: Hash | null, edits: readonly Edit[]): Promise<{ root: Hash | null; made: number }> {
+    const fresh: FreshNodes = new Map();
+    const next = await editTree(this, root, edits, fresh);
+    for (const [hash, { node, bytes }] of fresh) {
+      this.all.set(hash, node);
+      this.bytes.set(hash, bytes);
+    }
+    return { root: next, made: fresh.size };
+  }
+}
+
+const hashOf = (value: number): Hash => sha256(`value ${value}`);
+const sorted = (model: ReadonlyMap<Key, number>): Edit[] =>
+  [...model].sort((a, b) => (a[0] < b[0] ? -1 : 1)).map(([key, v]) => ({ key, hash: hashOf(v), size: v }));
+
+async function readAll(nodes: Nodes, root: Hash | null): Promise<[Key, Hash][]> {
+  const all: [Key, Hash][] = [];
+  for await (const leaf of entriesFrom(nodes, root, "" as Key)) for (const { key, hash } of leaf) all.push([key, hash]);
+  return all;
+}
+
+const keys = fc
+  .oneof(fc.string({ minLength: 1, maxLength: 6, unit: "binary" }), fc.integer({ min: 0, max: 400 }).map((n) => `/k/${n}`))
+  .filter((text) => text.isWellFormed() && !text.includes("\0"))
+  .map(parseKey);
+const step = fc.array(fc.tuple(keys, fc.option(fc.nat(1000))), { minLength: 1, maxLength: 60 });
+
+describe("the tree", () => {
+  test("holds what a Map holds, has one root for equal contents, and diffs as the model does", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+        const nodes = new Nodes();
+        let root: Hash | null = null;
+        const model = new Map<Key, number>();
+        for (const changes of steps) {
+          const before = new Map(model);
+          const beforeRoot = root;
+          const edits = new Map<Key, number | null>(changes);
+          for (const [key, value] of edits) {
+            if (value === null) model.delete(key);
+            else model.set(key, value);
+          }
+          const list = [...edits]
+            .sort((a, b) => (a[0] < b[0] ? -1 : 1))
+            .map(([key, v]) => ({ key, hash: v === null ? null : hashOf(v), size: v ?? 0 }));
+          root = (await nodes.edit(root, list)).root;
+          expect(await readAll(nodes, root)).toEqual(sorted(model).map(({ key, hash }) => [key, hash]));
+          expect((await nodes.edit(null, sorted(model))).root).toBe(root);
+          const bytes = [...model.values()].reduce((sum, v) => sum + v, 0);
+          expect(await treeTotals(nodes, root)).toEqual({ count: model.size, bytes });
+          const differences: unknown[] = [];
+          for await (const d of diffTrees(nodes, beforeRoot, nodes, root)) {
+            differences.push([d.key, d.from?.hash ?? null, d.to?.hash ?? null]);
+          }
+          const expected = [...new Set([...before.keys(), ...model.keys()])]
+            .filter((key) => before.get(key) !== model.get(key))
+            .sort()
+            .map((key) => [key, hashAt(before, key), hashAt(model, key)]);
+          expect(differences).toEqual(expected);
+          for (const key of edits.keys()) {
+            expect((await getEntry(nodes, root, key))?.hash ?? null).toBe(hashAt(model, key));
+          }
+        }
+        for (const [hash, bytes] of nodes.bytes) expect(sha256(bytes)).toBe(hash);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("does not depend on the order or the grouping of edits", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uniqueArray(fc.nat(5000), { minLength: 1, maxLength: 800 }),
+        fc.integer({ min: 1, max: 97 }),
+        async (numbers, group) => {
+          const nodes = new Nodes();
+          const model = new Map(numbers.map((n) => [parseKey(`/k/${n}`), n]));
+          const whole = (await nodes.edit(null, sorted(model))).root;
+          let root: Hash | null = null;
+          for (let i = 0; i < numbers.length; i += group) {
+            const part = new Map(numbers.slice(i, i + group).map((n) => [parseKey(`/k/${n}`), n]));
+            root = (await nodes.edit(root, sorted(part))).root;
+          }
+          expect(root).toBe(whole);
+          const gone = numbers.slice(0, numbers.length >> 1).map((n) => parseKey(`/k/${n}`)).sort();
+          const less = (await nodes.edit(root, gone.map((key) => ({ key, hash: null, size: 0 })))).root;
+          for (const key of gone) model.delete(key);
+          expect(less).toBe((await nodes.edit(null, sorted(model))).root);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  test("100,000 keys: nodes stay small, and an edit rewrites one path", { timeout: 60_000 }, async () => {
+    const nodes = new Nodes();
+    const model = new Map<Key, number>();
+    for (let i = 0; i < 100_000; i++) model.set(parseKey(`/notes/${hashOf(i).slice(0, 16)}`), i);
+    const { root } = await nodes.edit(null, sorted(model));
+    const sizes = [...nodes.all.values()].map((node) => encodeTreeNode(node).length).sort((a, b) => a - b);
+    const at = (list: readonly number[], q: number): number => list[Math.floor(q * (list.length - 1))] as number;
+    expect(at(sizes, 0.5)).toBeGreaterThan(200);
+    expect(at(sizes, 0.99)).toBeLessThan(1500);
+    expect(at(sizes, 1)).toBeLessThanOrEqual(NODE_BYTES);
+    const height = nodes.node(root as Hash).level + 1;
+    expect(height).toBeLessThanOrEqual(8);
+
+    const all = [...model.keys()];
+    for (const make of [
+      (i: number): Edit => ({ key: all[(i * 7919) % all.length] as Key, hash: hashOf(-i), size: 1 }),
+      (i: number): Edit => ({ key: parseKey(`/notes/${hashOf(-i).slice(0, 16)}`), hash: hashOf(i), size: 1 }),
+      (i: number): Edit => ({ key: all[(i * 7919) % all.length] as Key, hash: null, size: 0 }),
+    ]) {
+      const made: number[] = [];
+      for (let i = 1; i <= 2000; i++) made.push((await nodes.edit(root, [make(i)])).made);
+      made.sort((a, b) => a - b);
+      expect(at(made, 0.5)).toBeLessThanOrEqual(height);
+      expect(at(made, 0.99)).toBeLessThanOrEqual(height + EXTRA_NODES_P99);
+      expect(at(made, 1)).toBeLessThanOrEqual(height + EXTRA_NODES_MAX);
+    }
+  });
+
+  test("a long key in every entry still gives inner nodes of two children or more", async () => {
+    const nodes = new Nodes();
+    const model = new Map<Key, number>();
+    for (let i = 0; i < 300; i++) model.set(parseKey(`${"x".repeat(1000)}${String(i).padStart(24, "0")}`), i);
+    const { root } = await nodes.edit(null, sorted(model));
+    expect(await readAll(nodes, root)).toHaveLength(300);
+    expect(nodes.node(root as Hash).level).toBeLessThanOrEqual(9);
+  });
+});
+
+/** Largest node in bytes: the hard limit of a node's weight, plus the entry that reaches it. */
+const NODE_BYTES = 4200;
+/** Nodes that an edit writes beyond one for each level: 99 of 100 edits, and at most. */
+const EXTRA_NODES_P99 = 6;
+const EXTRA_NODES_MAX = 20;
+
+function hashAt(model: ReadonlyMap<Key, number>, key: Key): Hash | null {
+  const value = model.get(key);
+  return value === undefined ? null : hashOf(value);
+}
