@@ -1,0 +1,192 @@
+import { describe, expect, test } from "vitest";
+import Database from "better-sqlite3";
+import { join } from "node:path";
+import { sha256 } from "@vlinder/protocol";
+import { SyncState } from "../../src/sync/sync-state.ts";
+import { FaultyBucket, type Outcome } from "./faulty-bucket.ts";
+import { Machine, tempBucket, tempFolder, TODO } from "./machine.ts";
+import { dice, noise } from "./noise.ts";
+
+async function pair(): Promise<[Machine, Machine]> {
+  const uri = await tempBucket();
+  const [a, b] = [await Machine.start(), await Machine.start()];
+  for (const machine of [a, b]) await machine.sync.init(uri);
+  await a.add();
+  a.todo.put("/first", "1");
+  await a.syncAll();
+  await b.syncAll();
+  return [a, b];
+}
+
+/** Runs one operation with one fault at call `n`; false when there was no such call. */
+async function withFault(machine: Machine, n: number, outcome: Outcome, work: () => Promise<unknown>): Promise<boolean> {
+  const buckets: FaultyBucket[] = [];
+  let calls = 0;
+  machine.wrap = (bucket) => {
+    const faulty = new FaultyBucket(bucket, () => (++calls === n ? outcome : "fine"));
+    buckets.push(faulty);
+    return faulty;
+  };
+  let failed: unknown = null;
+  try {
+    await work();
+  } catch (error) {
+    failed = error;
+  }
+  machine.wrap = (bucket) => bucket;
+  const fired = buckets.reduce((sum, bucket) => sum + bucket.fired, 0);
+  if (fired === 0) expect(failed).toBeNull();
+  return fired > 0;
+}
+
+const OUTCOMES: readonly Outcome[] = ["kill before", "kill after", "fail before", "fail after"];
+
+describe("a push that dies or fails at any step", () => {
+  for (const outcome of OUTCOMES) {
+    test(`${outcome}: the next one brings all of it, under the same id`, async () => {
+      let steps = 0;
+      for (let n = 1; ; n++) {
+        const [a, b] = await pair();
+        const id = a.device;
+        for (let i = 0; i < 3; i++) a.todo.put(`/${i}`, noise(i, 100_000));
+        b.todo.put("/b", "b");
+        await b.push();
+        const fired = await withFault(a, n, outcome, () => a.sync.push());
+        if (!fired) break;
+        steps = n;
+        await a.restart();
+        await a.syncAll();
+        await b.syncAll();
+        await a.syncAll();
+        expect(a.todo.head(), `step ${n}`).toBe(b.todo.head());
+        expect(Object.keys(b.todo.contents()).length).toBe(5);
+        expect(a.device, `step ${n}`).toBe(id);
+        expect(await a.sync.owed(TODO)).toBeNull();
+      }
+      // vault, list, put pack, see it, put head, see it, delete the old head.
+      expect(steps).toBe(7);
+    });
+  }
+});
+
+describe("a pull that dies or fails at any step", () => {
+  for (const outcome of OUTCOMES) {
+    test(`${outcome}: local branches are as before, or as after; the next one brings all of it`, async () => {
+      let steps = 0;
+      for (let n = 1; ; n++) {
+        const [a, b] = await pair();
+        for (let i = 0; i < 2; i++) {
+          a.todo.put(`/${i}`, noise(i, 100_000));
+          await a.push();
+        }
+        const before = b.todo.head();
+        const fired = await withFault(b, n, outcome, () => b.sync.pull());
+        expect([before, a.todo.head()]).toContain(b.todo.head());
+        if (!fired) break;
+        steps = n;
+        await b.restart();
+        await b.syncAll();
+        expect(b.todo.head(), `step ${n}`).toBe(a.todo.head());
+      }
+      // vault, list, head, two packs, and the search for other agents.
+      expect(steps).toBe(6);
+    });
+  }
+});
+
+describe("a clone that dies at any step", () => {
+  test("is completed by the next pull", async () => {
+    let steps = 0;
+    for (let n = 1; ; n++) {
+      const [a] = await pair();
+      const c = await Machine.start();
+      await c.sync.init(a.sync.bucket as string);
+      const fired = await withFault(c, n, "kill before", () => c.sync.pull());
+      if (!fired) break;
+      steps = n;
+      await c.restart();
+      await c.syncAll();
+      expect(c.todo.head(), `step ${n}`).toBe(a.todo.head());
+    }
+    // vault, find agents, list, two heads, list, two heads, a pack.
+    expect(steps).toBeGreaterThanOrEqual(8);
+  });
+});
+
+describe("a bucket that fails at random", () => {
+  for (const seed of [1, 2, 3]) {
+    test(`seed ${seed}: machines that go on trying end on the same commit`, async () => {
+      const roll = dice(seed);
+      const [a, b] = await pair();
+      const all = [a, b];
+      const written = new Set(["/first"]);
+      let fired = 0;
+      for (let i = 0; i < 60; i++) {
+        const machine = all[roll(2)] as Machine;
+        const key = `/${roll(2) === 0 ? "same" : `own-${i}`}`;
+        machine.todo.put(key, `${i}`);
+        written.add(key);
+        const n = 1 + roll(12);
+        const outcome = OUTCOMES[roll(4)] as Outcome;
+        const work = roll(2) === 0 ? () => machine.sync.push() : () => machine.sync.pull();
+        if (await withFault(machine, n, outcome, work)) fired++;
+        if (outcome.startsWith("kill")) await machine.restart();
+      }
+      console.log(`seed ${seed}: ${fired} faults fired`);
+      expect(fired).toBeGreaterThan(15);
+      for (const machine of [a, b, a, b, a]) await machine.syncAll();
+      expect(a.todo.head()).toBe(b.todo.head());
+      expect(a.todo.commits().toSorted()).toEqual(b.todo.commits().toSorted());
+      expect(Object.keys(a.todo.contents())).toEqual(expect.arrayContaining([...written]));
+    });
+  }
+});
+
+describe("sync.db", () => {
+  const object = { kind: "value", hash: sha256("x") } as const;
+  const [one, two] = [sha256("pack 1"), sha256("pack 2")];
+
+  test("does not know a pack, nor its objects, before the last step of taking it", async () => {
+    const file = join(await tempFolder(), "sync.db");
+    let state = SyncState.open(file);
+    await state.addPack(one, 10, [object]);
+    expect(state.has("value", object.hash)).toBe(true);
+    expect(state.has("chunk", object.hash)).toBe(false);
+    state.close();
+    // As a kill leaves it: objects are in, the pack's row is not.
+    const db = new Database(file);
+    db.exec("DELETE FROM packs");
+    db.close();
+    state = SyncState.open(file);
+    expect(state.has("value", object.hash)).toBe(false);
+    await state.addPack(two, 10, []);
+    expect(state.has("value", object.hash), "a number must not be used twice").toBe(false);
+    await state.addPack(one, 10, [object]);
+    expect(state.has("value", object.hash)).toBe(true);
+    expect(state.packs().map(({ name }) => name)).toEqual([two, one]);
+    state.close();
+  });
+
+  test("forgets a lost pack with all after it, and no tip stays", async () => {
+    const state = SyncState.open(join(await tempFolder(), "sync.db"));
+    const commit = { kind: "commit", hash: sha256("c") } as const;
+    await state.addPack(one, 10, [object]);
+    await state.addPack(two, 10, [commit]);
+    state.setTips([commit.hash, sha256("unknown")]);
+    expect(state.tips()).toEqual([commit.hash]);
+    state.forgetFrom(state.packs()[1]?.seq as number);
+    expect(state.tips()).toEqual([]);
+    expect(state.has("commit", commit.hash)).toBe(false);
+    expect(state.has("value", object.hash)).toBe(true);
+    state.close();
+  });
+
+  test("of a newer release is refused", async () => {
+    const file = join(await tempFolder(), "sync.db");
+    SyncState.open(file).close();
+    const db = new Database(file);
+    db.pragma("user_version = 2");
+    db.close();
+    expect(() => SyncState.open(file)).toThrow(expect.objectContaining({ code: "invalid" }));
+  });
+});
