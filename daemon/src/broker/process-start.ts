@@ -35,7 +35,9 @@ function linuxStart(pid: number): string | null {
 
 function ask(program: string, args: string[]): string | null {
   try {
-    const output = execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+    // In one language, whichever the terminal or the service manager has: the texts are compared.
+    const env = { ...process.env, LC_ALL: "C", TZ: "UTC" };
+    const output = execFileSync(program, args, { encoding: "utf8", env, stdio: ["ignore", "pipe", "ignore"] }).trim();
     return output === "" ? null : output;
   } catch (error) {
     // Both programs answer with a failure when there is no such process.
