@@ -1,4 +1,11 @@
-import { type AgentName, asVlinderError, type ErrorBody, type Progress, type SyncAgentItem, VlinderError } from "@vlinder/protocol";
+import {
+  type AgentName,
+  asVlinderError,
+  type ErrorBody,
+  type Progress,
+  type SyncAgentItem,
+  type VlinderError,
+} from "@vlinder/protocol";
 import type { Exchange } from "../state/api.ts";
 import type { Bucket } from "./buckets/bucket.ts";
 import type { DevicePins } from "./device-pins.ts";

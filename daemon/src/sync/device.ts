@@ -1,7 +1,14 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { canonicalJson, type DeviceId, invalid, parseCanonicalJson, parseDeviceId, VlinderError } from "@vlinder/protocol";
+import {
+  canonicalJson,
+  type DeviceId,
+  invalid,
+  parseCanonicalJson,
+  parseDeviceId,
+  VlinderError,
+} from "@vlinder/protocol";
 import { readHomeFile, writeHomeFile } from "./home-file.ts";
 
 /** An Ed25519 public key, 32 bytes as 64 hex digits. */
@@ -45,7 +52,11 @@ function publicKeyOf(secret: KeyObject): PublicKey {
 export function isSignedBy(key: PublicKey, text: string, signature: Signature): boolean {
   let parsed: KeyObject;
   try {
-    parsed = createPublicKey({ key: Buffer.concat([PUBLIC_DER, Buffer.from(key, "hex")]), format: "der", type: "spki" });
+    parsed = createPublicKey({
+      key: Buffer.concat([PUBLIC_DER, Buffer.from(key, "hex")]),
+      format: "der",
+      type: "spki",
+    });
   } catch (error) {
     if (error instanceof Error) return false;
     throw error;
@@ -84,7 +95,8 @@ function parseKeyFile(bytes: Buffer, file: string): { device: DeviceId; seed: Bu
   const seed = value?.["seed"];
   if (value?.["v"] !== 1 || typeof seed !== "string" || !/^[0-9a-f]{64}$/.test(seed)) {
     throw invalid(`${file} is not a device key`, {
-      remedy: "restore it from a backup; or remove it, and the device gets a new key that other machines must be told of",
+      remedy:
+        "restore it from a backup; or remove it, and the device gets a new key that other machines must be told of",
     });
   }
   return { device: parseDeviceId(value["device"]), seed: Buffer.from(seed, "hex") };

@@ -48,9 +48,7 @@ export async function findHeads(listing: AgentListing, source: HeadSource): Prom
     }
   }
   source.state?.keepHeadFiles(good);
-  const replaced = new Set(
-    good.flatMap(({ body }) => body.predecessors.map((hash) => `${body.device} ${hash}`)),
-  );
+  const replaced = new Set(good.flatMap(({ body }) => body.predecessors.map((hash) => `${body.device} ${hash}`)));
   const current = good.filter(({ body, hash }) => !replaced.has(`${body.device} ${hash}`));
   const heads = dropRolledBack(current, good, source.state?.seenHeads() ?? [], notes);
   for (const { body, hash } of heads) source.state?.seeHead({ device: body.device, n: body.n, hash, time: body.time });

@@ -127,8 +127,10 @@ function parseBranch(value: unknown): TheirBranch {
   if (!isHash(id)) throw bad("a branch's id is none");
   if (typeof sealed !== "boolean") throw bad("a branch is neither sealed nor not");
   // A tombstone has the commit that was deleted, a branch has a head: exactly one of the two.
-  if (isHash(head) && deleted === null) return { id: id as BranchId, name: parseBranchName(name), head, deleted, sealed };
-  if (head === null && isHash(deleted)) return { id: id as BranchId, name: parseBranchName(name), head, deleted, sealed };
+  if (isHash(head) && deleted === null)
+    return { id: id as BranchId, name: parseBranchName(name), head, deleted, sealed };
+  if (head === null && isHash(deleted))
+    return { id: id as BranchId, name: parseBranchName(name), head, deleted, sealed };
   throw bad("a branch has neither a head nor a tombstone");
 }
 

@@ -47,7 +47,8 @@ export class OwedCount {
         this.#commits++;
         this.#bytes += bytes.length;
         const { kv = [], vectors = [] } = await this.#exchange.changesOf(commit);
-        for (const [, hash, size] of [...kv, ...vectors]) if (hash !== null && !this.#isThere(hash)) this.#bytes += size;
+        for (const [, hash, size] of [...kv, ...vectors])
+          if (hash !== null && !this.#isThere(hash)) this.#bytes += size;
         if (commit.time !== undefined && (this.#since === null || commit.time < this.#since)) this.#since = commit.time;
       }
       this.#counted = heads;

@@ -22,12 +22,17 @@ export class PackWriter {
   async add(object: StoredObject): Promise<WrittenPack | null> {
     const length = recordLength(object);
     if (length > PACK_LIMITS.raw) {
-      throw new VlinderError("too_large", `the ${object.kind} ${object.hash} of ${object.bytes.length} bytes fits no pack`, {
-        remedy: "a single object may have 64 MiB: make the change in several smaller ones",
-        details: { kind: object.kind, hash: object.hash, size: object.bytes.length, limit: PACK_LIMITS.raw },
-      });
+      throw new VlinderError(
+        "too_large",
+        `the ${object.kind} ${object.hash} of ${object.bytes.length} bytes fits no pack`,
+        {
+          remedy: "a single object may have 64 MiB: make the change in several smaller ones",
+          details: { kind: object.kind, hash: object.hash, size: object.bytes.length, limit: PACK_LIMITS.raw },
+        },
+      );
     }
-    const full = this.#raw > 0 && (this.#raw + length > PACK_CUT.hardRaw || this.#objects.length === PACK_LIMITS.records);
+    const full =
+      this.#raw > 0 && (this.#raw + length > PACK_CUT.hardRaw || this.#objects.length === PACK_LIMITS.records);
     const pack = full ? await this.finish() : null;
     this.#objects.push(object);
     this.#raw += length;

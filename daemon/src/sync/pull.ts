@@ -113,7 +113,10 @@ async function fetchPack(bucket: Bucket, agent: AgentName, name: Hash): Promise<
     "if it is there, and run vlinder sync push on that machine";
   const details = { bucket: bucket.uri, path };
   if (bytes === null) {
-    throw new VlinderError("unavailable", `the bucket ${bucket.uri} lacks ${path}, which a head names`, { remedy, details });
+    throw new VlinderError("unavailable", `the bucket ${bucket.uri} lacks ${path}, which a head names`, {
+      remedy,
+      details,
+    });
   }
   if (bytes.length > PACK_LIMITS.stored) throw invalid(`${path} is larger than a pack may be`, { remedy, details });
   if (sha256(bytes) === name) return bytes;

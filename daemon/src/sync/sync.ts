@@ -187,7 +187,7 @@ export class Sync {
   }
 
   async close(): Promise<void> {
-    for (const agent of [...this.#agents.keys()]) await this.release(agent);
+    for (const agent of this.#agents.keys()) await this.release(agent);
   }
 
   async #local(agent?: AgentName): Promise<readonly SyncAgent[]> {

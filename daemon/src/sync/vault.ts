@@ -35,7 +35,8 @@ export function decodeVault(bytes: Buffer): Vault {
   if (value === null || typeof value !== "object" || Array.isArray(value)) throw invalid("vault.json is no object");
   if (value["format"] !== 1) throw invalid(`a vault of format ${JSON.stringify(value["format"])}`, { remedy });
   if (value["join"] !== "open") throw invalid(`a vault to join by ${JSON.stringify(value["join"])}`, { remedy });
-  if (Object.keys(value).join() !== "created,format,id,join") throw invalid("vault.json has unknown fields", { remedy });
+  if (Object.keys(value).join() !== "created,format,id,join")
+    throw invalid("vault.json has unknown fields", { remedy });
   const { id, created } = value;
   if (!isVaultId(id) || typeof created !== "string" || !TIME.test(created)) throw invalid("vault.json is damaged");
   return { id, created, bytes };

@@ -16,7 +16,7 @@ export function zstdFrameLength(bytes: Buffer): number {
   if ((descriptor & 0x0b) !== 0) throw invalid("a zstd frame has a dictionary or something unknown");
   const sizeBytes = [single ? 1 : 0, 2, 4, 8][descriptor >> 6] as number;
   let at = 5 + (single ? 0 : 1) + sizeBytes;
-  for (let last = false; !last; ) {
+  for (let last = false; !last;) {
     need(at + 3);
     const block = bytes.readUIntLE(at, 3);
     last = (block & 1) === 1;

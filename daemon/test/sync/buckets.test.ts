@@ -119,7 +119,16 @@ describe("the URI of a bucket", () => {
   });
 
   test("of no kind is invalid", async () => {
-    for (const uri of ["", "/mnt/x", "file:/x", "file://host/x", "file:///x?a=b", "ftp://x/", "file:///%2e%2fx#", "file:///a%2fb"]) {
+    for (const uri of [
+      "",
+      "/mnt/x",
+      "file:/x",
+      "file://host/x",
+      "file:///x?a=b",
+      "ftp://x/",
+      "file:///%2e%2fx#",
+      "file:///a%2fb",
+    ]) {
       await expect(openBucket(uri), uri).rejects.toMatchObject({ code: "invalid" });
     }
   });

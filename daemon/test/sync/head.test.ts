@@ -31,7 +31,12 @@ const BODY: HeadBody = {
   vault: VAULT,
 };
 
-const nameOf = ({ body, hash: sum }: Head): HeadName => ({ agent: body.agent, device: body.device, n: body.n, hash: sum });
+const nameOf = ({ body, hash: sum }: Head): HeadName => ({
+  agent: body.agent,
+  device: body.device,
+  n: body.n,
+  hash: sum,
+});
 
 /** A head whose parts were changed, signed again unless told otherwise. */
 function forged(change: (envelope: Record<string, Json>, body: Record<string, Json>) => void, sign = true): Head {
@@ -58,7 +63,7 @@ describe("the head format", () => {
         '80dca3760c6bcbca5","be955617dac3a89aee7058a1cca9ef93617148273b677c694b3bbf87367ef35d"],"predecessors' +
         '":["34f233091a150fee9397b8e9431138b76e96685c006c1c09a2de353fed499815"],"time":"2026-11-20T21:40:00.1' +
         '23Z","vault":"0123456789abcdef0123456789abcdef"},"encryption":"none","signature":"9b3933d04893bf39be' +
-        'f4ef32bc6e6c9d40288b276abee1d26573b93848cf59a5ac99880f8bba47eb28051cc3afdabf99a019281de90c0cef59cf2e' +
+        "f4ef32bc6e6c9d40288b276abee1d26573b93848cf59a5ac99880f8bba47eb28051cc3afdabf99a019281de90c0cef59cf2e" +
         'e3d095fc00","v":1}',
     );
     expect(head.hash).toBe("0f22aaa58bef594df3829c7c81d650b1797d022a1ffe1ee60001d1c8a6fd0c81");
@@ -69,7 +74,10 @@ describe("the head format", () => {
   const refused: Record<string, Head> = {
     "with another signature": forged((envelope) => (envelope["signature"] = "00".repeat(64)), false),
     "whose body was changed": forged((_, body) => (body["time"] = "2027-11-20T21:40:00.123Z"), false),
-    "signed for another purpose": forged((envelope, body) => (envelope["signature"] = device.sign(canonicalJson(body))), false),
+    "signed for another purpose": forged(
+      (envelope, body) => (envelope["signature"] = device.sign(canonicalJson(body))),
+      false,
+    ),
     "with another key": forged((_, body) => (body["key"] = "11".repeat(32))),
     "with a key that is no point": forged((_, body) => (body["key"] = "ff".repeat(32))),
     "of a newer version": forged((envelope) => (envelope["v"] = 2)),
@@ -82,10 +90,14 @@ describe("the head format", () => {
     "of number 0": forged((_, body) => (body["n"] = 0)),
     "of another vault": forged((_, body) => (body["vault"] = "ff".repeat(16))),
     "with branches out of order": forged((_, body) => (body["branches"] as Json[]).reverse()),
-    "with a branch twice": forged((_, body) => (body["branches"] = Array(2).fill((body["branches"] as Json[])[0]) as Json)),
+    "with a branch twice": forged(
+      (_, body) => (body["branches"] = Array(2).fill((body["branches"] as Json[])[0]) as Json),
+    ),
     "with a pack twice": forged((_, body) => (body["packs"] = [hash("p"), hash("p")])),
     "with a pack that leads out": forged((_, body) => (body["packs"] = ["../../x"])),
-    "with predecessors out of order": forged((_, body) => (body["predecessors"] = [hash("b"), hash("a")].toSorted().reverse())),
+    "with predecessors out of order": forged(
+      (_, body) => (body["predecessors"] = [hash("b"), hash("a")].toSorted().reverse()),
+    ),
     "with a branch that has neither head nor tombstone": forged((_, body) => {
       body["branches"] = [{ deleted: null, head: null, id: hash("x"), name: "x", sealed: false }];
     }),

@@ -125,7 +125,10 @@ describe("a pack", () => {
     const lie = await putPack([...good, { kind: "commit", hash: sha256(bytes), bytes }]);
     const { body } = await headOf(a);
     const branches = body.branches.map((branch) => ({ ...branch, head: sha256(bytes) }));
-    await putHead({ ...body, device: mallory.id, key: mallory.key, n: 1, predecessors: [], packs: [lie], branches }, mallory);
+    await putHead(
+      { ...body, device: mallory.id, key: mallory.key, n: 1, predecessors: [], packs: [lie], branches },
+      mallory,
+    );
     await b.pull();
     expect(b.todo.contents()).toEqual({ "/first": "1", "/second": "2" });
     expect((await b.sync.status()).agents[0]?.error).toMatchObject({ code: "invalid", message: /snapshot/ });
@@ -160,7 +163,10 @@ describe("a head", () => {
   test("can't hide the head of another device", async () => {
     const { body, path } = await headOf(a);
     const hash = (path.split("-").at(-1) as string).slice(0, 64) as Hash;
-    await putHead({ ...body, device: mallory.id, key: mallory.key, n: 9, predecessors: [hash], packs: [], branches: [] }, mallory);
+    await putHead(
+      { ...body, device: mallory.id, key: mallory.key, n: 9, predecessors: [hash], packs: [], branches: [] },
+      mallory,
+    );
     await b.pull();
     expect(b.todo.head()).toBe(a.todo.head());
   });

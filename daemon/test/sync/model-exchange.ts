@@ -88,8 +88,8 @@ export class ModelExchange implements Exchange {
 
   /** Key → text, of a branch's head. */
   contents(branch: BranchId = this.main): Record<string, string> {
-    const entries = [...this.#state(this.head(branch))].map(([key, { hash }]) => [key, String(this.#bytes(hash))]);
-    return Object.fromEntries(entries.toSorted()) as Record<string, string>;
+    const entries = [...this.#state(this.head(branch))].toSorted(([a], [b]) => (a < b ? -1 : 1));
+    return Object.fromEntries(entries.map(([key, { hash }]) => [key, String(this.#bytes(hash))]));
   }
 
   commits(): Hash[] {
@@ -180,7 +180,12 @@ export class ModelExchange implements Exchange {
   async integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]> {
     const results: Integrated[] = [];
     for (const id of [...new Set(theirs.map((branch) => branch.id))].toSorted()) {
-      results.push(this.#integrateOne(id, theirs.filter((branch) => branch.id === id)));
+      results.push(
+        this.#integrateOne(
+          id,
+          theirs.filter((branch) => branch.id === id),
+        ),
+      );
     }
     return results;
   }
@@ -193,7 +198,13 @@ export class ModelExchange implements Exchange {
     const live = heads.filter((head) => !covered.has(head)).toSorted();
     const sealed = (ours?.sealed ?? false) || theirs.some((branch) => branch.sealed);
     const name = ours?.name ?? (theirs[0] as TheirBranch).name;
-    const done = (result: Integrated["result"], head: Hash): Integrated => ({ name, result, head, conflicts: 0, notes: [] });
+    const done = (result: Integrated["result"], head: Hash): Integrated => ({
+      name,
+      result,
+      head,
+      conflicts: 0,
+      notes: [],
+    });
     if (live.length === 0) {
       const tomb = ours?.deleted ?? (deleted.toSorted()[0] as Hash);
       this.table.set(id, { id, name, head: null, deleted: tomb, sealed });
@@ -224,8 +235,8 @@ export class ModelExchange implements Exchange {
         changes.push([`${key}.conflict-${goes.hash.slice(0, 16)}` as Key, goes.hash, goes.size]);
       }
     }
-    const times = [this.#read(a).time, this.#read(b).time].toSorted();
-    const time = times.at(-1);
+    const [earlier = "", later = ""] = [this.#read(a).time, this.#read(b).time];
+    const time = earlier > later ? earlier : later;
     return this.#write({
       v: 1,
       agent: this.agent,
@@ -234,7 +245,7 @@ export class ModelExchange implements Exchange {
       snapshot: this.#snapshotAfter(a, changes),
       event: { kind: "merge" },
       ...(changes.length === 0 ? {} : { changes: { kv: sorted(changes) } }),
-      ...(time === undefined ? {} : { time }),
+      ...(time === "" ? {} : { time }),
     });
   }
 

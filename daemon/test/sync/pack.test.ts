@@ -28,13 +28,22 @@ describe("the pack format", () => {
     expect(bytes.toString("hex")).toBe(
       "564c5041434b010000000000" + // "VLPACK", version 1, not compressed, not encrypted, reserved
         "63000000" + // 99 bytes of payload
-        "0107" + "612076616c7565" + // "a value"
-        "0207" + "61206368756e6b" + // "a chunk"
-        "03" + "9974f6c59f5eed1ec323fbb5eda5983f2730ecb5f4817a5b7de107d3f1ef3b96" + "06" + "61206c697374" +
-        "0406" + "61206e6f6465" + // "a node"
-        "0509" + "61206368616e676573" + // "a changes"
-        "060a" + "6120736e617073686f74" + // "a snapshot"
-        "0708" + "6120636f6d6d6974", // "a commit"
+        "0107" +
+        "612076616c7565" + // "a value"
+        "0207" +
+        "61206368756e6b" + // "a chunk"
+        "03" +
+        "9974f6c59f5eed1ec323fbb5eda5983f2730ecb5f4817a5b7de107d3f1ef3b96" +
+        "06" +
+        "61206c697374" +
+        "0406" +
+        "61206e6f6465" + // "a node"
+        "0509" +
+        "61206368616e676573" + // "a changes"
+        "060a" +
+        "6120736e617073686f74" + // "a snapshot"
+        "0708" +
+        "6120636f6d6d6974", // "a commit"
     );
     expect(name).toBe("f7941e75d71f0e79d312f1a91e0b5c2a9a9f830c28670bc3ec4e9aaf3f8a61f1");
     expect(await decodePack(bytes)).toEqual(objects);
@@ -51,7 +60,9 @@ describe("the pack format", () => {
 
   test("gives back any objects", async () => {
     const objects = fc.array(
-      fc.tuple(fc.constantFrom(...KINDS), fc.uint8Array({ maxLength: 300 })).map(([kind, bytes]) => object(kind, bytes)),
+      fc
+        .tuple(fc.constantFrom(...KINDS), fc.uint8Array({ maxLength: 300 }))
+        .map(([kind, bytes]) => object(kind, bytes)),
       { minLength: 1, maxLength: 50 },
     );
     await fc.assert(
@@ -93,7 +104,11 @@ describe("a pack from outside", () => {
     "says less than it has": packOf(Buffer.concat([Buffer.from([1, 3]), value]), {}, 4),
     "says more than the limit": packOf(Buffer.concat([Buffer.from([1, 3]), value]), {}, PACK_LIMITS.raw + 1),
     "is no zstd": packOf(Buffer.concat([Buffer.from([1, 3]), value]), { 7: 1 }),
-    "has bytes behind the zstd data": packOf(Buffer.concat([zstdCompressSync(Buffer.from([1, 0])), value]), { 7: 1 }, 2),
+    "has bytes behind the zstd data": packOf(
+      Buffer.concat([zstdCompressSync(Buffer.from([1, 0])), value]),
+      { 7: 1 },
+      2,
+    ),
     "has a second zstd frame": packOf(
       Buffer.concat([zstdCompressSync(Buffer.from([1, 0])), zstdCompressSync(Buffer.alloc(0))]),
       { 7: 1 },
@@ -124,7 +139,9 @@ describe("a pack from outside", () => {
   test("with millions of tiny records is refused at the limit", async () => {
     const raw = Buffer.alloc(2 * (PACK_LIMITS.records + 1));
     for (let i = 0; i < raw.length; i += 2) raw[i] = 1;
-    await expect(decodePack(packOf(zstdCompressSync(raw), { 7: 1 }, raw.length))).rejects.toMatchObject({ code: "invalid" });
+    await expect(decodePack(packOf(zstdCompressSync(raw), { 7: 1 }, raw.length))).rejects.toMatchObject({
+      code: "invalid",
+    });
   });
 
   test("changed anywhere gives other bytes' objects or a coded error, never a crash", async () => {
@@ -172,7 +189,9 @@ describe("the writer of packs", () => {
     const packs = await write(700, 64 << 10, 10);
     expect(packs.map(({ objects }) => objects.length)).toEqual([260, 260, 180]);
     const back = (await Promise.all(packs.map(({ bytes }) => decodePack(bytes)))).flat();
-    expect(back.map(({ bytes }) => Buffer.from(bytes).readUInt32LE(0))).toEqual(Array.from({ length: 700 }, (_, i) => i));
+    expect(back.map(({ bytes }) => Buffer.from(bytes).readUInt32LE(0))).toEqual(
+      Array.from({ length: 700 }, (_, i) => i),
+    );
   });
 
   test("cuts a large commit in the middle, well under the limit", async () => {
@@ -188,7 +207,9 @@ describe("the writer of packs", () => {
 
   test("refuses an object that fits no pack", async () => {
     const writer = new PackWriter();
-    await expect(writer.add(object("changes", Buffer.alloc(PACK_LIMITS.raw)))).rejects.toMatchObject({ code: "too_large" });
+    await expect(writer.add(object("changes", Buffer.alloc(PACK_LIMITS.raw)))).rejects.toMatchObject({
+      code: "too_large",
+    });
     expect(await writer.finish()).toBeNull();
   });
 });

@@ -318,9 +318,13 @@ describe("what is owed", () => {
     const [a] = all as [Machine];
     (await a.add("other" as AgentName)).put("/x", "1");
     a.todo.put("/a", "1");
-    a.wrap = (bucket) => new FaultyBucket(bucket, ({ path }) => (path.startsWith("agents/todo/packs") ? "fail before" : "fine"));
+    a.wrap = (bucket) =>
+      new FaultyBucket(bucket, ({ path }) => (path.startsWith("agents/todo/packs") ? "fail before" : "fine"));
     const { agents } = await a.sync.push();
-    expect(agents).toMatchObject([{ agent: "todo", error: { code: "unavailable" } }, { agent: "other", error: null }]);
+    expect(agents).toMatchObject([
+      { agent: "todo", error: { code: "unavailable" } },
+      { agent: "other", error: null },
+    ]);
   });
 });
 
@@ -335,7 +339,11 @@ describe("a home that was", () => {
     await cp(a.home, home, { recursive: true });
     const copy = await Machine.start({ home, device: a.device });
     await copy.add();
-    await copy.todo.receive([...a.todo.objects].map(([name, bytes]) => ({ kind: name.split(" ")[0], hash: name.split(" ")[1], bytes }) as never));
+    await copy.todo.receive(
+      [...a.todo.objects].map(
+        ([name, bytes]) => ({ kind: name.split(" ")[0], hash: name.split(" ")[1], bytes }) as never,
+      ),
+    );
     await copy.todo.integrate(a.todo.branches());
     await a.restart();
     const id = a.device;
