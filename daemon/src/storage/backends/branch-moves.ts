@@ -1,0 +1,23 @@
+import type { Hash } from "@vlinder/protocol";
+import { BranchConflict, type BranchMove, type StoredBranch } from "../object-storage.ts";
+
+/** What a move makes of a branch (undefined: it is not there yet). */
+export function movedBranch(branch: StoredBranch | undefined, move: BranchMove): StoredBranch {
+  return {
+    id: move.id,
+    name: move.name,
+    head: move.next,
+    sealed: move.sealed ?? branch?.sealed ?? false,
+    deleted: move.next === null ? (branch?.head ?? branch?.deleted ?? null) : null,
+  };
+}
+
+/** Later moves of a transaction see what earlier ones did. @throws BranchConflict */
+export function checkMoves(moves: readonly BranchMove[], headOf: (id: Hash) => Hash | null): void {
+  const heads = new Map<Hash, Hash | null>();
+  for (const { id, expected, next } of moves) {
+    const head = heads.has(id) ? (heads.get(id) ?? null) : headOf(id);
+    if (head !== expected) throw new BranchConflict(id, head);
+    heads.set(id, next);
+  }
+}

@@ -1,0 +1,44 @@
+import type { WriterOptions } from "./connection.ts";
+import type { Failure } from "./failure.ts";
+import type { Outcome } from "./writer-database.ts";
+
+/** Makes a database known by a number of the caller's; has no answer. */
+export interface Attachment {
+  readonly op: "attach";
+  readonly database: number;
+  readonly options: WriterOptions;
+}
+
+/** What the writer thread is asked; `call` comes back with the answer. */
+export type WriterRequest = { readonly database: number; readonly call: number } & (
+  | { readonly op: "open" }
+  | { readonly op: "apply"; readonly packed: ArrayBuffer }
+  | { readonly op: "remove"; readonly shelf: number; readonly hashes: ArrayBuffer }
+  | { readonly op: "dropReplies"; readonly before: number; readonly limit: number }
+  | { readonly op: "close" }
+);
+
+export type WriterMessage = Attachment | WriterRequest;
+
+export interface WriterAnswer {
+  readonly call: number;
+  /** Null: done. */
+  readonly outcome: Outcome;
+  /** Replies dropped. */
+  readonly count: number;
+}
+
+/** Answers of one round, or why a checkpoint could not be made (which loses nothing, and is tried again). */
+export type WriterReport =
+  | { readonly answers: readonly WriterAnswer[] }
+  | { readonly database: number; readonly warning: Failure };
+
+export interface CheckpointRequest {
+  readonly database: number;
+  readonly path: string;
+}
+
+export interface CheckpointReport {
+  readonly database: number;
+  readonly failure: Failure | null;
+}

@@ -1,0 +1,12 @@
+import { extname } from "node:path";
+import { Worker, type WorkerOptions } from "node:worker_threads";
+
+/** Starts a thread from a file beside this one: a `.ts` file in the sources, a `.js` file when built. */
+export function startThread(name: "writer-thread" | "checkpoint-thread", options: WorkerOptions): Worker {
+  const extension = extname(new URL(import.meta.url).pathname);
+  // Flags of the process, a test runner's hooks among them, are not for these threads.
+  const worker = new Worker(new URL(`./${name}${extension}`, import.meta.url), { ...options, name, execArgv: [] });
+  // An open database alone keeps no process alive; what is under way does, see WriterThread.
+  worker.unref();
+  return worker;
+}

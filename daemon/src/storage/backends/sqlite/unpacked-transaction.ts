@@ -1,0 +1,113 @@
+import { KINDS } from "../../object-storage.ts";
+
+/** Bits of a move's flags; packed-transaction.ts has the whole layout. */
+export const FLAG = { expected: 1, next: 2, sealedGiven: 4, sealed: 8 } as const;
+
+export interface UnpackedObject {
+  /** Index in KINDS, and so in SHELVES. */
+  readonly shelf: number;
+  readonly hash: Buffer;
+  readonly bytes: Buffer;
+}
+
+export interface UnpackedMove {
+  readonly id: Buffer;
+  readonly name: string;
+  readonly expected: Buffer | null;
+  readonly next: Buffer | null;
+  /** Null: as it is. */
+  readonly sealed: boolean | null;
+  readonly time: number;
+  readonly why: string;
+}
+
+export interface UnpackedReply {
+  readonly key: Buffer;
+  readonly request: Buffer;
+  readonly time: number;
+  readonly reply: Buffer;
+}
+
+export interface UnpackedTransaction {
+  readonly objects: readonly UnpackedObject[];
+  readonly branches: readonly UnpackedMove[];
+  readonly replies: readonly UnpackedReply[];
+}
+
+/** What `packTransaction` packed; hashes and bytes are views of the buffer. @throws Error when it is damaged */
+export function unpackTransaction(buffer: ArrayBuffer): UnpackedTransaction {
+  const from = new Unpacker(buffer);
+  const counts = [from.uint32(), from.uint32(), from.uint32()];
+  const heads = times(counts[0], () => ({ shelf: from.byte(), hash: from.bytes(32), length: from.uint32() }));
+  const branches = times(counts[1], () => unpackMove(from));
+  const replies = times(counts[2], () => ({
+    key: from.bytes(32),
+    request: from.bytes(32),
+    time: from.double(),
+    reply: from.bytes(from.uint32()),
+  }));
+  const objects = heads.map(({ shelf, hash, length }) => {
+    if (shelf >= KINDS.length) throw new Error(`a packed transaction has an object of unknown kind ${shelf}`);
+    return { shelf, hash, bytes: from.bytes(length) };
+  });
+  from.end();
+  return { objects, branches, replies };
+}
+
+function unpackMove(from: Unpacker): UnpackedMove {
+  const id = from.bytes(32);
+  const flags = from.byte();
+  const expected = from.bytes(32);
+  const next = from.bytes(32);
+  const time = from.double();
+  const name = from.bytes(from.uint32()).toString("utf8");
+  const why = from.bytes(from.uint32()).toString("utf8");
+  return {
+    id,
+    name,
+    expected: (flags & FLAG.expected) === 0 ? null : expected,
+    next: (flags & FLAG.next) === 0 ? null : next,
+    sealed: (flags & FLAG.sealedGiven) === 0 ? null : (flags & FLAG.sealed) !== 0,
+    time,
+    why,
+  };
+}
+
+/** Not `Array.from({ length })`: a damaged count would allocate before the first item is found missing. */
+function times<T>(count: number | undefined, item: () => T): T[] {
+  const items: T[] = [];
+  for (let index = 0; index < (count ?? 0); index++) items.push(item());
+  return items;
+}
+
+class Unpacker {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(buffer: ArrayBuffer) {
+    this.#bytes = Buffer.from(buffer);
+  }
+
+  bytes(length: number): Buffer {
+    const start = this.#at;
+    if (start + length > this.#bytes.length) throw new Error("a packed transaction is cut short");
+    this.#at = start + length;
+    return this.#bytes.subarray(start, this.#at);
+  }
+
+  byte(): number {
+    return this.bytes(1).readUInt8();
+  }
+
+  uint32(): number {
+    return this.bytes(4).readUInt32LE();
+  }
+
+  double(): number {
+    return this.bytes(8).readDoubleLE();
+  }
+
+  end(): void {
+    if (this.#at !== this.#bytes.length) throw new Error("a packed transaction has bytes left over");
+  }
+}

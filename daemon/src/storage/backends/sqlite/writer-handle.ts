@@ -1,0 +1,81 @@
+import type { MessagePort, Worker } from "node:worker_threads";
+import { VlinderError } from "@vlinder/protocol";
+import type { WriterOptions } from "./connection.ts";
+import type { Failure } from "./failure.ts";
+import type { WriterAnswer, WriterMessage, WriterReport, WriterRequest } from "./messages.ts";
+import { startThread } from "./start-thread.ts";
+
+type WithoutCall<T> = T extends unknown ? Omit<T, "call"> : never;
+
+interface Call {
+  readonly resolve: (answer: WriterAnswer) => void;
+  readonly reject: (error: VlinderError) => void;
+}
+
+/** A writer thread as the rest of the process sees it. */
+export class WriterThread {
+  /** Those that are open on it; the pool counts. */
+  databases = 0;
+  /** What to do with a database's warnings. */
+  readonly warnings = new Map<number, (warning: Failure) => void>();
+  readonly #worker: Worker;
+  readonly #calls = new Map<number, Call>();
+  #lastCall = 0;
+  #ended = false;
+
+  constructor(checkpoints: MessagePort) {
+    this.#worker = startThread("writer-thread", { workerData: { checkpoints }, transferList: [checkpoints] });
+    this.#worker.on("message", (report: WriterReport) => this.#receive(report));
+    this.#worker.on("error", (error) => this.#end(error));
+    this.#worker.on("exit", (code) => this.#end(new Error(`it ended with code ${code}`)));
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Makes a database known to the thread, which opens it when there is work. */
+  attach(database: number, options: WriterOptions): void {
+    this.#worker.postMessage({ op: "attach", database, options } satisfies WriterMessage);
+  }
+
+  /** Answered in the order of the calls. @throws unavailable: the thread ended */
+  call(request: WithoutCall<WriterRequest>, transfer: readonly ArrayBuffer[] = []): Promise<WriterAnswer> {
+    if (this.#ended) return Promise.reject(threadEnded(null));
+    return new Promise((resolve, reject) => {
+      const call = ++this.#lastCall;
+      if (this.#calls.size === 0) this.#worker.ref();
+      this.#calls.set(call, { resolve, reject });
+      this.#worker.postMessage({ ...request, call }, transfer);
+    });
+  }
+
+  async terminate(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #receive(report: WriterReport): void {
+    if ("warning" in report) {
+      this.warnings.get(report.database)?.(report.warning);
+      return;
+    }
+    for (const answer of report.answers) {
+      this.#calls.get(answer.call)?.resolve(answer);
+      this.#calls.delete(answer.call);
+    }
+    if (this.#calls.size === 0) this.#worker.unref();
+  }
+
+  #end(cause: unknown): void {
+    this.#ended = true;
+    for (const { reject } of this.#calls.values()) reject(threadEnded(cause));
+    this.#calls.clear();
+  }
+}
+
+function threadEnded(cause: unknown): VlinderError {
+  return new VlinderError("unavailable", "the thread that writes to the database ended", {
+    remedy: "try again: another one is started",
+    cause,
+  });
+}
