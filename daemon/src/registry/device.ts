@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type DeviceId, parseDeviceId, VlinderError } from "@vlinder/protocol";
 import { z } from "zod";
-import { createFileAtomic } from "./atomic-file.ts";
+import { createFileAtomic, writeFileAtomic } from "./atomic-file.ts";
 
 const deviceFile = z.object({ v: z.literal(1), device: z.string() });
 
@@ -37,4 +37,11 @@ async function read(path: string): Promise<DeviceId | null> {
       cause,
     });
   }
+}
+
+/** Gives the home a new device id in place of the one it has: another home was found to use that too. */
+export async function renewDevice(path: string): Promise<DeviceId> {
+  const device = randomBytes(16).toString("hex");
+  await writeFileAtomic(path, `${JSON.stringify({ v: 1, device })}\n`);
+  return parseDeviceId(device);
 }

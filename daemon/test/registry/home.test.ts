@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
+import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { createFileAtomic, writeFileAtomic } from "../../src/registry/atomic-file.ts";
+import { renewDevice } from "../../src/registry/device.ts";
 import { type Home, homePath, openHome } from "../../src/registry/home.ts";
 import { lockHome } from "../../src/registry/home-lock.ts";
 import { errorOf, temporaryFolder } from "./folders.ts";
@@ -43,6 +44,14 @@ describe("the home", () => {
     expect(await readFile(join(path, "device.json"), "utf8")).toBe('{"v":1,"dev');
   });
 
+  test("a renewed device is the one that the home has from then on", async () => {
+    const path = await temporaryFolder();
+    const { device } = await openHome(path);
+    const renewed = await renewDevice(join(path, "device.json"));
+    expect(renewed).not.toBe(device);
+    expect((await openHome(path)).device).toBe(renewed);
+  });
+
   test("a folder that can't be made", async () => {
     const path = join(await temporaryFolder(), "file");
     await writeFile(path, "");
@@ -66,7 +75,7 @@ describe("atomic files", () => {
 });
 
 async function holder(home: Home): Promise<{ child: ChildProcess; said: string }> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "lock-holder.ts"), home.path], {
+  const child = spawn(process.execPath, ["--expose-gc", join(import.meta.dirname, "lock-holder.ts"), home.path], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   onTestFinished(() => void child.kill("SIGKILL"));
@@ -111,8 +120,14 @@ describe("the lock", () => {
       (await lockHome(home)).release();
     }
     const lock = await lockHome(home);
-    await writeFile(join(home.run, "owner.json"), "{");
-    expect((await errorOf(() => lockHome(home))).message).toContain("(another process)");
+    const dead = await holder(home);
+    await kill(dead.child);
+    // The last owner's, while the new one has not written its own yet.
+    const last = { pid: dead.child.pid, since: new Date().toISOString(), host: hostname(), nonce: "2" };
+    for (const text of ["{", JSON.stringify(last)]) {
+      await writeFile(join(home.run, "owner.json"), text);
+      expect((await errorOf(() => lockHome(home))).message).toContain("(another process)");
+    }
     lock.release();
   });
 

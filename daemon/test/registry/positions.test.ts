@@ -36,6 +36,7 @@ describe("keys", () => {
     ["in an inline table in an array", ["t", 1, "b"], "t = [ {b = 1}, {«b = 2} ]"],
     ["after strings that hold # [ and quotes", ["z"], 'a = "# [ \\" ]"\nb = \'# [\'\n«z = 1'],
     ["after a long string", ["z"], 'a = """\nz = 1\n[t]\n\\"""\n"""\n«z = 1'],
+    ["after a long string that ends in quotes", ["z"], 'a = """x"""""\n«z = 1'],
     ["after a long literal string", ["z"], "a = '''\nz = 1 '' [\n'''\n«z = 1"],
     ["after an array over lines", ["z"], 'a = [\n 1, # ]\n "]",\n]\n«z = 1'],
     ["in an array of tables", ["t", 1, "a"], "[[t]]\na = 1\n[[t]]\n«a = 2"],

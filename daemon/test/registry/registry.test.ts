@@ -424,6 +424,7 @@ describe("after a crash", () => {
       }
       await expect(first.register(dir)).rejects.toThrow();
       expect(fired).toBe(true);
+      if (at !== "open todo") expect(storage.calls.at(-1)).toBe("close todo");
       storage.fault = () => {};
       await rm(recordFile, { recursive: true, force: true });
       const second = await start();
@@ -533,9 +534,9 @@ describe("close", () => {
     storage.fault = (step) => {
       if (step === "close vectors todo") throw new Error("can't flush");
     };
-    await under;
     await registry.close();
     expect(storage.calls.at(-1)).toBe("close todo");
+    expect((await under).result).toBe("created");
     expect(await errorOf(() => registry.register(dir))).toMatchObject({ code: "unavailable" });
     await registry.close();
   });
