@@ -39,7 +39,7 @@ export interface Working {
 /** Who commits here, and when. */
 export interface Committer {
   readonly agent: AgentName;
-  readonly device: DeviceId;
+  device(): DeviceId;
   now(): Date;
 }
 
@@ -182,7 +182,7 @@ export class Draft {
       v: 1,
       agent: this.agent,
       branch: branch.id,
-      device: this.#committer.device,
+      device: this.#committer.device(),
       parents: [parent.commit],
       snapshot: hashSnapshot(snapshot),
       // A clock may go back; history does not.

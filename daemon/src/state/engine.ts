@@ -45,7 +45,8 @@ import { type DurableMove, Writer } from "./writer.ts";
 export interface EngineOptions {
   readonly agent: AgentName;
   readonly storage: ObjectStorage;
-  readonly device: DeviceId;
+  /** This home's id; asked anew for each commit, since a home that was copied takes another. */
+  readonly device: () => DeviceId;
   readonly now?: () => Date;
 }
 

@@ -47,7 +47,7 @@ export async function openEngine(
   const engine = await StateEngine.open({
     agent: AGENT,
     storage,
-    device: device(options.device ?? 1),
+    device: () => device(options.device ?? 1),
     now: clock.now,
   });
   if (options.contract !== null) await engine.setContract(options.contract ?? contract());

@@ -19,7 +19,7 @@ const FIX = "fix" as BranchName;
 
 async function openEngine(agent: string, device: DeviceId): Promise<StateEngine> {
   const storage = new MemoryObjects(`memory://${device}`);
-  const engine = await StateEngine.open({ agent: agent as AgentName, storage, device });
+  const engine = await StateEngine.open({ agent: agent as AgentName, storage, device: () => device });
   onTestFinished(() => engine.close());
   return engine;
 }

@@ -1,0 +1,119 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { AdminReplies, AgentName, PullReply, RegisterReply } from "@vlinder/protocol";
+import type { Logger } from "pino";
+import type { Agent } from "./registry/agent.ts";
+import type { Config } from "./registry/config.ts";
+import { renewDevice } from "./registry/device.ts";
+import type { Home } from "./registry/home.ts";
+import { Registry } from "./registry/registry.ts";
+import type { OpenSpec } from "./registry/agent.ts";
+import { StateEngine } from "./state/engine.ts";
+import { openObjectStorage } from "./storage/objects.ts";
+import { openVectorStorage, resetVectorStorage } from "./storage/vectors/open.ts";
+import { type OnProgress, Sync } from "./sync/sync.ts";
+import { VectorIndex } from "./vectors/vector-index.ts";
+
+export type OpenedAgent = Agent<StateEngine, VectorIndex>;
+
+export interface CoreOptions {
+  readonly home: Home;
+  readonly config: Config;
+  readonly log: Logger;
+}
+
+/** The daemon without NATS: agents, their state, and sync. Who opens it holds the home's lock. */
+export interface Core {
+  readonly registry: Registry<StateEngine, VectorIndex>;
+  readonly sync: Sync;
+  register(dir: string): Promise<Omit<RegisterReply, "creds">>;
+  remove(name: AgentName, options: { readonly purge: boolean }): Promise<AdminReplies["agents.remove"]>;
+  /** Pulls, and brings what depends on the state along: vector storage and index. */
+  pull(agent?: AgentName, progress?: OnProgress): Promise<PullReply>;
+  close(): Promise<void>;
+}
+
+export async function openCore({ home, config, log }: CoreOptions): Promise<Core> {
+  let device = home.device;
+  const openAgent = async (spec: OpenSpec): Promise<{ engine: StateEngine; vectors: VectorIndex | null }> => {
+    const { name, objects, vectors } = spec;
+    const storage = await openObjectStorage({
+      ...objects,
+      durability: config.storage.durability,
+      backends: config.backends,
+      warn: (error) => log.warn({ agent: name, err: error }, error.message),
+    });
+    const engine = await StateEngine.open({ agent: name, storage, device: () => device });
+    if (vectors === null) return { engine, vectors: null };
+    const uri = vectors.path === null ? vectors.uri : `sqlite://${vectors.path}`;
+    const index = await VectorIndex.open({
+      history: engine,
+      openStorage: (dimension, metric) => openVectorStorage(uri, { dimension, metric }),
+      resetStorage: () => resetVectorStorage(uri),
+      log: log.child({ agent: name }),
+    });
+    return { engine, vectors: index };
+  };
+
+  const registry = await Registry.open<StateEngine, VectorIndex>({ home, config, openAgent, log });
+  const open = (): OpenedAgent[] => registry.list().flatMap(({ agent }) => (agent === null ? [] : [agent]));
+  const sync = await Sync.open({
+    home: home.path,
+    device,
+    newDeviceId: async () => {
+      device = await renewDevice(join(home.path, "device.json"));
+      return device;
+    },
+    agents: {
+      list: async () => open().map(({ name, engine }) => ({ name, exchange: engine })),
+      adopt: async (name) => (await registry.adopt(name, { vectors: false })).engine,
+      isRemoved: (name) => registry.isRemoved(name),
+    },
+    log,
+  });
+  if (sync.bucket === null && config.sync.bucket !== null) await sync.init(config.sync.bucket);
+
+  /** An agent whose pulled contract has vectors gets storage for them; the index catches up. */
+  const settle = async (name: AgentName): Promise<void> => {
+    let agent = registry.get(name);
+    const contract = await agent.engine.contract();
+    if (contract?.vectors !== undefined && agent.vectors === null && agent.registration.source === null) {
+      await sync.release(name);
+      agent = await registry.adopt(name, { vectors: true });
+    }
+    await agent.vectors?.catchUp();
+  };
+
+  return {
+    registry,
+    sync,
+    register: async (dir) => {
+      const before = new Map(open().map(({ name, engine }) => [name, engine]));
+      const reply = await registry.register(dir);
+      const name = reply.agent as AgentName;
+      const known = before.get(name);
+      if (known !== undefined && registry.get(name).engine !== known) await sync.release(name);
+      return reply;
+    },
+    remove: async (name, options) => {
+      registry.get(name);
+      await sync.release(name);
+      return await registry.remove(name, options);
+    },
+    pull: async (agent, progress) => {
+      const reply = await sync.pull(agent, progress);
+      for (const item of reply.agents) if (item.error === null) await settle(item.agent as AgentName);
+      return reply;
+    },
+    close: async () => {
+      await sync.close();
+      await registry.close();
+    },
+  };
+}
+
+/** The version of this package. */
+export async function packageVersion(): Promise<string> {
+  const text = await readFile(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}

@@ -1,0 +1,175 @@
+import { execFile } from "node:child_process";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type AgentName,
+  type CommitEventMessage,
+  type DaemonFile,
+  encodeBody,
+  eventSubject,
+} from "@vlinder/protocol";
+import type { Logger } from "pino";
+import { type Broker, startBroker } from "./broker/broker.ts";
+import { type Core, openCore, packageVersion } from "./daemon-core.ts";
+import { adminHandlers } from "./endpoints/admin.ts";
+import { kvHandlers } from "./endpoints/kv.ts";
+import { EndpointService } from "./endpoints/service.ts";
+import { timelineHandlers } from "./endpoints/timeline.ts";
+import { vectorHandlers } from "./endpoints/vector.ts";
+import { writeFileAtomic } from "./registry/atomic-file.ts";
+import { type Config, loadConfig } from "./registry/config.ts";
+import type { Home } from "./registry/home.ts";
+import { lockHome } from "./registry/home-lock.ts";
+import type { StateEngine } from "./state/engine.ts";
+import type { DurableMove } from "./state/writer.ts";
+
+export interface Daemon {
+  readonly url: string;
+  readonly adminCreds: string;
+  readonly core: Core;
+  /** Resolves when it has stopped, for whatever reason. */
+  readonly stopped: Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** How long a stop waits for requests that are at work, in milliseconds. */
+const STOP_WAIT = 10_000;
+
+/** Starts the whole daemon on a home: lock, state, NATS, endpoints; says where it is in `run/daemon.json`. */
+export async function startDaemon(options: { home: Home; config: Config; log: Logger }): Promise<Daemon> {
+  const { home, config, log } = options;
+  const undo: (() => Promise<void> | void)[] = [];
+  try {
+    const lock = await lockHome(home);
+    undo.push(() => lock.release());
+    const version = await packageVersion();
+    const core = await openCore({ home, config, log });
+    undo.push(() => core.close());
+    const broker = await startBroker({ home: home.path, ...config.nats, log });
+    undo.push(() => broker.stop());
+    return await serve({ ...options, core, broker, version, undo });
+  } catch (error) {
+    await unwind(undo, log);
+    throw error;
+  }
+}
+
+interface Parts {
+  readonly home: Home;
+  readonly config: Config;
+  readonly log: Logger;
+  readonly core: Core;
+  readonly broker: Broker;
+  readonly version: string;
+  readonly undo: (() => Promise<void> | void)[];
+}
+
+async function serve({ home, log, core, broker, version, undo }: Parts): Promise<Daemon> {
+  const service = new EndpointService(broker.connection, log);
+  const events = new Events(core, broker, log);
+  let finish = (): void => {};
+  const stopped = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  let stopping: Promise<void> | null = null;
+  const stop = (): Promise<void> => {
+    stopping ??= (async () => {
+      log.info("stopping");
+      await notify("--stopping", log);
+      await unwind(undo, log);
+      log.info("stopped");
+      finish();
+    })();
+    return stopping;
+  };
+
+  for (const { agent } of core.registry.list()) {
+    if (agent === null) continue;
+    events.follow(agent.name);
+    if (broker.own) await broker.agentCreds(agent.name);
+    agent.vectors?.catchUp().catch((error: unknown) => log.error({ agent: agent.name, err: error }, "vector index"));
+  }
+  const handlers = { ...kvHandlers(core), ...vectorHandlers(core), ...timelineHandlers(core) };
+  const admin = adminHandlers({
+    core,
+    broker,
+    home: home.path,
+    version,
+    started: Date.now(),
+    drain: () => setImmediate(() => void stop()),
+    reload: async () => {
+      const { log: logConfig } = await loadConfig(home);
+      if (logConfig.level === log.level) return [];
+      log.level = logConfig.level;
+      return ["log.level"];
+    },
+    opened: (agent) => events.follow(agent),
+  });
+  undo.push(() => service.stop(STOP_WAIT));
+  await service.start(version, handlers, admin);
+
+  const file = join(home.run, "daemon.json");
+  const contents: DaemonFile = { url: broker.url, pid: process.pid, creds: broker.adminCreds, version };
+  undo.push(() => rm(file, { force: true }));
+  await broker.connection.flush();
+  await writeFileAtomic(file, `${JSON.stringify(contents)}\n`);
+  await notify("--ready", log);
+  log.info({ url: broker.url, home: home.path, version }, "vlinderd is ready");
+  return { url: broker.url, adminCreds: broker.adminCreds, core, stopped, stop };
+}
+
+/** Publishes the durable moves of every agent's branches. */
+class Events {
+  readonly #core: Core;
+  readonly #broker: Broker;
+  readonly #log: Logger;
+  readonly #followed = new WeakSet<StateEngine>();
+
+  constructor(core: Core, broker: Broker, log: Logger) {
+    this.#core = core;
+    this.#broker = broker;
+    this.#log = log;
+  }
+
+  /** Follows the engine that the agent has now; once. */
+  follow(agent: AgentName): void {
+    const { engine } = this.#core.registry.get(agent);
+    if (this.#followed.has(engine)) return;
+    this.#followed.add(engine);
+    engine.onMoves((moves) => {
+      for (const move of moves) this.#publish(agent, move);
+    });
+  }
+
+  #publish(agent: AgentName, { name, from, to }: DurableMove): void {
+    const message: CommitEventMessage = { agent, branch: name, from, state: to, time: new Date().toISOString() };
+    try {
+      this.#broker.connection.publish(eventSubject(agent, "commit"), encodeBody(message, "json"));
+    } catch (error) {
+      // The connection is closing: who watches reads on from the last commit that they saw.
+      this.#log.warn({ agent, err: error }, "an event could not be published");
+    }
+  }
+}
+
+/** Undoes in reverse; a step that fails does not keep the ones after it. */
+async function unwind(steps: (() => Promise<void> | void)[], log: Logger): Promise<void> {
+  for (const step of steps.splice(0).toReversed()) {
+    try {
+      await step();
+    } catch (error) {
+      log.error({ err: error }, "a step of stopping failed");
+    }
+  }
+}
+
+/** Tells systemd, where it started us: Node has no unix datagram sockets of its own. */
+async function notify(what: "--ready" | "--stopping", log: Logger): Promise<void> {
+  if (process.env["NOTIFY_SOCKET"] === undefined) return;
+  await new Promise<void>((resolve) => {
+    execFile("systemd-notify", [what], { timeout: 5000 }, (error) => {
+      if (error !== null) log.warn({ err: error }, "systemd could not be told");
+      resolve();
+    });
+  });
+}

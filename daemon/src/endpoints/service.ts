@@ -1,0 +1,219 @@
+import { headers as natsHeaders, type NatsConnection, type Service, type ServiceMsg } from "nats";
+import {
+  ADMIN_OPERATIONS,
+  type AdminOperation,
+  adminRequests,
+  adminSubject,
+  AGENT_OPERATIONS,
+  type AgentName,
+  agentOfSubject,
+  type AgentOperation,
+  agentRequests,
+  agentSubjectPattern,
+  asVlinderError,
+  checkRequest,
+  decodeBody,
+  encodeBody,
+  encodingOf,
+  ERROR_CODE_HEADER,
+  ERROR_HEADER,
+  isAllowedReply,
+  LATER_OPERATIONS,
+  LIMITS,
+  type Progress,
+  PROGRESS_HEADER,
+  VlinderError,
+} from "@vlinder/protocol";
+import type { Logger } from "pino";
+import type { z } from "zod";
+
+/** A decoded, checked request on its way to the code that answers it. */
+export interface Call<Request> {
+  readonly request: Request;
+  /** Sends progress to who asked, when it was asked for. */
+  readonly progress: (progress: Progress) => void;
+}
+
+export interface AgentCall<Request> extends Call<Request> {
+  readonly agent: AgentName;
+}
+
+export type AgentHandlers = {
+  readonly [Op in AgentOperation]: (call: AgentCall<z.output<(typeof agentRequests)[Op]>>) => Promise<object>;
+};
+export type AdminHandlers = {
+  readonly [Op in AdminOperation]: (call: Call<z.output<(typeof adminRequests)[Op]>>) => Promise<object>;
+};
+
+/** Requests at work at the same time; more are told to come again. */
+const MOST_IN_FLIGHT = 4096;
+
+interface Stats {
+  requests: number;
+  errors: number;
+  milliseconds: number;
+  lastError: string;
+}
+
+interface Route {
+  /** The agent of the subject; null for the administrator's. @throws invalid */
+  readonly agentOf: (subject: string) => AgentName | null;
+  /** Null: the body is not looked at. */
+  readonly schema: z.ZodType | null;
+  readonly handle: (request: unknown, agent: AgentName | null, progress: (p: Progress) => void) => Promise<object>;
+  readonly stats: Stats;
+}
+
+/**
+ * The one wrapper round all handlers: checks where the reply would go, decodes, checks the request
+ * once against its schema, turns what is thrown into an error reply, counts, and knows what is in
+ * flight, so that a shutdown answers what was accepted.
+ */
+export class EndpointService {
+  readonly #connection: NatsConnection;
+  readonly #log: Logger;
+  readonly #inFlight = new Set<Promise<void>>();
+  #service: Service | null = null;
+
+  constructor(connection: NatsConnection, log: Logger) {
+    this.#connection = connection;
+    this.#log = log;
+  }
+
+  async start(version: string, agents: AgentHandlers, admin: AdminHandlers): Promise<void> {
+    const routes = new Map<string, Route>();
+    const service = await this.#connection.services.add({
+      name: "vlinder",
+      version,
+      description: "Storage as a service for AI agents",
+      statsHandler: async ({ subject }) => ({ ...routes.get(subject)?.stats }),
+    });
+    this.#service = service;
+    const add = (subject: string, operation: string, route: Omit<Route, "stats">): void => {
+      const name = operation.replaceAll(".", "_");
+      const full: Route = { ...route, stats: { requests: 0, errors: 0, milliseconds: 0, lastError: "" } };
+      routes.set(subject, full);
+      service.addEndpoint(name, { subject, handler: (error, message) => this.#accept(full, error, message) });
+    };
+    for (const operation of AGENT_OPERATIONS) {
+      add(agentSubjectPattern(operation), operation, {
+        agentOf: agentOfSubject,
+        schema: agentRequests[operation],
+        handle: (request, agent, progress) =>
+          agents[operation]({ request: request as never, agent: agent as AgentName, progress }),
+      });
+    }
+    for (const operation of LATER_OPERATIONS) {
+      add(agentSubjectPattern(operation), operation, {
+        agentOf: agentOfSubject,
+        schema: null,
+        handle: () => Promise.reject(notYet(operation)),
+      });
+    }
+    for (const operation of ADMIN_OPERATIONS) {
+      add(adminSubject(operation), operation, {
+        agentOf: () => null,
+        schema: adminRequests[operation],
+        handle: (request, _agent, progress) => admin[operation]({ request: request as never, progress }),
+      });
+    }
+  }
+
+  /** Takes no more requests, answers those that it has, within a bound. */
+  async stop(milliseconds: number): Promise<void> {
+    await this.#service?.stop();
+    this.#service = null;
+    const deadline = new Promise<void>((resolve) => setTimeout(resolve, milliseconds).unref());
+    await Promise.race([Promise.all(this.#inFlight), deadline]);
+    const left = this.#inFlight.size;
+    if (left > 0) this.#log.warn({ requests: left }, "stopped before all requests were answered");
+    await this.#connection.flush();
+  }
+
+  #accept(route: Route, error: Error | null, message: ServiceMsg): void {
+    if (error !== null) {
+      this.#log.error({ err: error }, "a subscription failed");
+      return;
+    }
+    // A handler that rejects would go unseen: the library does not wait for it.
+    const work = this.#serve(route, message)
+      .catch((cause: unknown) => this.#log.error({ err: cause, subject: message.subject }, "a reply could not be sent"))
+      .finally(() => this.#inFlight.delete(work));
+    this.#inFlight.add(work);
+  }
+
+  async #serve(route: Route, message: ServiceMsg): Promise<void> {
+    const started = performance.now();
+    const { stats } = route;
+    stats.requests++;
+    let agent: AgentName | null;
+    try {
+      agent = route.agentOf(message.subject);
+    } catch {
+      // Not an agent's name: no inbox can be its own, so nobody may be answered.
+      this.#log.warn({ subject: message.subject }, "a request on a subject that names no agent is ignored");
+      return;
+    }
+    if (message.reply === undefined || !isAllowedReply(message.reply, agent)) {
+      this.#log.warn(
+        { subject: message.subject, reply: message.reply ?? null },
+        "a request whose reply would not go to the caller's inbox is ignored",
+      );
+      return;
+    }
+    const encoding = encodingOf(message.data);
+    const reply = (body: object, extra: Readonly<Record<string, string>> | null): void => {
+      const bytes = encodeBody(body, encoding);
+      if (bytes.length > LIMITS.replyBytes) throw tooLarge(bytes.length);
+      if (extra === null) {
+        message.respond(bytes);
+        return;
+      }
+      const headers = natsHeaders();
+      for (const [name, value] of Object.entries(extra)) headers.set(name, value);
+      message.respond(bytes, { headers });
+    };
+    try {
+      if (this.#inFlight.size > MOST_IN_FLIGHT) throw busy();
+      const body = decodeBody(message.data);
+      const request = route.schema === null ? body : checkRequest(route.schema, body);
+      const wanted = (request as { progress?: boolean }).progress === true;
+      const progress = wanted ? (p: Progress): void => reply(p, { [PROGRESS_HEADER]: "1" }) : (): void => {};
+      reply(await route.handle(request, agent, progress), null);
+    } catch (thrown) {
+      const error = asVlinderError(thrown);
+      stats.errors++;
+      stats.lastError = `${error.code}: ${error.message}`;
+      if (error.code === "internal") this.#log.error({ err: thrown, subject: message.subject }, error.message);
+      const headers = { [ERROR_CODE_HEADER]: error.code, [ERROR_HEADER]: oneLine(error.message) };
+      reply({ error: error.toBody() }, headers);
+    } finally {
+      stats.milliseconds += performance.now() - started;
+    }
+  }
+}
+
+/** A header is one line of printable text. */
+function oneLine(text: string): string {
+  return text.replace(/[^\x20-\x7e]+/g, " ").slice(0, 500);
+}
+
+function notYet(operation: string): VlinderError {
+  return new VlinderError("unavailable", `${operation} is in the protocol, and not served by this release`, {
+    retryable: false,
+    remedy: "see CHANGELOG.md for what this release serves",
+  });
+}
+
+function busy(): VlinderError {
+  return new VlinderError("unavailable", `more than ${MOST_IN_FLIGHT} requests are at work`, {
+    remedy: "send it again a little later",
+  });
+}
+
+function tooLarge(size: number): VlinderError {
+  return new VlinderError("too_large", `the reply would be ${size} bytes`, {
+    details: { size, limit: LIMITS.replyBytes },
+    remedy: "ask for fewer items at once",
+  });
+}

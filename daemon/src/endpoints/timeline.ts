@@ -1,0 +1,180 @@
+import {
+  type BranchName,
+  changeCount,
+  type ChangeItem,
+  type Commit,
+  type CommitItem,
+  type DiffItem,
+  type Hash,
+  invalid,
+  keyText,
+  LIMITS,
+  MAIN,
+  parseKeyPrefix,
+} from "@vlinder/protocol";
+import type { Core } from "../daemon-core.ts";
+import type { Space } from "../state/api.ts";
+import type { StateEngine } from "../state/engine.ts";
+import { agentOf } from "./agent-access.ts";
+import type { AgentHandlers } from "./service.ts";
+
+type Handlers = Pick<AgentHandlers, Extract<keyof AgentHandlers, `timeline.${string}`>>;
+
+/** Changes of one commit that `show` lists. */
+const SHOWN_CHANGES = 1000;
+
+async function commitItem(engine: StateEngine, hash: Hash, commit: Commit): Promise<CommitItem> {
+  return {
+    hash,
+    parents: commit.parents,
+    branch: commit.branch ?? null,
+    snapshot: commit.snapshot,
+    event: commit.event,
+    time: commit.time ?? null,
+    device: commit.device ?? null,
+    session: commit.session ?? null,
+    turn: commit.turn ?? null,
+    adopts: commit.adopts ?? null,
+    changed: changeCount(await engine.changesOf(commit)),
+  };
+}
+
+/** Where a page of differences went on: `kv:` or `vectors:` and a key. */
+function parsePosition(after: string | undefined): { space: Space; key: string } | null {
+  if (after === undefined) return null;
+  const match = /^(kv|vectors):(.*)$/s.exec(after);
+  if (match === null) throw invalid("after is not a position of a diff", { remedy: "pass the `next` of the reply before" });
+  return { space: match[1] as Space, key: parseKeyPrefix(match[2] as string) };
+}
+
+async function diff(engine: StateEngine, from: Hash, to: Hash, after: string | undefined, limit: number) {
+  const position = parsePosition(after);
+  const [a, b] = [await engine.view(from), await engine.view(to)];
+  const items: DiffItem[] = [];
+  const spaces: readonly Space[] = position?.space === "vectors" ? ["vectors"] : ["kv", "vectors"];
+  let next: string | null = null;
+  let room = LIMITS.replyBytes - 1024;
+  pages: for (const space of spaces) {
+    for await (const entry of a.diff(space, b)) {
+      if (position !== null && position.space === space && entry.key <= position.key) continue;
+      const key = keyText(entry.key);
+      const last = items.at(-1);
+      room -= 6 * key.length + 320;
+      if (items.length === limit || room < 0) {
+        next = last === undefined ? null : `${last.space}:${last.key}`;
+        break pages;
+      }
+      const side = (one: typeof entry.from): DiffItem["from"] => (one === null ? null : { hash: one.hash, size: one.size });
+      items.push({ space, key, from: side(entry.from), to: side(entry.to) });
+    }
+  }
+  return { from, to, items, contractChanged: a.snapshot.contract !== b.snapshot.contract, next };
+}
+
+/** `vlinder.v1.<agent>.timeline.*` */
+export function timelineHandlers(core: Core): Handlers {
+  const engineOf = (agent: Parameters<typeof agentOf>[1]): StateEngine => agentOf(core, agent).engine;
+  const moved = async (agent: Parameters<typeof agentOf>[1]): Promise<void> => agentOf(core, agent).vectors?.catchUp();
+  return {
+    "timeline.log": async ({ agent, request }) => {
+      const engine = engineOf(agent);
+      const { from = MAIN, after, limit = LIMITS.defaultPage } = request;
+      const last = after === undefined ? undefined : await engine.resolve(after);
+      const items: CommitItem[] = [];
+      let skipping = last !== undefined;
+      for await (const { hash, commit } of engine.log(await engine.resolve(from))) {
+        if (!skipping) items.push(await commitItem(engine, hash, commit));
+        if (hash === last) skipping = false;
+        if (items.length > limit) break;
+      }
+      const shown = items.slice(0, limit);
+      return { items: shown, next: items.length > limit ? (shown.at(-1)?.hash ?? null) : null };
+    },
+    "timeline.show": async ({ agent, request }) => {
+      const engine = engineOf(agent);
+      const hash = await engine.resolve(request.ref);
+      const commit = await engine.commit(hash);
+      const { kv = [], vectors = [] } = await engine.changesOf(commit);
+      const view = await engine.view(hash);
+      const item = (space: Space, [key, value, size]: readonly [typeof kv[number][0], Hash | null, number]): ChangeItem => ({
+        space,
+        key: keyText(key),
+        hash: value,
+        size,
+      });
+      const changes = [...kv.map((c) => item("kv", c)), ...vectors.map((c) => item("vectors", c))];
+      const [keys, embeddings] = [await view.totals("kv"), await view.totals("vectors")];
+      return {
+        ...(await commitItem(engine, hash, commit)),
+        changes: changes.slice(0, SHOWN_CHANGES),
+        contract: view.snapshot.contract,
+        keys: keys.count,
+        bytes: keys.bytes + embeddings.bytes,
+        vectors: embeddings.count,
+      };
+    },
+    "timeline.diff": async ({ agent, request }) => {
+      const engine = engineOf(agent);
+      const [from, to] = [await engine.resolve(request.from), await engine.resolve(request.to)];
+      return await diff(engine, from, to, request.after, request.limit ?? LIMITS.defaultPage);
+    },
+    "timeline.branches": async ({ agent }) => {
+      const engine = engineOf(agent);
+      const branches = engine.liveBranches().toSorted((a, b) => (a.name < b.name ? -1 : 1));
+      const items = await Promise.all(
+        branches.map(async ({ id, name, head, sealed }) => ({
+          id,
+          name,
+          head,
+          sealed,
+          time: (await engine.commit(head)).time ?? null,
+        })),
+      );
+      return { items };
+    },
+    "timeline.delete_branch": async ({ agent, request }) => {
+      const reply = await engineOf(agent).deleteBranch(request.branch);
+      await moved(agent);
+      return reply;
+    },
+    "timeline.reflog": async ({ agent, request }) => {
+      const entries = await engineOf(agent).reflog(request.branch, request.limit ?? LIMITS.defaultPage);
+      return { items: entries.map(({ name, from, to, time, why }) => ({ branch: name, from, to, time, why })) };
+    },
+    "timeline.fork": async ({ agent, request }) => {
+      const engine = engineOf(agent);
+      const from = await engine.resolve(request.from ?? MAIN);
+      const { branch, state } = await engine.fork(request.name, from, request.id);
+      await moved(agent);
+      return { branch, name: request.name, state };
+    },
+    "timeline.rewind": async ({ agent, request }) => {
+      const engine = engineOf(agent);
+      const reply = await engine.rewind(request.branch ?? MAIN, await engine.resolve(request.to), request.id);
+      await moved(agent);
+      return reply;
+    },
+    "timeline.merge": async ({ agent, request }) => {
+      const engine = engineOf(agent);
+      const into: BranchName = request.into ?? MAIN;
+      const reply = await engine.merge(into, await engine.resolve(request.from), request.id);
+      await moved(agent);
+      const conflicts = reply.conflicts.slice(0, SHOWN_CHANGES).map(({ space, key, kept }) => ({
+        space,
+        key: keyText(key),
+        kept: kept === null ? null : keyText(kept),
+      }));
+      return { state: reply.state, kind: reply.kind, conflicts };
+    },
+    "timeline.verify": async ({ agent, request, progress }) => {
+      const engine = engineOf(agent);
+      const at = request.at === undefined ? undefined : await engine.resolve(request.at);
+      const started = performance.now();
+      const { counts, bytes, damage } = await engine.verify(at, (done) =>
+        progress({ what: "verify", done, total: null, unit: "commits" }),
+      );
+      const seconds = (performance.now() - started) / 1000;
+      return { ok: damage.length === 0, counts, bytes, seconds, damage: damage.slice(0, LIMITS.defaultPage) };
+    },
+  };
+}

@@ -1,0 +1,35 @@
+import { asVlinderError } from "@vlinder/protocol";
+import { startDaemon } from "./daemon.ts";
+import { createLog } from "./observe/log.ts";
+import { loadConfig } from "./registry/config.ts";
+import { openHome } from "./registry/home.ts";
+
+const USAGE = `usage: vlinderd
+
+Serves storage to agents until it is told to stop (Ctrl-C, SIGTERM, \`vlinder stop\`).
+VLINDER_HOME names its folder, default ~/.vlinder; its config.toml is all there is to set.
+`;
+
+async function main(): Promise<void> {
+  const home = await openHome();
+  const config = await loadConfig(home);
+  const log = createLog(config.log.level);
+  const daemon = await startDaemon({ home, config, log });
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => void daemon.stop());
+  await daemon.stopped;
+}
+
+if (process.argv.length > 2) {
+  const help = ["-h", "--help"].includes(process.argv[2] as string);
+  (help ? process.stdout : process.stderr).write(USAGE);
+  process.exitCode = help ? 0 : 2;
+} else {
+  try {
+    await main();
+  } catch (thrown) {
+    const { code, message, remedy } = asVlinderError(thrown);
+    process.stderr.write(`vlinderd: ${message} [${code}]\n`);
+    if (remedy !== undefined) process.stderr.write(`  what to do: ${remedy}\n`);
+    process.exitCode = 1;
+  }
+}
