@@ -19,8 +19,8 @@ import { isVaultId, type VaultId } from "./vault.ts";
 
 /**
  * A head is one device's statement of where its branches are and which packs hold all that they
- * reach. It is immutable and signed; the next one is a new file that names it. FORMAT.md has the
- * form.
+ * reach. It is immutable and signed; the next one is a new file that names it. docs/formats.md
+ * has the form.
  */
 export interface HeadBody {
   readonly agent: AgentName;

@@ -15,7 +15,7 @@ import type { Kind, StoredObject } from "../storage/object-storage.ts";
 import { zstdFrameLength } from "./zstd-frame.ts";
 
 /**
- * A pack is an immutable bundle of objects, named by the SHA-256 of its stored bytes; FORMAT.md has
+ * A pack is an immutable bundle of objects, named by the SHA-256 of its stored bytes; docs/formats.md has
  * the bytes. Its records stand in an order in which a reader can take them front to back: what a
  * record needs is before it, in the pack or in an earlier one.
  *

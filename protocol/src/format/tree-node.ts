@@ -33,7 +33,7 @@ function sharedPrefix(a: string, b: string): number {
 /**
  * `u8 version, u8 level, uvarint n`, then n entries `uvarint shared, uvarint rest, key rest, 32-byte
  * hash, uvarint size [, uvarint count above leaves]`; `shared` is how many bytes the key has in
- * common with the one before it. FORMATS.md has the table.
+ * common with the one before it. docs/formats.md has the table.
  */
 export function encodeTreeNode(node: TreeNode): Buffer {
   const { keys, hashes, sizes, counts, level } = node;

@@ -2,7 +2,7 @@ import type { Key } from "@vlinder/protocol";
 
 /**
  * Where a node of the tree ends. This is format: two machines that disagree here have different
- * hashes for equal contents. FORMATS.md specifies it, golden tests pin it.
+ * hashes for equal contents. docs/formats.md specifies it, golden tests pin it.
  *
  * Left to right from the node's start, an entry of weight e that brings the node from w to w + e
  * ends it with a chance of ((w+e)² - w²) / SCALE², and always at LIMIT. So the chance grows with
