@@ -183,7 +183,10 @@ describe("sync.db", () => {
     await state.addPack(two, 10, [commit]);
     state.setTips([commit.hash, sha256("unknown")]);
     expect(state.tips()).toEqual([commit.hash]);
+    const third = sha256("pack 3");
+    await state.addPack(third, 10, []);
     state.forgetFrom(state.packs()[1]?.seq as number);
+    expect(state.packs().map(({ name }) => name)).toEqual([one]);
     expect(state.tips()).toEqual([]);
     expect(state.has("commit", commit.hash)).toBe(false);
     expect(state.has("value", object.hash)).toBe(true);

@@ -136,6 +136,16 @@ describe("a pack from outside", () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(150 << 20);
   });
 
+  test("over the limit is refused, though its header tells the truth", async () => {
+    const record = Buffer.alloc(PACK_LIMITS.raw + 5);
+    record.set([1, 0x80, 0x80, 0x80, 0x20]);
+    const over = zstdCompressSync(record);
+    await expect(decodePack(packOf(over, { 7: 1 }, record.length))).rejects.toMatchObject({ code: "invalid" });
+    const within = record.subarray(0, PACK_LIMITS.raw);
+    within.set([1, 0xfb, 0xff, 0xff, 0x1f]);
+    expect(await decodePack(packOf(zstdCompressSync(within), { 7: 1 }, within.length))).toHaveLength(1);
+  });
+
   test("with millions of tiny records is refused at the limit", async () => {
     const raw = Buffer.alloc(2 * (PACK_LIMITS.records + 1));
     for (let i = 0; i < raw.length; i += 2) raw[i] = 1;
