@@ -43,8 +43,9 @@ export class Folding {
     return this.#current;
   }
 
-  index(shelf: number, prefix: number, id: number): void {
-    this.#insert[shelf]?.run(prefix, id);
+  /** Puts one row into the index; returns 0 when it was there. */
+  index(shelf: number, prefix: number, id: number): number {
+    return this.#insert[shelf]?.run(prefix, id).changes ?? 0;
   }
 
   /** In a transaction that made `added` rows, of `rows` in all. */
@@ -86,14 +87,13 @@ export class Folding {
     }
   }
 
+  /** Rows that an earlier run carried over cost no write, and don't count. */
   #carry(count: number): void {
     let left = count;
     for (let batch = this.#batches[0]; batch !== undefined && left > 0; batch = this.#batches[0]) {
-      const end = Math.min(batch.prefixes.length, batch.at + left);
-      left -= end - batch.at;
-      for (; batch.at < end; batch.at++) {
+      for (; batch.at < batch.prefixes.length && left > 0; batch.at++) {
         const prefix = batch.prefixes[batch.at] as number;
-        this.index(batch.shelf, prefix, batch.ids.get(prefix) as number);
+        left -= this.index(batch.shelf, prefix, batch.ids.get(prefix) as number);
       }
       if (batch.at === batch.prefixes.length) this.#batches.shift();
     }

@@ -100,11 +100,10 @@ export class RecentRows {
   }
 }
 
-/** False: the prefix is taken, and the row must be in the index. */
-export function remember(generation: Generation, shelf: number, prefix: number, id: number): boolean {
+/** Writer and readers must do the same, or a reader would miss a row: the first one with a prefix stays. */
+export function remember(generation: Generation, shelf: number, prefix: number, id: number): void {
   const rows = generation.shelves[shelf] as Rows;
-  if (rows.has(prefix)) return false;
+  if (rows.has(prefix)) return;
   rows.set(prefix, id);
   generation.size++;
-  return true;
 }

@@ -166,8 +166,8 @@ export class WriterDatabase {
     if (list === undefined) added.set(shelf, { first: id, prefixes: [prefix] });
     else list.prefixes.push(prefix);
     const { recent, folding } = session;
-    const taken = recent.candidates(shelf, prefix).length > 0;
-    if (taken || !remember(recent.generation(folding.current), shelf, prefix, id)) folding.index(shelf, prefix, id);
+    if (recent.candidates(shelf, prefix).length > 0) folding.index(shelf, prefix, id);
+    remember(recent.generation(folding.current), shelf, prefix, id);
   }
 
   /** Deletes rows that the index has, and keeps the table's count. */

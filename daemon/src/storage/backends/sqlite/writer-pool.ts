@@ -1,4 +1,4 @@
-import { MessageChannel, Worker } from "node:worker_threads";
+import { MessageChannel, type Worker } from "node:worker_threads";
 import { startThread } from "./start-thread.ts";
 import { WriterThread } from "./writer-handle.ts";
 

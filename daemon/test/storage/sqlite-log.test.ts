@@ -1,0 +1,75 @@
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import type { Hash } from "@vlinder/protocol";
+import { hashOf, objects, openSqlite, temporaryFolder, value } from "./samples.ts";
+
+const MIB = 1024 * 1024;
+
+/** Transactions in a log: frames that say how large the file is after them. */
+function commits(log: string): number {
+  const bytes = readFileSync(log);
+  let count = 0;
+  for (let at = 32; at + 24 <= bytes.length; at += 24 + 4096) {
+    const sameLog = bytes.compare(bytes, 16, 24, at + 8, at + 16) === 0;
+    if (sameLog && bytes.readUInt32BE(at + 4) > 0) count++;
+  }
+  return count;
+}
+
+test("transactions that are under way together share a commit, and so an fsync", async () => {
+  const path = join(await temporaryFolder(), "objects.db");
+  const storage = await openSqlite(path, { durability: "disk" });
+  const before = commits(`${path}-wal`);
+  const id = hashOf("main");
+  let head: Hash | null = null;
+  const under: Promise<void>[] = [];
+  for (let index = 0; index < 128; index++) {
+    const next = hashOf(`commit ${index}`);
+    const expected: Hash | null = index % 4 === 3 ? hashOf("elsewhere") : head;
+    const time = "2026-11-20T21:40:00.123Z";
+    under.push(
+      storage.apply({ ...objects(value(index)), branches: [{ id, name: "main", expected, next, why: "put", time }] }),
+    );
+    if (expected === head) head = next;
+  }
+  const results = await Promise.allSettled(under);
+  expect(results.map(({ status }) => status)).toEqual(
+    results.map((_, index) => (index % 4 === 3 ? "rejected" : "fulfilled")),
+  );
+  expect((await storage.usage()).counts.value).toBe(96);
+  expect(await storage.reflog(id, 1000)).toHaveLength(96);
+  expect(commits(`${path}-wal`) - before).toBeLessThanOrEqual(8);
+});
+
+test("the log starts anew under steady load beside readers", { timeout: 60_000 }, async () => {
+  const path = join(await temporaryFolder(), "objects.db");
+  const warnings: unknown[] = [];
+  const storage = await openSqlite(path, { warn: (error) => warnings.push(error) });
+  const log = `${path}-wal`;
+  const salts = new Set<string>();
+  let largest = 0;
+  let reading = true;
+  const reader = (async () => {
+    while (reading) {
+      await storage.read("value", [value(0, 60_000).hash]);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  })();
+  for (let index = 0; index < 600; index += 2) {
+    const under = [index, index + 1].map((one) =>
+      storage.apply(objects(...[0, 1, 2, 3].map((part) => value(4 * one + part, 60_000)))),
+    );
+    await Promise.all(under);
+    largest = Math.max(largest, statSync(log).size);
+    if (index % 20 === 0) salts.add(readFileSync(log).toString("hex", 16, 24));
+  }
+  reading = false;
+  await reader;
+  expect(statSync(path).size).toBeGreaterThan(60 * MIB);
+  expect(largest).toBeLessThan(64 * MIB);
+  expect(salts.size).toBeGreaterThan(1);
+  expect(warnings).toEqual([]);
+  await storage.close();
+  expect(() => statSync(log)).toThrow(/ENOENT/);
+});
