@@ -9,13 +9,7 @@ export {
   invalid,
   VlinderError,
 } from "./errors.ts";
-export {
-  type ChunkList,
-  CHUNKED_OVER,
-  decodeChunkList,
-  encodeChunkList,
-  LIST_ENTRIES,
-} from "./format/chunk-list.ts";
+export { type ChunkList, CHUNKED_OVER, decodeChunkList, encodeChunkList, LIST_ENTRIES } from "./format/chunk-list.ts";
 export {
   type BranchId,
   type Change,
@@ -46,12 +40,7 @@ export {
 export { decodeSnapshot, EMPTY_SNAPSHOT, encodeSnapshot, hashSnapshot, type Snapshot } from "./format/snapshot.ts";
 export { decodeTreeNode, encodeTreeNode, type TreeNode } from "./format/tree-node.ts";
 export { ByteReader, uvarintLength, writeUvarint } from "./format/varint.ts";
-export {
-  decodeVectorRecord,
-  encodeVectorRecord,
-  type Metadata,
-  type VectorRecord,
-} from "./format/vector-record.ts";
+export { decodeVectorRecord, encodeVectorRecord, type Metadata, type VectorRecord } from "./format/vector-record.ts";
 export { asBuffer, type Hash, hashFromBytes, hashToBytes, isHash, parseHash, sha256, sha256Of } from "./hash.ts";
 export { LIMITS } from "./limits.ts";
 export {

@@ -1,15 +1,7 @@
 import { invalid, VlinderError } from "../errors.ts";
 import { canonicalJson, canonicalString, type Json } from "../canonical.ts";
 import { type Hash, isHash, sha256 } from "../hash.ts";
-import {
-  type AgentName,
-  type DeviceId,
-  type Key,
-  keyText,
-  parseAgentName,
-  parseDeviceId,
-  parseKey,
-} from "../names.ts";
+import { type AgentName, type DeviceId, type Key, keyText, parseAgentName, parseDeviceId, parseKey } from "../names.ts";
 import { LIMITS } from "../limits.ts";
 
 /** `[key, value hash, size in bytes]`; a delete is `[key, null, 0]`. */

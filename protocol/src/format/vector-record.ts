@@ -30,7 +30,8 @@ export function encodeVectorRecord(record: VectorRecord): Buffer {
     });
   }
   for (const x of vector) {
-    if (!Number.isFinite(x)) throw invalid("a vector's component is not a finite float32", { remedy: "send finite numbers" });
+    if (!Number.isFinite(x))
+      throw invalid("a vector's component is not a finite float32", { remedy: "send finite numbers" });
   }
   if (!record.model.isWellFormed()) throw invalid("a model's name must be valid Unicode");
   const model = Buffer.from(record.model, "utf8");

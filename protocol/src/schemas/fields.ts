@@ -72,7 +72,7 @@ function toBytes(value: unknown): Uint8Array {
     const bytes = Buffer.from(base64, "base64");
     if (bytes.toString("base64") === base64) return bytes;
   }
-  throw new VlinderError("invalid", "a value is bytes, text, or {\"base64\": \"…\"} with standard padded base64");
+  throw new VlinderError("invalid", 'a value is bytes, text, or {"base64": "…"} with standard padded base64');
 }
 
 /** A vector: an array of numbers, or in MessagePack float32 little-endian bytes. */

@@ -103,9 +103,7 @@ export interface BatchReply {
   readonly hashes: readonly (Hash | null)[];
   readonly sync?: SyncOwed;
 }
-export type PipelineResult =
-  | { readonly ok: PutReply | GetReply | DeleteReply }
-  | { readonly error: ErrorBody };
+export type PipelineResult = { readonly ok: PutReply | GetReply | DeleteReply } | { readonly error: ErrorBody };
 export interface PipelineReply {
   /** One for each operation, in the request's order. */
   readonly results: readonly PipelineResult[];

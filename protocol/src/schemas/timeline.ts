@@ -17,7 +17,10 @@ export const timelineRequests = {
   "timeline.diff": z.strictObject({
     from: refField,
     to: refField,
-    after: z.string().max(LIMITS.keyBytes + 16).optional(),
+    after: z
+      .string()
+      .max(LIMITS.keyBytes + 16)
+      .optional(),
     limit: limitField.optional(),
   }),
   "timeline.branches": z.strictObject({}),
@@ -135,7 +138,11 @@ export interface TimelineReplies {
     readonly state: Hash;
     readonly kind: "nothing" | "fast-forward" | "merge";
     /** Keys that both sides changed. */
-    readonly conflicts: readonly { readonly space: "kv" | "vectors"; readonly key: string; readonly kept: string | null }[];
+    readonly conflicts: readonly {
+      readonly space: "kv" | "vectors";
+      readonly key: string;
+      readonly kept: string | null;
+    }[];
   };
   "timeline.verify": VerifyReply;
 }
