@@ -1,50 +1,61 @@
 import type { Hash } from "@vlinder/protocol";
 import type { Entry, History, View } from "./history.ts";
 import type { RowName, VectorRow, VectorStorage } from "../storage/vector-storage.ts";
-import { encodePosition, type Heads } from "./position.ts";
+import { encodePosition, type Heads, type Position } from "./position.ts";
 import { type RecordName, readRecords } from "./records.ts";
 
 export interface Added {
-  /** Records that were looked at. */
-  readonly records: number;
-  /** Of these, not here, not readable, or of another dimension: no rows. */
-  readonly skipped: number;
+  readonly rows: number;
+  /** Records of another dimension: they are for the searches of older states, and have no rows. */
+  readonly otherDimension: number;
+  /** Those whose bytes are not here. */
+  readonly absent: readonly RecordName[];
 }
 
 const BATCH = 500;
 /** Marks in one message when an index is built. */
 const PART = 5000;
+/** Absent records that are remembered, and looked for at each catch-up. */
+const MOST_ABSENT = 256;
 
 /**
- * Adds a row for every record that commits reachable from `heads`, and not from `from`, put in
+ * Adds a row for every record that commits reachable from `heads`, and not from the position, put in
  * place. By induction over first parents the index then holds every entry of every reachable commit.
  */
 export async function addNewRows(
   history: History,
   storage: VectorStorage,
-  from: Heads | null,
+  from: Position | null,
   heads: Heads,
   progress: (done: number) => void,
 ): Promise<Added> {
-  let records = 0;
-  let skipped = 0;
+  let done = 0;
+  let otherDimension = 0;
+  const absent: RecordName[] = [];
   let rows: VectorRow[] = [];
-  const names = recordsPut(history, [...heads.values()], [...(from?.values() ?? [])]);
-  for await (const { key, hash, record } of readRecords(history, names, () => skipped++)) {
-    records++;
+  const put = recordsPut(history, [...heads.values()], [...(from?.heads.values() ?? [])]);
+  const names = both(from?.absent ?? [], put);
+  const missed = (name: RecordName): void => void (absent.length < MOST_ABSENT && absent.push(name));
+  for await (const { key, hash, record } of readRecords(history, names, missed)) {
+    done++;
     if (record.vector.length !== storage.dimension) {
-      skipped++;
+      otherDimension++;
       continue;
     }
     rows.push({ key, hash, vector: record.vector, metadata: record.metadata });
     if (rows.length < BATCH) continue;
     await storage.add(rows);
     rows = [];
-    progress(records);
+    progress(done);
   }
   if (rows.length > 0) await storage.add(rows);
-  progress(records);
-  return { records, skipped };
+  progress(done);
+  return { rows: done - otherDimension, otherDimension, absent };
+}
+
+async function* both<T>(first: Iterable<T>, then: AsyncIterable<T>): AsyncGenerator<T> {
+  yield* first;
+  yield* then;
 }
 
 /** What commits that are reachable from `heads` and not from `bases` put in place of what their first parents had. */
@@ -71,8 +82,9 @@ export async function advanceMarks(
   history: History,
   storage: VectorStorage,
   from: Heads | null,
-  heads: Heads,
+  to: Position,
 ): Promise<void> {
+  const { heads } = to;
   const views = await Promise.all([...heads.values()].map((head) => history.view(head)));
   let live: RowName[] = [];
   const dead: RowName[] = [];
@@ -84,7 +96,7 @@ export async function advanceMarks(
     await storage.advance({ live, dead: [], position: null });
     live = [];
   }
-  await storage.advance({ live, dead, position: encodePosition(heads) });
+  await storage.advance({ live, dead, position: encodePosition(to) });
 }
 
 interface Difference {

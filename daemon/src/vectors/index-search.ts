@@ -4,20 +4,19 @@ import { byScore, score } from "../storage/vectors/score.ts";
 import { bruteForce, type SearchQuery, type SearchResult } from "./brute-force.ts";
 import { recordsPut } from "./catch-up.ts";
 import type { Entry, History, View } from "./history.ts";
-import type { Heads } from "./position.ts";
+import type { Position } from "./position.ts";
 import { readRecord, type RecordName } from "./records.ts";
 
 /** Records that a search scores one by one because the index may not have them; over it, the whole state is read. */
 const MOST_UNCOVERED = 2000;
 
-/** An index that is complete up to some heads. */
+/** An index that is complete up to a position. */
 export interface Ready {
   readonly storage: VectorStorage;
-  /** All entries of all commits reachable from these have rows. */
-  readonly heads: Heads;
+  readonly position: Position;
   /** Other commits that were found to be covered. */
   readonly covered: Set<Hash>;
-  /** Whether exactly the rows that these heads hold are marked live. False for good once marks begin to move. */
+  /** Whether exactly the rows that the position's heads hold are marked live. False for good once marks begin to move. */
   marksHold: boolean;
 }
 
@@ -64,7 +63,7 @@ async function keptCandidates(
   ready: Ready,
   query: SearchQuery,
 ): Promise<SearchResult[] | null> {
-  const isHead = [...ready.heads.values()].includes(view.commit);
+  const isHead = [...ready.position.heads.values()].includes(view.commit);
   const { storage } = ready;
   for (let ask = isHead ? query.limit : 2 * query.limit; ; ask *= 4) {
     const liveOnly = isHead && ready.marksHold;
@@ -86,17 +85,18 @@ async function keptCandidates(
 }
 
 /** What the state's commit may hold without a row in the index. Null: too much. */
-async function uncoveredOf(history: History, view: View, ready: Ready): Promise<RecordName[] | null> {
-  if (ready.covered.has(view.commit)) return [];
+async function uncoveredOf(history: History, view: View, ready: Ready): Promise<readonly RecordName[] | null> {
+  const { heads, absent } = ready.position;
+  if (ready.covered.has(view.commit)) return absent;
   const uncovered: RecordName[] = [];
-  for await (const name of recordsPut(history, [view.commit], [...ready.heads.values()])) {
+  for await (const name of recordsPut(history, [view.commit], [...heads.values()])) {
     if (uncovered.push(name) > MOST_UNCOVERED) return null;
   }
   if (uncovered.length === 0) {
     if (ready.covered.size >= MOST_COVERED) ready.covered.clear();
     ready.covered.add(view.commit);
   }
-  return uncovered;
+  return [...absent, ...uncovered];
 }
 
 /** What a state holds, each key asked once. */

@@ -147,7 +147,7 @@ export class VectorIndex {
   async #advance(progress: (done: number) => void): Promise<void> {
     const { history } = this.#options;
     const heads = headsOf(history);
-    if (this.#ready !== null && sameHeads(this.#ready.heads, heads)) return;
+    if (this.#ready !== null && sameHeads(this.#ready.position.heads, heads)) return;
     const shape = await shapeOfHeads(history, heads);
     if (shape === null) return;
     for (let attempt = 1; ; attempt++) {
@@ -179,18 +179,19 @@ export class VectorIndex {
       // What an unfinished build left has marks that nobody can trust.
       if ((await storage.count()) > 0) throw new IndexDamaged("it was not finished");
     }
-    const from = before?.heads ?? null;
-    const added = await addNewRows(history, storage, from, heads, (done) => {
+    const added = await addNewRows(history, storage, before?.position ?? null, heads, (done) => {
       if (this.#closed) throw closing();
       progress(done);
     });
-    if (added.skipped > 0)
-      this.#note(null, `${added.skipped} vector records are not in the index: not here, or of another dimension`);
+    if (added.otherDimension > 0) {
+      this.#note(null, `${added.otherDimension} vectors of another dimension are not in the index`);
+    }
     if (before !== null) before.marksHold = false;
-    await advanceMarks(history, storage, from, heads);
-    this.#ready = { storage, heads, covered: before?.covered ?? new Set(), marksHold: true };
+    const position = { heads, absent: added.absent };
+    await advanceMarks(history, storage, before?.position.heads ?? null, position);
+    this.#ready = { storage, position, covered: before?.covered ?? new Set(), marksHold: true };
     this.#state = "ready";
-    if (before === null) log.info({ rows: added.records - added.skipped }, "vector index built");
+    if (before === null) log.info({ rows: added.rows }, "vector index built");
   }
 
   /** Opens the storage; one that is damaged or made for another shape is replaced by an empty one. */
@@ -206,9 +207,9 @@ export class VectorIndex {
       storage = await openStorage(dimension, metric);
     }
     this.#storage = storage;
-    const heads = decodePosition(await storage.position());
-    this.#ready = heads === null ? null : { storage, heads, covered: new Set(), marksHold: true };
-    this.#state = heads === null ? "building" : "ready";
+    const position = decodePosition(await storage.position());
+    this.#ready = position === null ? null : { storage, position, covered: new Set(), marksHold: true };
+    this.#state = position === null ? "building" : "ready";
     return storage;
   }
 

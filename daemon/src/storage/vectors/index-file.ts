@@ -1,6 +1,7 @@
+import { crc32 } from "node:zlib";
 import Database from "better-sqlite3";
 import { load } from "sqlite-vec";
-import { asBuffer, hashToBytes, keyBytes, type Metric } from "@vlinder/protocol";
+import { asBuffer, hashToBytes, keyBytes, type Metric, VlinderError } from "@vlinder/protocol";
 import type { Advance, Candidate, NearestQuery, RowName, VectorRow } from "../vector-storage.ts";
 import { checkIndex, crcOf, createIndex, type Digest } from "./index-schema.ts";
 import { Nearest } from "./nearest.ts";
@@ -29,7 +30,7 @@ export class IndexFile {
   /** Opens or makes the file, and checks all of it. @throws IndexDamaged, VlinderError, SqliteError */
   constructor(options: IndexFileOptions) {
     const { path, dimension, metric } = options;
-    this.#db = new Database(path);
+    this.#db = openFile(path);
     try {
       load(this.#db);
       // 16 KiB: a vector of 384 in 4 KiB pages leaves a fifth of each page empty.
@@ -80,6 +81,7 @@ export class IndexFile {
       for (const row of live) marked += this.#mark(row, 1);
       for (const row of dead) marked -= this.#mark(row, 0);
       this.#statements.setMeta.run(position, "position");
+      this.#statements.setMeta.run(crc32(position ?? ""), "position_crc");
       return { ...digest, live: marked };
     });
   }
@@ -128,6 +130,20 @@ export class IndexFile {
       for (const [name, value] of Object.entries(digest)) this.#statements.setMeta.run(value, name);
       return digest;
     })();
+  }
+}
+
+function openFile(path: string): Database.Database {
+  try {
+    return new Database(path);
+  } catch (cause) {
+    // What is not from SQLite is better-sqlite3's own check of the folder.
+    if (!(cause instanceof TypeError)) throw cause;
+    throw new VlinderError("unavailable", `the vector index can't be opened: ${cause.message}`, {
+      cause,
+      remedy: "see that its folder exists",
+      details: { path },
+    });
   }
 }
 

@@ -1,4 +1,4 @@
-import type Database from "better-sqlite3";
+import Database from "better-sqlite3";
 import { crc32 } from "node:zlib";
 import { type Metric, VlinderError } from "@vlinder/protocol";
 import { IndexDamaged } from "../vector-storage.ts";
@@ -9,10 +9,11 @@ export const SCHEMA_VERSION = 1;
 /**
  * `rows` is what is scanned to choose candidates: small, so that filters and the first pass read
  * little. `vectors` is what is read of the candidates. `meta` carries what the file was made for,
- * the position, and a digest of all rows (see `checkIndex`).
+ * the position, and a digest of all rows (see `checkIndex`). Strict, so that SQLite's own check
+ * finds a value of another type.
  */
 const SCHEMA = `
-  create table meta (name text primary key, value) without rowid;
+  create table meta (name text primary key, value any) strict, without rowid;
   create table rows (
     id integer primary key,
     key blob not null,
@@ -22,9 +23,9 @@ const SCHEMA = `
     bits blob not null,
     members text not null,
     crc integer not null
-  );
+  ) strict;
   create unique index rows_by_name on rows (key, hash);
-  create table vectors (id integer primary key, vector blob not null);
+  create table vectors (id integer primary key, vector blob not null) strict;
 `;
 
 export interface Digest {
@@ -59,15 +60,8 @@ export function createIndex(db: Database.Database, dimension: number, metric: Me
   db.transaction(() => {
     db.exec(SCHEMA);
     const insert = db.prepare("insert into meta values (?, ?)");
-    for (const [name, value] of Object.entries({
-      version: SCHEMA_VERSION,
-      dimension,
-      metric,
-      position: null,
-      ...NO_ROWS,
-    })) {
-      insert.run(name, value);
-    }
+    const meta = { version: SCHEMA_VERSION, dimension, metric, position: null, position_crc: 0, ...NO_ROWS };
+    for (const [name, value] of Object.entries(meta)) insert.run(name, value);
     db.pragma(`user_version = ${SCHEMA_VERSION}`);
   })();
 }
@@ -78,21 +72,17 @@ export function createIndex(db: Database.Database, dimension: number, metric: Me
  * and must add up to the digest that every transaction keeps. @throws IndexDamaged, invalid
  */
 export function checkIndex(db: Database.Database, dimension: number, metric: Metric): Digest {
+  checkVersion(db);
+  if (schemaOf(db) !== SCHEMA_TEXT) throw new IndexDamaged("its tables are not those of an index");
   const stored = db.prepare("select name, value from meta").all() as { name: string; value: unknown }[];
   const meta = new Map(stored.map(({ name, value }) => [name, value]));
-  const version = meta.get("version");
-  const header = db.pragma("user_version", { simple: true });
-  if (version !== header) throw new IndexDamaged(`its versions disagree: ${String(version)}, ${String(header)}`);
-  if (typeof version !== "number" || version < SCHEMA_VERSION) throw new IndexDamaged(`of version ${String(version)}`);
-  if (version > SCHEMA_VERSION) {
-    throw new VlinderError("invalid", `a vector index of version ${version}; this release knows ${SCHEMA_VERSION}`, {
-      remedy: "update vlinder, or build the index again with `vlinder vector reindex`",
-      details: { version },
-    });
-  }
   if (meta.get("dimension") !== dimension || meta.get("metric") !== metric) {
     const was = `${String(meta.get("dimension"))} ${String(meta.get("metric"))}`;
     throw new IndexDamaged(`made for ${was}, and ${dimension} ${metric} is needed`);
+  }
+  const position = meta.get("position");
+  if (crc32(typeof position === "string" ? position : "") !== meta.get("position_crc")) {
+    throw new IndexDamaged("its position has changed");
   }
   const problem = db.pragma("integrity_check(1)", { simple: true });
   if (problem !== "ok") throw new IndexDamaged(String(problem));
@@ -112,3 +102,24 @@ export function checkIndex(db: Database.Database, dimension: number, metric: Met
   }
   return { count, live, sum };
 }
+
+/** Before anything else is looked at: a newer release may have other tables, and its file is not ours to drop. */
+function checkVersion(db: Database.Database): void {
+  const version = db.prepare("select value from meta where name = 'version'").pluck().get();
+  const header = db.pragma("user_version", { simple: true });
+  if (version !== header) throw new IndexDamaged(`its versions disagree: ${String(version)}, ${String(header)}`);
+  if (typeof version !== "number" || version < SCHEMA_VERSION) throw new IndexDamaged(`of version ${String(version)}`);
+  if (version > SCHEMA_VERSION) {
+    throw new VlinderError("invalid", `a vector index of version ${version}; this release knows ${SCHEMA_VERSION}`, {
+      remedy: "update vlinder, or build the index again with `vlinder vector reindex`",
+      details: { version },
+    });
+  }
+}
+
+function schemaOf(db: Database.Database): string {
+  return JSON.stringify(db.prepare("select type, name, tbl_name, sql from sqlite_schema order by name").all());
+}
+
+/** As SQLite writes down what it was given. */
+const SCHEMA_TEXT = schemaOf(new Database(":memory:").exec(SCHEMA));
