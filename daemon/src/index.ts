@@ -1,0 +1,14 @@
+export { checkMoves, movedBranch } from "./storage/backends/branch-moves.ts";
+export {
+  BranchConflict,
+  type BranchMove,
+  type Kind,
+  KINDS,
+  type ObjectStorage,
+  type ReflogEntry,
+  type StoredBranch,
+  type StoredObject,
+  type StoredReply,
+  type Transaction,
+  type Usage,
+} from "./storage/object-storage.ts";

@@ -1,0 +1,205 @@
+/**
+ * The whole idea on real input, as a person would type it: every line that starts with `$` is run as
+ * it stands (with VLINDER_HOME set), and what follows is its output.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { parseArgs } from "node:util";
+
+const root = path.dirname(import.meta.dirname);
+const { values: options } = parseArgs({ options: { home: { type: "string" } } });
+const base = options.home === undefined ? await mkdtemp(path.join(tmpdir(), "vlinder-")) : path.resolve(options.home);
+const here = path.join(base, "laptop");
+const there = path.join(base, "second-machine");
+const bucket = path.join(base, "bucket");
+
+const tty = process.stdout.isTTY && process.env["NO_COLOR"] === undefined;
+const bold = (text: string): string => (tty ? `\u001b[1m${text}\u001b[22m` : text);
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
+const step = (text: string): void => say(`\n${bold(text)}`);
+
+const daemons: ChildProcess[] = [];
+let home = here;
+
+interface Ran {
+  readonly code: number;
+  readonly out: string;
+}
+
+/** Runs a program of the clone and gives what it wrote to standard output. */
+function run(argv: readonly string[], quiet: boolean): Promise<Ran> {
+  return new Promise((resolve, reject) => {
+    const env = { ...process.env, VLINDER_HOME: home };
+    // Progress goes to the terminal; it is standard error, which is passed through.
+    const child = spawn(process.execPath, argv, { cwd: root, env, stdio: ["ignore", "pipe", quiet ? "pipe" : "inherit"] });
+    let out = "";
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+      out += text;
+      if (!quiet) process.stdout.write(text.replaceAll(/^(?=.)/gm, "  "));
+    });
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code: code ?? 1, out }));
+  });
+}
+
+function fail(what: string): never {
+  throw new Error(`${what} failed; the output above says why`);
+}
+
+/** Shows a command and its output. */
+async function shown(line: string, argv: readonly string[]): Promise<string> {
+  say(`$ ${line}`);
+  const { code, out } = await run(argv, false);
+  if (code !== 0) fail(line);
+  return out;
+}
+
+const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+const vlinder = (...args: string[]): Promise<string> =>
+  shown(`npx vlinder ${args.map(quote).join(" ")}`, ["daemon/bin/vlinder.mjs", ...args]);
+const agent = (name: string, ...args: string[]): Promise<string> =>
+  shown(`node agents/${name}/main.ts ${args.map(quote).join(" ")}`, [`agents/${name}/main.ts`, ...args]);
+
+/** Asks without showing. */
+async function ask(...args: string[]): Promise<Record<string, unknown>> {
+  const { code, out } = await run(["daemon/bin/vlinder.mjs", ...args, "--json"], true);
+  if (code !== 0) fail(`vlinder ${args.join(" ")}`);
+  return JSON.parse(out) as Record<string, unknown>;
+}
+
+/** Starts vlinderd on the home that is at hand, and waits until it can be reached. */
+async function start(): Promise<void> {
+  await mkdir(home, { recursive: true, mode: 0o700 });
+  say("$ npx vlinderd &");
+  const env = { ...process.env, VLINDER_HOME: home, VLINDER_LOG_LEVEL: "warn" };
+  const child = spawn(process.execPath, ["daemon/bin/vlinderd.mjs"], { cwd: root, env, stdio: ["ignore", "ignore", "inherit"] });
+  daemons.push(child);
+  const file = path.join(home, "run", "daemon.json");
+  for (let tries = 0; !existsSync(file); tries++) {
+    if (child.exitCode !== null || tries > 300) fail("vlinderd");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Ends the daemons, the last one first. */
+async function stop(): Promise<void> {
+  for (const child of daemons.splice(0).toReversed()) {
+    if (child.exitCode !== null) continue;
+    const ended = new Promise((resolve) => child.on("exit", resolve));
+    child.kill("SIGTERM");
+    await ended;
+  }
+}
+
+async function stateOf(name: string): Promise<{ state: string; snapshot: string }> {
+  const { state, snapshot } = await ask("agent", "show", name);
+  return { state: String(state), snapshot: String(snapshot) };
+}
+
+/** Compares both machines, agent by agent. */
+async function compare(): Promise<void> {
+  for (const name of ["todo", "librarian"]) {
+    home = here;
+    const a = await stateOf(name);
+    home = there;
+    const b = await stateOf(name);
+    const same = a.state === b.state && a.snapshot === b.snapshot;
+    say(`  ${name.padEnd(10)} commit ${a.state.slice(0, 12)} | ${b.state.slice(0, 12)}   snapshot ${a.snapshot.slice(0, 12)} | ${b.snapshot.slice(0, 12)}   ${same ? "the same" : "DIFFERENT"}`);
+    if (!same) fail("the comparison");
+  }
+}
+
+async function main(): Promise<void> {
+  const began = performance.now();
+  say(`vlinder quickstart, in ${base}`);
+
+  step("1. Start the daemon, and register two agents: storage is declared, and provisioned once");
+  await start();
+  await vlinder("agent", "add", "agents/todo");
+  await vlinder("agent", "add", "agents/librarian");
+
+  step("2. An agent keeps a list; every write is a commit");
+  await agent("todo", "add", "buy", "milk");
+  await agent("todo", "add", "buy", "eggs");
+  const eggs = (await stateOf("todo")).state;
+  await agent("todo", "add", "buy", "carrots");
+  await vlinder("log", "todo");
+
+  step("3. Another reads the documents of the packages that are installed here, and answers");
+  await agent("librarian", "read", "node_modules");
+  await agent("librarian", "ask", "how do I drain a connection before closing it", "-n", "1");
+  await agent("librarian", "ask", "which option makes a schema refuse unknown keys", "-n", "1");
+
+  step("4. Time travel: read the past, fork it, go back to it; nothing is lost");
+  const short = eggs.slice(0, 12);
+  await vlinder("kv", "get", "todo", "/todos.json", "--at", short);
+  await vlinder("fork", "todo", "--from", short, "--name", "bread");
+  await vlinder("kv", "put", "todo", "/todos.json", '[{"text":"buy bread","done":false}]', "--branch", "bread");
+  await vlinder("diff", "todo", "main", "bread");
+  await vlinder("rewind", "todo", "--to", short);
+  await agent("todo", "list");
+  await vlinder("verify", "todo");
+
+  step("5. Keep it in a bucket: here a folder");
+  await vlinder("init", `file://${bucket}`);
+  await vlinder("sync", "push");
+
+  step("6. Another machine, with an empty home: clone");
+  home = there;
+  await start();
+  await vlinder("clone", `file://${bucket}`);
+  await compare();
+
+  step("7. Both write at once, apart from each other");
+  home = here;
+  await agent("todo", "add", "call", "Ann");
+  await vlinder("kv", "put", "todo", "/notes/laptop", "written on the laptop");
+  home = there;
+  await vlinder("kv", "put", "todo", "/notes/second", "written on the second machine");
+  say("Each pushes and pulls:");
+  for (const machine of [here, there, here]) {
+    home = machine;
+    say(`  # on the ${path.basename(machine)}`);
+    await vlinder("sync", "pull");
+    await vlinder("sync", "push");
+  }
+  await compare();
+  home = here;
+  await vlinder("kv", "list", "todo");
+  await vlinder("status");
+  await stop();
+
+  const node = process.execPath.startsWith(root) ? path.relative(root, process.execPath) : "node";
+  step(`That was it, in ${((performance.now() - began) / 1000).toFixed(0)} s. Go on from here:`);
+  say(`
+  export VLINDER_HOME=${quote(here)}
+  npx vlinderd 2> "$VLINDER_HOME/logs/vlinderd.log" &
+  npx vlinder status
+  ${node} agents/todo/main.ts add 'read the README'
+  ${node} agents/librarian/main.ts ask 'how do I write a custom matcher'
+  npx vlinder log librarian --limit 5
+  npx vlinder agent new my-agent && npx vlinder agent add my-agent
+  npx vlinder stop
+
+Everything is in ${base}: delete it when you are done.`);
+}
+
+let failed = false;
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    failed = true;
+    void stop().then(() => process.exit(130));
+  });
+}
+try {
+  await main();
+} catch (error) {
+  failed = true;
+  process.stderr.write(`quickstart: ${error instanceof Error ? error.message : String(error)}\n`);
+} finally {
+  await stop();
+  if (failed) process.exitCode = 1;
+}
