@@ -1,4 +1,4 @@
-import type { BranchId, BranchName, Change, Changes, Commit, Contract, Hash, Key, Snapshot } from "@vlinder/protocol";
+import type { BranchId, Changes, Commit, Contract, Hash, Key, Snapshot } from "@vlinder/protocol";
 import type { Kind, StoredBranch, StoredObject } from "../storage/object-storage.ts";
 
 /** The two trees of a snapshot. */
@@ -96,5 +96,3 @@ export interface Exchange extends History {
   /** Moves branches as sync.md's rules say: fast-forward, merge, take over, tombstones, seals. `theirs` may hold several heads of one branch. */
   integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]>;
 }
-
-export type { BranchName, Change };

@@ -47,7 +47,7 @@ export class BranchTable {
     if (branch.head !== null) this.#idByName.set(branch.name, branch.id);
   }
 
-  /** What a move makes of a branch. */
+  /** What a move makes of a branch, as the storage sees it too. */
   move(move: BranchMove): void {
     const old = this.#byId.get(move.id);
     this.set({
@@ -55,7 +55,7 @@ export class BranchTable {
       name: move.name,
       head: move.next,
       sealed: move.sealed ?? old?.sealed ?? false,
-      deleted: move.next === null ? move.expected : (old?.deleted ?? null),
+      deleted: move.next === null ? (old?.head ?? old?.deleted ?? null) : null,
     });
   }
 

@@ -12,11 +12,10 @@ import {
   keyText,
   type MergePolicy,
   sha256,
-  type Snapshot,
   unknownMergeRules,
   VlinderError,
 } from "@vlinder/protocol";
-import { commonAncestors, isNewer, timeOf } from "./ancestry.ts";
+import { commonAncestors, isNewer } from "./ancestry.ts";
 import type { Entry, Space } from "./api.ts";
 import { valueObjects } from "./chunks.ts";
 import { conflictKey } from "./conflict-key.ts";
@@ -140,16 +139,16 @@ export class Merger {
   }
 
   async #joinContract(base: Head, left: Side, right: Side): Promise<Hash | null> {
-    const [was, mine, theirs] = [base, left.head, right.head].map((head) => head.snapshot.contract) as (Hash | null)[];
-    if (theirs === was || theirs === mine || theirs == null) return mine ?? null;
-    if (mine === was || mine == null) return theirs;
-    const [l, r] = await Promise.all([this.#changer(left, "contract"), this.#changer(right, "contract")]);
-    return isNewer(l, r) ? mine : theirs;
+    const was = base.snapshot.contract;
+    const mine = left.head.snapshot.contract;
+    const theirs = right.head.snapshot.contract;
+    if (theirs === was || theirs === mine || theirs === null) return mine;
+    if (mine === was || mine === null) return theirs;
+    return isNewer(await this.#contractChange(left), await this.#contractChange(right)) ? mine : theirs;
   }
 
-  async #changer(side: Side, space: "contract"): Promise<Attribution> {
-    const found = await lastChanges(this.#source, side, space, [""]);
-    return found.get("") as Attribution;
+  async #contractChange(side: Side): Promise<Attribution> {
+    return (await lastChanges(this.#source, side, "contract", [""])).get("") as Attribution;
   }
 
   async #joinTrees(

@@ -1,5 +1,4 @@
 import {
-  type Change,
   type Changes,
   CHUNKED_OVER,
   type Commit,
@@ -169,5 +168,3 @@ export class Objects implements NodeReader {
     this.#snapshots.clear();
   }
 }
-
-export type { Change };

@@ -1,6 +1,7 @@
 import {
   type AgentName,
   type Changes,
+  type ChunkList,
   type Commit,
   decodeChunkList,
   decodeCommit,
@@ -178,6 +179,11 @@ class Intake {
     }
     if (kind === "snapshot") decodeSnapshot(bytes);
     if (kind === "changes") parseChanges(parseCanonicalJson(bytes, "change list"));
+    // A list's name does not fix its bytes: of two, the one that is not looked at might be stored.
+    const earlier = this.#objects.get(`${kind} ${hash}`);
+    if (kind === "list" && earlier !== undefined && Buffer.compare(earlier, bytes) !== 0) {
+      throw bad(kind, hash, "it came twice, and not the same");
+    }
     this.#objects.set(`${kind} ${hash}`, bytes);
   }
 
@@ -208,7 +214,9 @@ class Intake {
         if (bytes.length !== part.size) throw bad("list", hash, `the size of its part ${part.hash} is wrong`);
         visit(bytes);
       } else {
-        if (decodeChunkList(bytes).level !== 1) throw bad("list", hash, "its levels are wrong");
+        const inner = decodeChunkList(bytes);
+        if (inner.level !== 1) throw bad("list", hash, "its levels are wrong");
+        if (totalOf(inner) !== part.size) throw bad("list", hash, `the size of its part ${part.hash} is wrong`);
         await this.#walk(bytes, hash, visit);
       }
     }
@@ -220,8 +228,13 @@ class Intake {
     const bytes = await this.find(kind, hash);
     if (bytes === null) return null;
     if (kind === "value") return bytes.length;
-    return decodeChunkList(bytes).parts.reduce((sum, part) => sum + part.size, 0);
+    // A list under its own hash is a part of another one: no value has this hash.
+    return sha256(bytes) === hash ? null : totalOf(decodeChunkList(bytes));
   }
+}
+
+function totalOf(list: ChunkList): number {
+  return list.parts.reduce((sum, part) => sum + part.size, 0);
 }
 
 function bad(kind: Kind, hash: Hash, what: string): Error {

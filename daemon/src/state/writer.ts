@@ -44,8 +44,8 @@ interface Batch {
   readonly settle: (() => void)[];
   readonly objects: StoredObject[];
   readonly replies: StoredReply[];
-  /** One move for each branch, from where it was before the batch to where it ends. */
-  readonly moves: Map<Hash, BranchMove>;
+  /** For each branch one move, from where it was before the batch to where it ends; a deletion is a move of its own. */
+  readonly moves: Map<Hash, BranchMove[]>;
   readonly retiring: Retiring[];
   readonly commits: Hash[];
   bytes: number;
@@ -192,9 +192,9 @@ export class Writer {
     batch.jobs.push(job);
     const draft = new Draft(this.#working, this.#source, this.#committer);
     try {
-      const earlier = job.once === undefined ? null : await this.#storage.reply(job.once.id);
-      if (job.once !== undefined && earlier !== null && earlier.time > this.#now() - LIMITS.replyMemory) {
-        if (earlier.request !== job.once.request) throw reusedId(job.once.id);
+      const earlier = job.once === undefined ? null : await this.#reply(job.once.id);
+      if (earlier !== null) {
+        if (earlier.request !== job.once?.request) throw reusedId(earlier.id);
         const reply: unknown = JSON.parse(earlier.reply);
         batch.settle.push(() => job.resolve(reply));
         return;
@@ -205,10 +205,7 @@ export class Writer {
         batch.objects.push(object);
         batch.bytes += object.bytes.length + 100;
       }
-      for (const move of draft.moves) {
-        const first = batch.moves.get(move.id);
-        batch.moves.set(move.id, first === undefined ? move : { ...move, expected: first.expected });
-      }
+      for (const move of draft.moves) addMove(batch.moves, move);
       batch.retiring.push(...draft.retiring);
       batch.commits.push(...draft.unsaved.keys());
       if (job.once !== undefined) {
@@ -221,8 +218,16 @@ export class Writer {
     }
   }
 
+  /** The reply that was given to an id within its time; an older one must go, or it would keep the new one out. */
+  async #reply(id: string): Promise<StoredReply | null> {
+    const reply = await this.#storage.reply(id);
+    if (reply === null || reply.time > this.#now() - LIMITS.replyMemory) return reply;
+    await this.#storage.dropReplies(reply.time + 1);
+    return null;
+  }
+
   #store(batch: Batch): Flight {
-    const branches = [...batch.moves.values()];
+    const branches = [...batch.moves.values()].flat();
     // Taken now: the working state moves on while the transaction is on its way.
     const heads = new Map(branches.map((move) => [move.id, this.#working.heads.get(move.id)]));
     const { objects, replies } = batch;
@@ -290,6 +295,19 @@ export class Writer {
   #now(): number {
     return this.#committer.now().getTime();
   }
+}
+
+/** A tombstone has the commit that the branch had last: so what moved before a deletion is not left out. */
+function addMove(moves: Map<Hash, BranchMove[]>, move: BranchMove): void {
+  const earlier = moves.get(move.id) ?? [];
+  const last = earlier.at(-1);
+  if (last === undefined || last.next === null || move.next === null) {
+    moves.set(move.id, [...earlier, move]);
+    return;
+  }
+  const sealed = move.sealed ?? last.sealed;
+  const joined = { ...move, expected: last.expected, ...(sealed === undefined ? {} : { sealed }) };
+  moves.set(move.id, [...earlier.slice(0, -1), joined]);
 }
 
 function reusedId(id: string): VlinderError {
