@@ -4,8 +4,9 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { sha256 } from "@vlinder/protocol";
 import { SyncState } from "../../src/sync/sync-state.ts";
+import type { VaultId } from "../../src/sync/vault.ts";
 import { FaultyBucket, type Outcome } from "./faulty-bucket.ts";
-import { Machine, tempBucket, tempFolder, TODO } from "./machine.ts";
+import { Machine, newDevice, tempBucket, tempFolder, TODO } from "./machine.ts";
 import { dice, noise } from "./noise.ts";
 
 // Hundreds of pushes: fsync costs nothing in memory, where there is such a folder.
@@ -190,6 +191,19 @@ describe("sync.db", () => {
     expect(state.tips()).toEqual([]);
     expect(state.has("commit", commit.hash)).toBe(false);
     expect(state.has("value", object.hash)).toBe(true);
+    state.close();
+  });
+
+  test("is about one vault: another one starts from nothing", async () => {
+    const state = SyncState.open(join(await tempFolder(), "sync.db"));
+    const [mine, other] = ["11".repeat(16), "22".repeat(16)] as [VaultId, VaultId];
+    state.bind(mine);
+    await state.addPack(one, 10, [object]);
+    state.seeHead({ device: newDevice(), n: 5, hash: one, time: "" });
+    state.bind(mine);
+    expect(state.hasPack(one)).toBe(true);
+    state.bind(other);
+    expect([state.packs(), state.seenHeads(), state.has("value", object.hash)]).toEqual([[], [], false]);
     state.close();
   });
 
