@@ -49,16 +49,15 @@ export class Nearest {
 
   find(query: NearestQuery, rows: number): Candidate[] {
     const chosen = Math.max(QUANTISED_AT_LEAST, QUANTISED_PER_RESULT * query.limit, Math.ceil(QUANTISED_SHARE * rows));
-    // Scoring more than half of the rows one by one would cost more than reading them all in order.
+    // With half of the rows chosen, choosing costs more than it saves.
     const quantised = this.#metric === "cosine" && rows > this.#exactRows && 2 * chosen < rows;
-    return quantised ? this.#byBits(query, chosen) : this.#exact(query);
+    return this.#ranked(query, quantised ? this.#nearestByBits(query, chosen) : allRows(query));
   }
 
-  #exact(query: NearestQuery): Candidate[] {
-    const where = whereOf(query);
+  #ranked(query: NearestQuery, source: Source): Candidate[] {
     const bound = this.#bound(query.vector);
-    const bounded = `select id, ${bound.sql} as bound from rows join vectors using (id) where ${where.sql}`;
-    const values = [...bound.values, ...where.values];
+    const bounded = `select id, ${bound.sql} as bound from (${source.sql}) join vectors using (id)`;
+    const values = [...bound.values, ...source.values];
     const first = this.#db.prepare(`${bounded} order by bound desc limit ?`).all(...values, query.limit + SLACK) as {
       id: number;
       bound: number;
@@ -74,15 +73,14 @@ export class Nearest {
     return this.#score(query, reach.all(...values, worst.score) as number[]);
   }
 
-  #byBits(query: NearestQuery, chosen: number): Candidate[] {
-    const where = whereOf(query);
-    const ids = this.#db
-      .prepare(
-        `select id from rows where ${where.sql} order by vec_distance_hamming(vec_bit(bits), vec_bit(?)) limit ?`,
-      )
-      .pluck()
-      .all(...where.values, this.#quantiser.bits(query.vector), chosen);
-    return this.#score(query, ids as number[]);
+  #nearestByBits(query: NearestQuery, chosen: number): Source {
+    const { sql, values } = allRows(query);
+    const nearest = `${sql} order by vec_distance_hamming(vec_bit(bits), vec_bit(?)) limit ?`;
+    return {
+      // In the order of the file, so that the vectors are read in one go through it.
+      sql: `select * from (${nearest}) order by id limit -1`,
+      values: [...values, this.#quantiser.bits(query.vector), chosen],
+    };
   }
 
   /** The best of some rows, by their exact scores. */
@@ -125,11 +123,20 @@ export class Nearest {
   }
 }
 
-function whereOf(query: NearestQuery): { sql: string; values: readonly (string | number | Buffer)[] } {
+/** A select of the id and norm of rows that may be results. */
+interface Source {
+  readonly sql: string;
+  readonly values: readonly (string | number | Buffer)[];
+}
+
+function allRows(query: NearestQuery): Source {
   const parts = [
     { conditions: query.liveOnly ? ["live = 1"] : ["true"], values: [] },
     ...(query.prefix ? [prefixWhere(query.prefix)] : []),
     ...(query.filter ? [filterWhere(query.filter)] : []),
   ];
-  return { sql: parts.flatMap((part) => part.conditions).join(" and "), values: parts.flatMap((part) => part.values) };
+  return {
+    sql: `select id, norm from rows where ${parts.flatMap((part) => part.conditions).join(" and ")}`,
+    values: parts.flatMap((part) => part.values),
+  };
 }
