@@ -53,6 +53,8 @@ function fail(what: string): never {
 async function shown(line: string, argv: readonly string[]): Promise<string> {
   say(`$ ${line}`);
   const { code, out } = await run(argv, false);
+  // A value is printed as it is stored, and need not end its line.
+  if (out !== "" && !out.endsWith("\n")) process.stdout.write("\n");
   if (code !== 0) fail(line);
   return out;
 }
@@ -74,7 +76,7 @@ async function ask(...args: string[]): Promise<Record<string, unknown>> {
 async function start(): Promise<void> {
   await mkdir(home, { recursive: true, mode: 0o700 });
   say("$ npx vlinderd &");
-  const env = { ...process.env, VLINDER_HOME: home, VLINDER_LOG_LEVEL: "warn" };
+  const env = { ...process.env, VLINDER_HOME: home, VLINDER_LOG_LEVEL: "error" };
   const child = spawn(process.execPath, ["daemon/bin/vlinderd.mjs"], { cwd: root, env, stdio: ["ignore", "ignore", "inherit"] });
   daemons.push(child);
   const file = path.join(home, "run", "daemon.json");

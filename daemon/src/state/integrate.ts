@@ -1,4 +1,4 @@
-import { type Hash, unknownMergeRules } from "@vlinder/protocol";
+import { type Hash, MAIN, unknownMergeRules } from "@vlinder/protocol";
 import type { StoredBranch } from "../storage/object-storage.ts";
 import { isAncestor } from "./ancestry.ts";
 import type { Integrated, TheirBranch } from "./api.ts";
@@ -30,7 +30,10 @@ export class Integrator {
     const sealed = theirs.some((branch) => branch.sealed) || (ours?.sealed ?? false);
 
     // A deletion covers the commit that the branch had, and its ancestors.
-    const deleted = [ours?.deleted ?? null, ...theirs.map((branch) => branch.deleted)].filter((hash) => hash !== null);
+    const graves = [ours?.deleted ?? null, ...theirs.map((branch) => branch.deleted)].filter((hash) => hash !== null);
+    const isMain = ours?.name === MAIN;
+    if (isMain && graves.length > 0) notes.push("another machine says that main was deleted: main can't be, and stays");
+    const deleted = isMain ? [] : graves;
     const alive = async (head: Hash): Promise<boolean> => {
       for (const grave of deleted) if (await this.#reaches(grave, head)) return false;
       return true;
@@ -39,7 +42,7 @@ export class Integrator {
     if (ours?.head != null) candidates.add(ours.head);
     const living: Hash[] = [];
     for (const head of candidates) if (await alive(head)) living.push(head);
-    if (living.length === 0) return this.#delete(id, ours, theirs, deleted, notes);
+    if (living.length === 0) return await this.#delete(id, ours, theirs, deleted, notes);
     if (ours?.head != null && deleted.length > 0) {
       notes.push(`the branch "${ours.name}" was deleted elsewhere, and went on: it stays`);
     }
@@ -98,18 +101,27 @@ export class Integrator {
     return null;
   }
 
-  #delete(
+  /** Deletes what is here, with a tombstone that covers what theirs covers: theirs may go away with its machine. */
+  async #delete(
     id: Hash,
     ours: StoredBranch | undefined,
     theirs: readonly TheirBranch[],
     deleted: readonly Hash[],
     notes: string[],
-  ): Integrated {
-    const grave = deleted.at(-1) as Hash;
-    const name = ours?.name ?? (theirs[0] as TheirBranch).name;
-    if (ours?.head == null) return { name, result: "unchanged", head: ours?.deleted ?? grave, conflicts: 0, notes };
-    this.#draft.move({ id, name, head: ours.head }, null, "pull: deleted elsewhere");
-    return { name, result: "deleted", head: ours.head, conflicts: 0, notes };
+  ): Promise<Integrated> {
+    const known: Hash[] = [];
+    for (const hash of deleted) if ((await this.#draft.source.findCommit(hash)) !== null) known.push(hash);
+    const grave = (await this.#tips(known)).at(-1) ?? ours?.head ?? (deleted[0] as Hash);
+    const wanted = ours?.name ?? (theirs[0] as TheirBranch).name;
+    const done: Omit<Integrated, "result"> = { name: wanted, head: grave, conflicts: 0, notes };
+    if (known.length === 0 || (ours?.head === null && ours.deleted === grave)) return { ...done, result: "unchanged" };
+    const before = ours?.head ?? null;
+    const name = before === null ? this.#name(id, wanted, []) : wanted;
+    if (before !== grave) {
+      this.#draft.move({ id, name, head: before }, await this.#draft.source.at(grave), "pull: deleted elsewhere");
+    }
+    this.#draft.move({ id, name, head: grave }, null, "pull: deleted elsewhere");
+    return { ...done, result: before === null ? "unchanged" : "deleted" };
   }
 
   /** Heads that no other head reaches, in hash order. */
