@@ -3,7 +3,7 @@ import {
   type AgentName,
   type BranchName,
   type Change,
-
+  CHUNKED_OVER,
   type Commit,
   type Contract,
   decodeContract,
@@ -123,10 +123,22 @@ async function contractOf(draft: Draft, head: Head): Promise<Contract | null> {
 }
 
 async function commitContract(draft: Draft, branch: LiveBranch, contract: Contract): Promise<Head> {
+  const hash = storeContract(draft, contract);
+  return await draft.commit(branch, { contract: hash }, { event: { kind: "contract" } });
+}
+
+/** Snapshots name a contract without its size: it must be a value in one piece. @throws too_large */
+function storeContract(draft: Draft, contract: Contract): Hash {
   const bytes = encodeContract(contract);
+  if (bytes.length > CHUNKED_OVER) {
+    throw new VlinderError("too_large", `a contract of ${bytes.length} bytes`, {
+      details: { limit: CHUNKED_OVER, size: bytes.length },
+      remedy: "name fewer or shorter prefixes under [merge] in agent.toml",
+    });
+  }
   const hash = sha256(bytes);
   draft.value(hash, bytes);
-  return await draft.commit(branch, { contract: hash }, { event: { kind: "contract" } });
+  return hash;
 }
 
 /**
@@ -169,9 +181,7 @@ async function begin(draft: Draft, contract: Contract): Promise<Hash> {
   const id = hashCommit(first);
   const main = { id, name: MAIN, head: null };
   const root = await draft.place(main, draft.source.empty(), first, {}, "init");
-  const bytes = encodeContract(contract);
-  const hash = sha256(bytes);
-  draft.value(hash, bytes);
+  const hash = storeContract(draft, contract);
   const second: Commit = {
     v: 1,
     agent: draft.agent,

@@ -1,5 +1,6 @@
 import {
   type Changes,
+  type ChunkList,
   CHUNKED_OVER,
   type Commit,
   decodeChunkList,
@@ -145,7 +146,7 @@ export class Objects implements NodeReader {
   async *partsOf(list: Hash): AsyncGenerator<{ kind: "list" | "chunk"; hash: Hash; size: number }> {
     const bytes = await this.#bytes("list", list);
     if (bytes === null) return;
-    const { level, parts } = decodeChunkList(bytes);
+    const { level, parts } = this.#decodeList(list, bytes);
     for (const { hash, size } of parts) {
       if (level === 1) {
         yield { kind: "chunk", hash, size };
@@ -153,6 +154,15 @@ export class Objects implements NodeReader {
         yield { kind: "list", hash, size };
         yield* this.partsOf(hash);
       }
+    }
+  }
+
+  /** A list's hash is not that of its bytes: only its form tells at once that it is damaged. */
+  #decodeList(hash: Hash, bytes: Uint8Array): ChunkList {
+    try {
+      return decodeChunkList(bytes);
+    } catch (cause) {
+      throw new DamagedObject("list", hash, "damaged", cause);
     }
   }
 

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import {
   asBuffer,
   type Changes,
+  type ChunkList,
   type Commit,
   type Damage,
   decodeChunkList,
@@ -32,6 +33,8 @@ export interface VerifyReport {
 }
 
 const EXAMPLES = 20;
+const MISSING = "it is not in the storage";
+const DAMAGED = "its bytes have another hash";
 /** States kept at hand for the commits to come; older ones are rebuilt when a branch needs them. */
 const KEPT_STATES = 256;
 
@@ -79,7 +82,7 @@ export class Verifier implements NodeReader {
   async state(commit: Hash): Promise<void> {
     const found = await this.#commit(commit);
     if (found === null) return;
-    const head = await this.#stateOf(commit, found);
+    const head = (await this.#stateOf(commit, found)) ?? (await this.#storedState(commit, found));
     if (head !== null) await this.#trees(head, commit);
   }
 
@@ -112,19 +115,16 @@ export class Verifier implements NodeReader {
     for (const [name, [value, size]] of Object.entries(commit.event.values ?? {})) {
       await this.#value(value, size, hash, `(${name})`);
     }
-    const head = await this.#stateOf(hash, commit);
-    if (head === null) return;
     const changes = await this.#changes(commit, hash);
     for (const list of [changes?.kv, changes?.vectors]) {
       for (const [key, value, size] of list ?? []) if (value !== null) await this.#value(value, size, hash, key);
     }
+    await this.#stateOf(hash, commit);
     // The trees that are stored must be whole: what was computed is checked by its hash already.
-    const stored = await this.#bytes("snapshot", commit.snapshot, hash, false);
+    const stored = await this.#storedState(hash, commit);
     if (stored === null) return;
-    const snapshot = decodeSnapshot(stored);
-    const fresh: Head = { ...head, snapshot, nodes: new LayeredNodes([], this), sinceCommits: 0, sinceChanges: 0 };
-    await this.#trees(fresh, hash);
-    this.#keep(hash, fresh);
+    await this.#trees(stored, hash);
+    this.#keep(hash, stored);
   }
 
   /** The state after a commit, computed; null when what it needs is damaged. */
@@ -152,8 +152,9 @@ export class Verifier implements NodeReader {
       this.#keep(hash, head);
       return head;
     } catch (error) {
-      if (error instanceof Unreadable) return null;
-      throw error;
+      if (!(error instanceof Unreadable)) throw error;
+      this.#note("node", error.hash, error.problem, error.message, hash);
+      return null;
     }
   }
 
@@ -163,8 +164,13 @@ export class Verifier implements NodeReader {
     if (kept !== undefined) return kept;
     const commit = await this.#commit(hash, child);
     if (commit === null) return null;
+    return (await this.#storedState(hash, commit)) ?? (await this.#stateOf(hash, commit));
+  }
+
+  /** The state after a commit as its stored trees have it; null where they are not stored. */
+  async #storedState(hash: Hash, commit: Commit): Promise<Head | null> {
     const stored = await this.#bytes("snapshot", commit.snapshot, hash, false);
-    if (stored === null) return await this.#stateOf(hash, commit);
+    if (stored === null) return null;
     const nodes = new LayeredNodes([], this);
     const time = commit.time ?? "";
     return { commit: hash, time, snapshot: decodeSnapshot(stored), nodes, sinceCommits: 0, sinceChanges: 0, retiring: null };
@@ -183,7 +189,8 @@ export class Verifier implements NodeReader {
   /** Reads and checks a node for a replay. @throws Unreadable */
   async node(hash: Hash): Promise<ReturnType<typeof decodeTreeNode>> {
     const [bytes] = await this.#storage.read("node", [hash]);
-    if (bytes == null || sha256(bytes) !== hash) throw new Unreadable();
+    if (bytes == null) throw new Unreadable(hash, "missing", MISSING);
+    if (sha256(bytes) !== hash) throw new Unreadable(hash, "damaged", DAMAGED);
     return decodeTreeNode(bytes);
   }
 
@@ -240,19 +247,31 @@ export class Verifier implements NodeReader {
     const bytes = await this.#bytes(kind, hash, commit, true, key);
     if (bytes === null || kind === "value") return;
     const sum = createHash("sha256");
-    if ((await this.#parts(bytes, commit, key, (part) => sum.update(part))) && sum.digest("hex") !== hash) {
+    if ((await this.#parts(hash, bytes, commit, key, (part) => sum.update(part))) && sum.digest("hex") !== hash) {
       this.#note("list", hash, "wrong", "its parts do not give the value", commit, key);
     }
   }
 
-  async #parts(list: Uint8Array, commit: Hash, key: string, visit: (part: Uint8Array) => void): Promise<boolean> {
+  async #parts(
+    hash: Hash,
+    bytes: Uint8Array,
+    commit: Hash,
+    key: string,
+    visit: (part: Uint8Array) => void,
+  ): Promise<boolean> {
+    let list: ChunkList;
+    try {
+      list = decodeChunkList(bytes);
+    } catch {
+      this.#note("list", hash, "damaged", "it is no chunk list", commit, key);
+      return false;
+    }
     let whole = true;
-    const { level, parts } = decodeChunkList(list);
-    for (const part of parts) {
-      const bytes = await this.#bytes(level === 1 ? "chunk" : "list", part.hash, commit, true, key);
-      if (bytes === null) whole = false;
-      else if (level === 1) visit(bytes);
-      else whole = (await this.#parts(bytes, commit, key, visit)) && whole;
+    for (const part of list.parts) {
+      const found = await this.#bytes(list.level === 1 ? "chunk" : "list", part.hash, commit, true, key);
+      if (found === null) whole = false;
+      else if (list.level === 1) visit(found);
+      else whole = (await this.#parts(part.hash, found, commit, key, visit)) && whole;
     }
     return whole;
   }
@@ -261,13 +280,13 @@ export class Verifier implements NodeReader {
   async #bytes(kind: Kind, hash: Hash, commit: Hash, required: boolean, key?: string): Promise<Uint8Array | null> {
     const [bytes] = await this.#storage.read(kind, [hash]);
     if (bytes == null) {
-      if (required) this.#note(kind, hash, "missing", "it is not in the storage", commit, key);
+      if (required) this.#note(kind, hash, "missing", MISSING, commit, key);
       return null;
     }
     this.report.bytes += bytes.length;
     // A chunk list lies under its value's hash: that is checked over its parts.
     if (kind !== "list" && sha256(bytes) !== hash) {
-      this.#note(kind, hash, "damaged", "its bytes have another hash", commit, key);
+      this.#note(kind, hash, "damaged", DAMAGED, commit, key);
       return null;
     }
     return bytes;
@@ -292,5 +311,13 @@ export class Verifier implements NodeReader {
   }
 }
 
-/** A node that a replay needs is damaged; it is reported where its tree is walked. */
-class Unreadable extends Error {}
+/** A node that a replay needs can't be read. */
+class Unreadable extends Error {
+  readonly hash: Hash;
+  readonly problem: "missing" | "damaged";
+  constructor(hash: Hash, problem: "missing" | "damaged", message: string) {
+    super(message);
+    this.hash = hash;
+    this.problem = problem;
+  }
+}
