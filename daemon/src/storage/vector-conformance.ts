@@ -198,6 +198,47 @@ export function vectorStorageConformance(backend: VectorBackend): void {
       await expect(found(many)).rejects.toMatchObject({ code: "invalid" });
     });
 
+    it("compares numbers as doubles, also those over 2^53", async () => {
+      const storage = await create(1, "dot");
+      await storage.add([row("a", [1], { n: 2 ** 60 })]);
+      expect(keys(await storage.nearest(all([1], { filter: { n: { lte: 2 ** 60 } } })))).toEqual(["a"]);
+      expect(await storage.nearest(all([1], { filter: { n: { gt: 2 ** 60 } } }))).toEqual([]);
+    });
+
+    it.each(METRICS)(
+      "is exact among hundreds that differ in the last digits, and at the ends of float32: %s",
+      async (metric) => {
+        const dimension = 24;
+        await fc.assert(
+          fc.asyncProperty(fc.integer(), async (seed) => {
+            let state = seed;
+            const random = () => ((state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> 0) / 2 ** 32;
+            const base = Array.from({ length: dimension }, () => random() - 0.5);
+            const near = (scale: number, noise: number) =>
+              Float32Array.from(base, (x) => Math.fround(scale * (x + noise * (random() - 0.5))));
+            const rows = Array.from({ length: 300 }, (_, i): VectorRow => {
+              // Cosine: all but parallel, of any length. The others: all but equal.
+              const scale = metric === "cosine" ? 10 ** (random() * 4 - 2) : 1;
+              const odd = [1e-22, 1e-30, 1e18, 1e25, 0][i % 60];
+              return { ...row(`k${i}`, [i]), vector: near(odd ?? scale, i % 3 === 0 ? 0 : 1e-7) };
+            });
+            const storage = await backend.create(dimension, metric);
+            const model = new MemoryVectorStorage("memory://model", dimension, metric);
+            try {
+              for (const one of [storage, model]) await one.add(rows);
+              for (const scale of [1, 3, 1e-20, 1e20]) {
+                const query = { vector: near(scale, 1e-3), limit: 1 + (seed & 7), liveOnly: false };
+                expect(await storage.nearest(query)).toEqual(await model.nearest(query));
+              }
+            } finally {
+              await storage.close();
+            }
+          }),
+          { numRuns: 10 },
+        );
+      },
+    );
+
     it("marks and moves its position together, and removes", async () => {
       const storage = await create(1, "l2");
       const [a, b, absent] = [row("a", [1]), row("b", [2]), row("c", [3])];

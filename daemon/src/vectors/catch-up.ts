@@ -81,14 +81,14 @@ export async function* recordsPut(
 export async function advanceMarks(
   history: History,
   storage: VectorStorage,
-  from: Heads | null,
+  from: Position | null,
   to: Position,
 ): Promise<void> {
   const { heads } = to;
   const views = await Promise.all([...heads.values()].map((head) => history.view(head)));
   let live: RowName[] = [];
   const dead: RowName[] = [];
-  for await (const { side, entry } of differences(history, from ?? new Map(), heads)) {
+  for await (const { side, entry } of differences(history, from?.heads ?? new Map(), heads)) {
     const { key, hash } = entry;
     if (side === "to") live.push({ key, hash });
     else if (!(await anyHolds(views, entry))) dead.push({ key, hash });
@@ -96,6 +96,8 @@ export async function advanceMarks(
     await storage.advance({ live, dead: [], position: null });
     live = [];
   }
+  // Rows that came only now, of entries that did not change.
+  for (const { key, hash } of from?.absent ?? []) if (await anyHolds(views, { key, hash })) live.push({ key, hash });
   await storage.advance({ live, dead, position: encodePosition(to) });
 }
 

@@ -188,7 +188,7 @@ export class VectorIndex {
     }
     if (before !== null) before.marksHold = false;
     const position = { heads, absent: added.absent };
-    await advanceMarks(history, storage, before?.position.heads ?? null, position);
+    await advanceMarks(history, storage, before?.position ?? null, position);
     this.#ready = { storage, position, covered: before?.covered ?? new Set(), marksHold: true };
     this.#state = "ready";
     if (before === null) log.info({ rows: added.rows }, "vector index built");

@@ -91,6 +91,10 @@ describe("a damaged index file", () => {
     ],
     ["wrong in a mark", async (path) => void new Database(path).exec("update rows set live = 0 where id = 50").close()],
     [
+      "wrong in a vector",
+      async (path) => void new Database(path).exec("update vectors set vector = zeroblob(16) where id = 1").close(),
+    ],
+    [
       "wrong in its position",
       async (path) => void new Database(path).exec("update meta set value = '{}' where name = 'position'").close(),
     ],

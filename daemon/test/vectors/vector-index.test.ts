@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { type Key, VlinderError } from "@vlinder/protocol";
 import { IndexDamaged, type NearestQuery, type VectorStorage } from "../../src/storage/vector-storage.ts";
+import { openVectorStorage } from "../../src/storage/vectors/open.ts";
 import { expected, openIndex } from "./index-fixture.ts";
 import { ModelHistory } from "./model-history.ts";
 
@@ -169,6 +170,46 @@ describe("VectorIndex", () => {
     meanwhile = async () => void (await index.reindex());
     expect(await index.search(await history.view(head), query)).toEqual(expected(history, head, "cosine", query));
     await index.close();
+  });
+
+  it("does not take an empty answer from a storage that was dropped under a search", async () => {
+    const history = history2();
+    for (let i = 0; i < 5; i++) history.put(history.main, `k${i}`, [1, i]);
+    let meanwhile: (() => Promise<unknown>) | null = null;
+    const index = await openIndex(
+      history,
+      "memory://x",
+      watching(async () => {
+        const run = meanwhile;
+        meanwhile = null;
+        await run?.();
+      }),
+    );
+    await index.catchUp();
+    meanwhile = () => index.reindex();
+    const head = history.head(history.main);
+    expect(await index.search(await history.view(head), query)).toEqual(expected(history, head, "cosine", query));
+    await index.close();
+  });
+
+  it("does not trust the marks that an unfinished build left", async () => {
+    const history = history2();
+    history.put(history.main, "a", [1, 0]);
+    const stray = {
+      key: "stray" as Key,
+      hash: history.record([1, 1]).hash,
+      vector: Float32Array.of(1, 1),
+      metadata: {},
+    };
+    const uri = newUri();
+    const left = await openVectorStorage(uri, { dimension: 2, metric: "cosine" });
+    await left.add([stray]);
+    await left.advance({ live: [stray], dead: [], position: null });
+    await left.close();
+    const again = await openIndex(history, uri);
+    await again.catchUp();
+    expect(await again.count()).toBe(1);
+    await again.close();
   });
 
   it.each([
