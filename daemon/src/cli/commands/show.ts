@@ -1,0 +1,54 @@
+import type { ShowReply } from "@vlinder/protocol";
+import { agentArgument, refArgument } from "../arguments.ts";
+import type { Define } from "../catalogue.ts";
+import type { Block, Outcome } from "../outcome.ts";
+import { dim, green, red, yellow } from "../render/color.ts";
+import { eventText } from "../render/event.ts";
+import { short } from "../render/hash.ts";
+import { counted, size } from "../render/size.ts";
+import { facts } from "../render/table.ts";
+import { ago } from "../render/time.ts";
+
+export const defineShow: Define = (command, act) => {
+  command
+    .argument("<agent>")
+    .argument("<commit>", "a commit, or a branch for its newest")
+    .action(
+      act(async (context, name: string, commit: string): Promise<Outcome> => {
+        const [agent, ref] = [agentArgument(name), refArgument(commit)];
+        const reply = await (await context.client()).request(agent, "timeline.show", { ref });
+        return { json: reply, people: () => showBlocks(reply) };
+      }),
+    );
+};
+
+function showBlocks(reply: ShowReply): Block[] {
+  const { changes, changed, contract } = reply;
+  const { info } = reply.event;
+  return [
+    facts([
+      ["commit", yellow(reply.hash)],
+      ["event", eventText(reply)],
+      ["about", info === undefined ? null : JSON.stringify(info)],
+      ["time", reply.time === null ? null : `${reply.time}   ${ago(reply.time)}`],
+      ["parents", reply.parents.length === 0 ? "none: it is the first" : reply.parents.map(short).join(", ")],
+      ["snapshot", short(reply.snapshot)],
+      ["contract", contract === null ? null : short(contract)],
+      ["session", reply.session],
+      ["turn", reply.turn],
+      ["device", reply.device === null ? null : short(reply.device)],
+      ["holds", `${counted(reply.keys, "key")}, ${counted(reply.vectors, "vector")}, ${size(reply.bytes)}`],
+    ]),
+    ...(changes.length === 0 ? [] : [""]),
+    {
+      columns: [{}, {}, { right: true }, {}],
+      rows: changes.map(({ space, key, hash, size: bytes }) => [
+        hash === null ? red("-") : green("+"),
+        space === "vectors" ? [key, dim(" (vector)")] : key,
+        hash === null ? "" : size(bytes),
+        hash === null ? red("deleted") : dim(short(hash)),
+      ]),
+    },
+    ...(changed > changes.length ? [dim(`${counted(changed, "change")} in all`)] : []),
+  ];
+}

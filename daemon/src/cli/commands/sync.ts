@@ -1,0 +1,106 @@
+import type { PushReply, SyncStatusReply } from "@vlinder/protocol";
+import { agentArgument } from "../arguments.ts";
+import type { Define } from "../catalogue.ts";
+import { errorLines } from "../failure.ts";
+import type { Block, Outcome } from "../outcome.ts";
+import { pullBlocks } from "../render/pulled.ts";
+import { dim } from "../render/color.ts";
+import { short } from "../render/hash.ts";
+import { bucketText, owedText, syncErrorLines } from "../render/owed.ts";
+import { count, size } from "../render/size.ts";
+import { facts } from "../render/table.ts";
+import { ago } from "../render/time.ts";
+
+export const defineSync: Define = (command, act) => {
+  command
+    .command("status")
+    .description("the bucket, what is owed to it, and the machines that use it")
+    .action(
+      act(async (context): Promise<Outcome> => {
+        const reply = await (await context.client()).admin("sync.status");
+        return { json: reply, people: () => statusBlocks(reply) };
+      }),
+    );
+  command
+    .command("push")
+    .description("send what the bucket lacks")
+    .argument("[agent]", "default: all")
+    .action(
+      act(async (context, name: string | undefined): Promise<Outcome> => {
+        const agent = name === undefined ? {} : { agent: agentArgument(name) };
+        const reply = await (await context.client()).admin("sync.push", agent, { onProgress: context.progress });
+        return {
+          json: reply,
+          failed: reply.agents.some(({ error }) => error !== null),
+          people: () => pushBlocks(reply),
+        };
+      }),
+    );
+  command
+    .command("pull")
+    .description("bring in what other machines wrote")
+    .argument("[agent]", "default: all, and those that this machine does not have yet")
+    .action(
+      act(async (context, name: string | undefined): Promise<Outcome> => {
+        const agent = name === undefined ? {} : { agent: agentArgument(name) };
+        const reply = await (await context.client()).admin("sync.pull", agent, { onProgress: context.progress });
+        return {
+          json: reply,
+          failed: reply.agents.some(({ error }) => error !== null),
+          people: () => pullBlocks(reply),
+        };
+      }),
+    );
+};
+
+function statusBlocks(sync: SyncStatusReply): Block[] {
+  return [
+    facts([
+      ["bucket", bucketText(sync)],
+      ["vault", sync.vault === null ? null : short(sync.vault)],
+      ["device", short(sync.device)],
+    ]),
+    "",
+    {
+      columns: [{ head: "agent" }, { head: "owed" }, { head: "since" }, { head: "pushed" }, { head: "pulled" }],
+      rows: sync.agents.map((one) => [
+        one.agent,
+        owedText(one.owed),
+        ago(one.since),
+        one.pushed === null ? "never" : ago(one.pushed),
+        one.pulled === null ? "never" : ago(one.pulled),
+      ]),
+    },
+    ...(sync.devices.length < 2
+      ? []
+      : [
+          "",
+          {
+            columns: [{ head: "device" }, { head: "seen" }],
+            rows: sync.devices.map(({ device, self, seen }) => [
+              short(device),
+              self ? "this machine" : seen === null ? "not yet" : ago(seen),
+            ]),
+          },
+        ]),
+    ...syncErrorLines(sync),
+  ];
+}
+
+function pushBlocks({ agents }: PushReply): Block[] {
+  if (agents.length === 0) return [dim("no agent to push")];
+  return [
+    {
+      columns: [
+        { head: "agent" },
+        { head: "commits", right: true },
+        { head: "objects", right: true },
+        { head: "sent", right: true },
+      ],
+      rows: agents.flatMap(({ agent, commits, objects, bytes, error }) =>
+        error === null ? [[agent, count(commits), count(objects), size(bytes)]] : [],
+      ),
+    },
+    ...agents.flatMap(({ agent, error }): Block[] => (error === null ? [] : [`${agent}:`, ...errorLines(error)])),
+  ];
+}

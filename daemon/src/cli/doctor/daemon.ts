@@ -1,0 +1,51 @@
+import type { StatusReply } from "@vlinder/protocol";
+import type { Context } from "../context.ts";
+import { openBucket } from "../../sync/buckets/open.ts";
+import { checkVault } from "../../sync/vault.ts";
+import { attempted, bad, type Finding, ok, skipped } from "./check.ts";
+
+export async function checkDaemon(
+  context: Context,
+): Promise<{ readonly finding: Finding; readonly status: StatusReply | null }> {
+  let status: StatusReply | null = null;
+  const finding = await attempted("daemon", async () => {
+    status = await (await context.client()).admin("daemon.status", {}, { timeout: 10_000 });
+    return ok("daemon", `pid ${status.pid}   ${status.nats.url}`);
+  });
+  return { finding, status };
+}
+
+export function checkAgents(status: StatusReply | null): Finding[] {
+  if (status === null) return [skipped("agents", "the daemon knows")];
+  const wrong = status.agents.flatMap(({ agent, error }) =>
+    error === null
+      ? []
+      : [bad("agents", "failed", `${agent}: ${error.message}`, remedyOf(error.details, `vlinder agent show ${agent}`))],
+  );
+  return wrong.length > 0 ? wrong : [ok("agents", `${status.agents.length} served`)];
+}
+
+export async function checkBucket(status: StatusReply | null): Promise<Finding[]> {
+  if (status === null) return [skipped("bucket", "the daemon knows")];
+  const { sync, home } = status;
+  const uri = sync.bucket;
+  if (uri === null) {
+    return [
+      bad("bucket", "warning", "none: memory is kept only on this machine", "vlinder init file:///path/to/folder"),
+    ];
+  }
+  const reached = await attempted("bucket", async () => {
+    await checkVault(await openBucket(uri), home);
+    return ok("bucket", uri);
+  });
+  const failed = sync.agents.flatMap(({ agent, error }) =>
+    error === null
+      ? []
+      : [bad("sync", "failed", `${agent}: ${error.message}`, remedyOf(error.details, "vlinder sync push"))],
+  );
+  return [reached, ...failed];
+}
+
+function remedyOf(details: Readonly<Record<string, unknown>>, otherwise: string): string {
+  return typeof details["remedy"] === "string" ? details["remedy"] : otherwise;
+}

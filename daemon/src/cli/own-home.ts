@@ -1,0 +1,13 @@
+import { type Home, homePath, openHome } from "../registry/home.ts";
+import { lockHome } from "../registry/home-lock.ts";
+
+/** Work on the home itself while no daemon has it; meanwhile none can start on it. @throws conflict */
+export async function withOwnHome<Result>(work: (home: Home) => Promise<Result>): Promise<Result> {
+  const home = await openHome(homePath());
+  const lock = await lockHome(home);
+  try {
+    return await work(home);
+  } finally {
+    lock.release();
+  }
+}

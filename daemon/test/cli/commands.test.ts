@@ -1,0 +1,419 @@
+import { execFileSync } from "node:child_process";
+import { rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import type { Command } from "commander";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { connect } from "@vlinder/agent-runtime";
+import type { Act } from "../../src/cli/catalogue.ts";
+import { buildProgram } from "../../src/cli/program.ts";
+import { documentOf, type RunningDaemon, startDaemon, temporary, vlinder } from "./harness.ts";
+
+const BINARY = Buffer.from([0, 0xff, 0x1b, 0x5b, 0x33, 0x31, 0x6d, 10]);
+const EVIL = "/e\x1b[31mvil\x07";
+
+let folder: Awaited<ReturnType<typeof temporary>>;
+let daemon: RunningDaemon;
+let agentDir: string;
+let bucket: string;
+/** Main's state before the last writes. */
+let past: string;
+
+async function json(...argv: string[]): Promise<Record<string, unknown>> {
+  const ran = await vlinder([...argv, "--json"]);
+  const document = documentOf(ran);
+  if (ran.code !== 0) throw new Error(`${argv.join(" ")}: ${ran.out}`);
+  return document;
+}
+
+beforeAll(async () => {
+  folder = await temporary();
+  process.env["VLINDER_HOME"] = join(folder.path, "home");
+  // The service's unit is to land in the temporary folder.
+  process.env["XDG_CONFIG_HOME"] = join(folder.path, "config");
+  daemon = await startDaemon(process.env["VLINDER_HOME"]);
+  agentDir = join(folder.path, "todo");
+  bucket = `file://${join(folder.path, "bucket")}`;
+  await json("agent", "new", agentDir);
+  await writeFile(
+    join(agentDir, "agent.toml"),
+    'name = "todo"\nobject_storage = "sqlite://objects.db"\nvector_storage = "sqlite://vectors.db"\n[vectors]\ndimension = 2\n',
+  );
+  await json("agent", "add", agentDir);
+  const agent = await connect({ agent: "todo" });
+  await agent.vectors.put("/v/1", [1, 0], { metadata: { source: "a\x1b[31m.md" } });
+  await agent.vectors.put("/v/2", [0, 1]);
+  await agent.close();
+  past = String((await json("kv", "put", "todo", "/a", "one"))["state"]);
+  await json("kv", "put", "todo", "/a", "two");
+  await json("kv", "put", "todo", EVIL, "x");
+  await json("init", bucket);
+  await json("sync", "push");
+}, 60_000);
+
+afterAll(async () => {
+  await daemon?.stop();
+  await folder?.remove();
+});
+
+/** A command line that works, and one that is refused by what it asks for. */
+interface Case {
+  readonly command: string;
+  readonly works: () => readonly string[];
+  /** Exit code of the one that works; default 0. */
+  readonly code?: number;
+  readonly fails?: () => readonly string[];
+}
+
+const CASES: readonly Case[] = [
+  { command: "status", works: () => ["status"] },
+  { command: "doctor", works: () => ["doctor"] },
+  { command: "env", works: () => ["env"], fails: () => ["env", "--agent", "nobody"] },
+  { command: "completion", works: () => ["completion", "bash"] },
+  { command: "service install", works: () => ["service", "install"] },
+  { command: "service uninstall", works: () => ["service", "uninstall"], fails: () => ["service", "uninstall"] },
+  {
+    command: "agent new",
+    works: () => ["agent", "new", join(folder.path, `new-${Math.random().toString(36).slice(2)}`)],
+    fails: () => ["agent", "new", agentDir],
+  },
+  {
+    command: "agent plan",
+    works: () => ["agent", "plan", agentDir],
+    fails: () => ["agent", "plan", join(folder.path, "nothing")],
+  },
+  {
+    command: "agent add",
+    works: () => ["agent", "add", agentDir],
+    fails: () => ["agent", "add", join(folder.path, "nothing")],
+  },
+  { command: "agent list", works: () => ["agent", "list"] },
+  { command: "agent show", works: () => ["agent", "show", "todo"], fails: () => ["agent", "show", "nobody"] },
+  {
+    command: "kv put",
+    works: () => ["kv", "put", "todo", "/b", "1"],
+    fails: () => ["kv", "put", "todo", "/a", "1", "--expect", "none"],
+  },
+  { command: "kv get", works: () => ["kv", "get", "todo", "/a"], fails: () => ["kv", "get", "todo", "/nothing"] },
+  { command: "kv list", works: () => ["kv", "list", "todo"], fails: () => ["kv", "list", "todo", "--branch", "nope"] },
+  {
+    command: "kv history",
+    works: () => ["kv", "history", "todo", "/a"],
+    fails: () => ["kv", "history", "nobody", "/a"],
+  },
+  {
+    command: "kv delete",
+    works: () => ["kv", "delete", "todo", "/b"],
+    fails: () => ["kv", "delete", "todo", "/a", "--expect", "ffff"],
+  },
+  {
+    command: "vector search",
+    works: () => ["vector", "search", "todo", "--vector", "[1, 0.5]"],
+    fails: () => ["vector", "search", "todo", "--vector", "[1, 0, 0]"],
+  },
+  { command: "vector list", works: () => ["vector", "list", "todo"], fails: () => ["vector", "list", "nobody"] },
+  {
+    command: "vector reindex",
+    works: () => ["vector", "reindex", "todo"],
+    fails: () => ["vector", "reindex", "nobody"],
+  },
+  { command: "log", works: () => ["log", "todo", "-n", "3"], fails: () => ["log", "todo", "--branch", "nope"] },
+  { command: "show", works: () => ["show", "todo", "main"], fails: () => ["show", "todo", "deadbeef"] },
+  { command: "diff", works: () => ["diff", "todo", past, "main"], fails: () => ["diff", "todo", "main", "nope"] },
+  {
+    command: "fork",
+    works: () => ["fork", "todo", "--from", past, "--name", `f-${Math.random().toString(36).slice(2)}`],
+    fails: () => ["fork", "todo", "--name", "main"],
+  },
+  {
+    command: "rewind",
+    works: () => ["rewind", "todo", "--to", "main"],
+    fails: () => ["rewind", "todo", "--to", "nope"],
+  },
+  { command: "merge", works: () => ["merge", "todo", "main"], fails: () => ["merge", "todo", "nope"] },
+  { command: "branch list", works: () => ["branch", "list", "todo"], fails: () => ["branch", "list", "nobody"] },
+  {
+    command: "branch delete",
+    works: () => ["branch", "delete", "todo", "x1"],
+    fails: () => ["branch", "delete", "todo", "nope"],
+  },
+  { command: "reflog", works: () => ["reflog", "todo"], fails: () => ["reflog", "nobody"] },
+  { command: "verify", works: () => ["verify", "todo"], fails: () => ["verify", "todo", "--at", "nope"] },
+  { command: "init", works: () => ["init", bucket], fails: () => ["init", "hf://buckets/me/vault"] },
+  { command: "clone", works: () => ["clone", bucket], fails: () => ["clone", join(folder.path, "no-bucket")] },
+  { command: "sync status", works: () => ["sync", "status"] },
+  { command: "sync push", works: () => ["sync", "push", "todo"], fails: () => ["sync", "push", "nobody"] },
+  { command: "sync pull", works: () => ["sync", "pull"], fails: () => ["sync", "pull", "nobody"] },
+  { command: "agent remove", works: () => ["agent", "remove", "spare"], fails: () => ["agent", "remove", "nobody"] },
+];
+/** It ends the daemon, so it has a test of its own. */
+const APART = ["stop"];
+
+const noAction: Act = () => async () => undefined;
+
+async function leaves(): Promise<{ path: string; command: Command }[]> {
+  const program = await buildProgram(null, noAction, { out: () => undefined, err: () => undefined });
+  const walk = (command: Command, path: string): { path: string; command: Command }[] =>
+    command.commands.length === 0
+      ? [{ path, command }]
+      : command.commands.flatMap((one) => walk(one, `${path} ${one.name()}`.trim()));
+  return walk(program, "");
+}
+
+/** What a case needs that the one before used up. */
+async function prepare(command: string): Promise<void> {
+  if (command === "branch delete") await vlinder(["fork", "todo", "--name", "x1"]);
+  if (command === "kv delete") await vlinder(["kv", "put", "todo", "/b", "1"]);
+  if (command === "service uninstall") await vlinder(["service", "install"]);
+  if (command === "agent remove") {
+    const dir = join(folder.path, "spare");
+    await vlinder(["agent", "new", dir]);
+    await vlinder(["agent", "add", dir]);
+  }
+}
+
+test("there is a case for every command", async () => {
+  const paths = (await leaves()).map(({ path }) => path);
+  expect([...CASES.map(({ command }) => command), ...APART].toSorted()).toEqual(paths.toSorted());
+});
+
+describe.each(CASES)("$command", ({ command, works, code = 0, fails }) => {
+  test("with --json is one document", async () => {
+    await prepare(command);
+    const ran = await vlinder([...works(), "--json"]);
+    const document = documentOf(ran);
+    expect([ran.code, document["error"] ?? null]).toEqual([code, null]);
+  });
+
+  test("for people says something, and nothing that steers the terminal", async () => {
+    await prepare(command);
+    for (const tty of [false, true]) {
+      const ran = await vlinder(works(), { tty, env: { NO_COLOR: "1" } });
+      if (tty && ["service uninstall", "branch delete", "kv delete", "agent remove"].includes(command)) continue;
+      expect(ran.code).toBe(code);
+      if (!tty) expect(ran.err).toBe("");
+      expect(ran.out).not.toBe("");
+      if (command !== "kv get" && command !== "completion") {
+        expect(ran.out.replaceAll("\n", "")).not.toMatch(/\p{Cc}/u);
+      }
+    }
+  });
+
+  test("an unknown option is wrong usage", async () => {
+    const ran = await vlinder([...works(), "--nonsense", "--json"]);
+    expect(ran.code).toBe(2);
+    expect(documentOf(ran)).toMatchObject({ error: { code: "invalid", message: "unknown option '--nonsense'" } });
+    const told = await vlinder([...works(), "--nonsense"]);
+    expect(told).toMatchObject({ code: 2, out: "" });
+  });
+
+  if (fails === undefined) return;
+  test("refused, it is one error document, or lines on standard error; exit code 1", async () => {
+    const argv = fails();
+    const ran = await vlinder([...argv, "--json"]);
+    expect(documentOf(ran)).toEqual({
+      error: {
+        code: expect.stringMatching(/^[a-z_]+$/),
+        message: expect.any(String),
+        retryable: expect.any(Boolean),
+        details: expect.any(Object),
+      },
+    });
+    expect(ran.code).toBe(1);
+    const told = await vlinder(argv);
+    expect(told).toMatchObject({ code: 1, out: "" });
+    expect(told.err).toMatch(/^error: .+ \[[a-z_]+\]\n/);
+    expect(told.err).toContain("\n  what to do: ");
+  });
+});
+
+describe("wrong usage is exit code 2", () => {
+  test.each([
+    [["kv"]],
+    [["nonsense"]],
+    [["kv", "nonsense"]],
+    [["kv", "get", "todo"]],
+    [["kv", "get", "todo", "/a", "more"]],
+    [["kv", "get", "Todo", "/a"]],
+    [["kv", "get", "todo", ""]],
+    [["kv", "get", "todo", "/a", "--at", "main"]],
+    [["kv", "get", "todo", "/a", "--at", "ffff", "--branch", "main"]],
+    [["kv", "put", "todo", "/a", "1", "--expect", "xyz"]],
+    [["kv", "put", "todo", "/a", "@/no/such/file"]],
+    [["log", "todo", "--limit", "0"]],
+    [["log", "todo", "--limit", "many"]],
+    [["fork", "todo"]],
+    [["fork", "todo", "--name", "-x"]],
+    [["rewind", "todo"]],
+    [["vector", "search", "todo"]],
+    [["vector", "search", "todo", "--vector", "1"]],
+    [["vector", "search", "todo", "--vector", "nope"]],
+    [["vector", "search", "todo", "--text", "hello"]],
+    [["completion", "tcsh"]],
+  ])("%j", async (argv) => {
+    expect((await vlinder(argv)).code).toBe(2);
+    const ran = await vlinder([...argv, "--json"]);
+    expect(ran.code).toBe(2);
+    expect(documentOf(ran)).toMatchObject({ error: { code: "invalid" } });
+  });
+
+  test("--text says what it waits for", async () => {
+    const { err } = await vlinder(["vector", "search", "todo", "--text", "hello"]);
+    expect(err).toContain("service calls");
+  });
+});
+
+describe("values", () => {
+  test("standard input and files go in and come out byte for byte", async () => {
+    expect((await vlinder(["kv", "put", "todo", "/bin", "-"], { stdin: BINARY })).code).toBe(0);
+    expect((await vlinder(["kv", "get", "todo", "/bin"])).bytes).toEqual(BINARY);
+    const file = join(folder.path, "value.bin");
+    await writeFile(file, BINARY);
+    await json("kv", "put", "todo", "/bin2", `@${file}`);
+    expect((await vlinder(["kv", "get", "todo", "/bin2"])).bytes).toEqual(BINARY);
+    expect((await json("kv", "get", "todo", "/bin2"))["value"]).toEqual({ base64: BINARY.toString("base64") });
+    expect((await json("kv", "get", "todo", "/a"))["value"]).toBe("two");
+  });
+
+  test("a terminal gets no bytes that it would obey", async () => {
+    await vlinder(["kv", "put", "todo", "/bin", "-"], { stdin: BINARY });
+    expect((await vlinder(["kv", "get", "todo", "/bin"], { tty: true })).out).toContain("not text: 8 B");
+    await vlinder(["kv", "put", "todo", "/esc", "-"], { stdin: Buffer.from("a\x1b[31m\tb\nc\n") });
+    expect((await vlinder(["kv", "get", "todo", "/esc"], { tty: true })).out).toBe("a\\x1b[31m    b\nc\n");
+  });
+
+  test("what is too large is refused before it is read whole", async () => {
+    const ran = await vlinder(["kv", "put", "todo", "/big", "-", "--json"], { stdin: Buffer.alloc(600 * 1024) });
+    expect([ran.code, documentOf(ran)]).toMatchObject([1, { error: { code: "too_large" } }]);
+  });
+
+  test("a prefix of the value's hash is enough to expect it", async () => {
+    const { hash } = (await json("kv", "put", "todo", "/cas", "1")) as { hash: string };
+    const wrong = hash.startsWith("0000") ? "1111" : "0000";
+    expect((await vlinder(["kv", "put", "todo", "/cas", "2", "--expect", wrong])).code).toBe(1);
+    expect((await vlinder(["kv", "put", "todo", "/cas", "2", "--expect", hash.slice(0, 6)])).code).toBe(0);
+    expect((await vlinder(["kv", "put", "todo", "/cas", "3", "--expect", hash.slice(0, 6)])).code).toBe(1);
+    expect((await json("kv", "get", "todo", "/cas"))["value"]).toBe("2");
+  });
+
+  test("deleting what is not there is told, with exit code 1", async () => {
+    const ran = await vlinder(["kv", "delete", "todo", "/never", "--json"]);
+    expect([ran.code, documentOf(ran)["deleted"]]).toEqual([1, false]);
+  });
+
+  test("the past and branches are read by short names", async () => {
+    expect((await vlinder(["kv", "get", "todo", "/a", "--at", past.slice(0, 8)])).out).toBe("one");
+    await json("fork", "todo", "--from", past.slice(0, 8), "--name", "old");
+    await json("kv", "put", "todo", "/a", "three", "--branch", "old");
+    expect((await vlinder(["kv", "get", "todo", "/a", "--branch", "old"])).out).toBe("three");
+    expect((await vlinder(["kv", "get", "todo", "/a"])).out).toBe("two");
+    expect((await vlinder(["diff", "todo", past.slice(0, 8), "old"])).out).toBe("~  /a  3 B → 5 B\n");
+  });
+
+  test("a list follows all pages and stays at one state", async () => {
+    const agent = await connect({ agent: "todo" });
+    const keys = Array.from({ length: 1205 }, (_, i) => `/many/${String(i).padStart(4, "0")}`);
+    await agent.kv.batch(keys.slice(0, 1000).map((key) => ({ op: "put", key, value: "x" })));
+    await agent.kv.batch(keys.slice(1000).map((key) => ({ op: "put", key, value: "x" })));
+    await agent.close();
+    const all = (await json("kv", "list", "todo", "/many/")) as { items: { key: string }[]; next: null };
+    expect([all.items.map(({ key }) => key), all.next]).toEqual([keys, null]);
+    const some = (await json("kv", "list", "todo", "/many/", "--limit", "1100")) as { items: object[]; next: string };
+    expect([some.items.length, some.next]).toEqual([1100, keys[1099]]);
+    const difference = (await json("diff", "todo", past, "main")) as { items: { key: string }[] };
+    expect(difference.items.filter(({ key }) => key.startsWith("/many/"))).toHaveLength(1205);
+  });
+});
+
+describe("output", () => {
+  test("colour only where it is wanted, and the same words", async () => {
+    const argv = ["kv", "list", "todo", "/a"];
+    const piped = await vlinder(argv);
+    const terminal = await vlinder(argv, { tty: true });
+    const noColor = await vlinder(argv, { tty: true, env: { NO_COLOR: "1" } });
+    // oxlint-disable-next-line no-control-regex
+    expect(terminal.out).toMatch(/\x1b\[2m/);
+    expect(noColor.out).toBe(piped.out);
+    // oxlint-disable-next-line no-control-regex
+    expect(terminal.out.replace(/\x1b\[\d+m/g, "")).toBe(piped.out);
+    expect(piped.out).toContain("\n/a ");
+  });
+
+  test("keys with escape sequences are written out", async () => {
+    const { out } = await vlinder(["kv", "list", "todo", "/e"], { tty: true, env: { NO_COLOR: "1" } });
+    expect(out).toContain("/e\\x1b[31mvil\\x07");
+    expect((await vlinder(["vector", "search", "todo", "--vector", "[1,0]"])).out).toContain("\\u001b[31m.md");
+  });
+
+  test("log pages by --after", async () => {
+    const first = (await json("log", "todo", "--limit", "2")) as { items: { hash: string }[]; next: string };
+    const second = (await json("log", "todo", "--limit", "2", "--after", first.next.slice(0, 12))) as {
+      items: { hash: string }[];
+    };
+    const both = (await json("log", "todo", "--limit", "4")) as { items: { hash: string }[] };
+    expect([...first.items, ...second.items]).toEqual(both.items);
+  });
+
+  test("env is read by a shell", async () => {
+    const { out } = await vlinder(["env", "--agent", "todo"]);
+    const shown = execFileSync("sh", ["-c", `${out}\nprintf '%s|%s' "$NATS_URL" "$NATS_CREDS"`], { encoding: "utf8" });
+    const home = process.env["VLINDER_HOME"] as string;
+    expect(shown).toMatch(/^nats:\/\/127\.0\.0\.1:\d+\|/);
+    expect(shown.split("|")[1]).toBe(join(home, "creds", "agents", "todo.creds"));
+    expect(out).toContain("_INBOX.todo");
+  });
+
+  test("after a deleted branch the printed line brings it back", async () => {
+    await json("fork", "todo", "--name", "gone");
+    const { out } = await vlinder(["branch", "delete", "todo", "gone"]);
+    const line = /vlinder (fork .*)/.exec(out)?.[1] as string;
+    expect((await vlinder(line.split(" "))).code).toBe(0);
+  });
+
+  test("after a rewind the printed line undoes it", async () => {
+    const { out } = await vlinder(["rewind", "todo", "--to", past]);
+    expect((await vlinder(["kv", "get", "todo", "/a"])).out).toBe("one");
+    const line = /vlinder (rewind .*)/.exec(out)?.[1] as string;
+    expect((await vlinder(line.split(" "))).code).toBe(0);
+    expect((await vlinder(["kv", "get", "todo", "/a"])).out).toBe("two");
+  });
+
+  test("every command has --json in its help, and the agent first", async () => {
+    for (const { path, command } of await leaves()) {
+      expect(
+        command.options.map(({ long }) => long),
+        path,
+      ).toContain("--json");
+      const names = command.registeredArguments.map((argument) => argument.name());
+      expect(names.includes("agent") ? names[0] : "agent", path).toBe("agent");
+    }
+  });
+});
+
+test("a bucket that is out of reach is exit code 1, not a daemon that is down", async () => {
+  const moved = join(folder.path, "moved");
+  await json("init", bucket);
+  await rename(join(folder.path, "bucket"), moved);
+  try {
+    const ran = await vlinder(["sync", "push", "--json"]);
+    expect([ran.code, documentOf(ran)]).toMatchObject([1, { error: { code: "unavailable" } }]);
+    expect((await vlinder(["doctor"])).code).toBe(1);
+  } finally {
+    await rename(moved, join(folder.path, "bucket"));
+  }
+});
+
+test("damage is exit code 1, and named", async () => {
+  const dir = join(folder.path, "broken");
+  await json("agent", "new", dir);
+  await json("agent", "add", dir);
+  const { hash } = (await json("kv", "put", "broken", "/x", "to be damaged")) as { hash: string };
+  expect((await vlinder(["verify", "broken"])).code).toBe(0);
+  const database = new Database(join(process.env["VLINDER_HOME"] as string, "agents", "broken", "objects.db"));
+  const spoil = database.prepare("UPDATE object_value SET data = zeroblob(length(data)) WHERE tail = ?");
+  expect(spoil.run(Buffer.from(hash, "hex").subarray(6)).changes).toBe(1);
+  database.close();
+  const ran = await vlinder(["verify", "broken", "--json"]);
+  expect([ran.code, documentOf(ran)]).toMatchObject([1, { ok: false, damage: [{ hash, kind: "value" }] }]);
+  expect((await vlinder(["verify", "broken"])).out).toContain("not intact");
+});

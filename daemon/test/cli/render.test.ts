@@ -1,0 +1,229 @@
+import { describe, expect, test } from "vitest";
+import { VlinderError } from "@vlinder/protocol";
+import { bucketUri } from "../../src/cli/bucket-uri.ts";
+import { errorLines, exitCodeOf, UnreachableError, usageError } from "../../src/cli/failure.ts";
+import { renderBlocks, renderJson } from "../../src/cli/outcome.ts";
+import { paint, red, wantsColor, yellow } from "../../src/cli/render/color.ts";
+import { barOf, ProgressBar } from "../../src/cli/render/progress.ts";
+import { shellQuoted } from "../../src/cli/render/shell.ts";
+import { count, counted, size } from "../../src/cli/render/size.ts";
+import { plain, textOf, widthOf } from "../../src/cli/render/text.ts";
+import { ago, duration } from "../../src/cli/render/time.ts";
+
+describe("sizes and numbers", () => {
+  test.each([
+    [0, "0 B"],
+    [999, "999 B"],
+    [1000, "1.0 kB"],
+    [1234, "1.2 kB"],
+    [99_949, "99.9 kB"],
+    [123_456, "123 kB"],
+    [999_499, "999 kB"],
+    [999_500, "1.0 MB"],
+    [6_400_000, "6.4 MB"],
+    [5e15, "5.0 PB"],
+    [5e18, "5000 PB"],
+  ])("%d bytes are %s", (bytes, text) => expect(size(bytes)).toBe(text));
+
+  test("thousands are set apart", () => {
+    expect([count(7), count(1930), count(1_000_000)]).toEqual(["7", "1,930", "1,000,000"]);
+    expect([counted(1, "key"), counted(2, "key"), counted(0, "branch", "branches")]).toEqual([
+      "1 key",
+      "2 keys",
+      "0 branches",
+    ]);
+  });
+});
+
+describe("times", () => {
+  const now = Date.parse("2026-11-21T12:00:00.000Z");
+  test.each([
+    ["2026-11-21T11:59:59.500Z", "now"],
+    ["2026-11-21T11:59:56.000Z", "4 s ago"],
+    ["2026-11-21T11:58:00.000Z", "2 min ago"],
+    ["2026-11-21T11:00:00.000Z", "1 h ago"],
+    ["2026-11-09T11:00:00.000Z", "12 d ago"],
+    ["2026-10-01T00:00:00.000Z", "2026-10-01"],
+    ["2026-11-21T12:00:30.000Z", "now"],
+    ["2026-11-21T12:05:00.000Z", "5 min ahead"],
+    ["not a time", "not a time"],
+    [null, ""],
+  ])("%s is %s", (time, text) => expect(ago(time, now)).toBe(text));
+
+  test("durations are in the largest unit that fits", () => {
+    expect([duration(0), duration(59.9), duration(60), duration(7200), duration(200_000)]).toEqual([
+      "0 s",
+      "59 s",
+      "1 min",
+      "2 h",
+      "2 d",
+    ]);
+  });
+});
+
+describe("what comes from outside steers no terminal", () => {
+  const attacks = [
+    "\x1b[31mred",
+    "\x1b]0;title\x07",
+    "\x9b31mred", // CSI in one character
+    "over\rwritten",
+    "two\nlines",
+    "\x7f\b",
+    "abc\u202egnp.exe", // shown as abcexe.png
+    "\u2066\u2069\u200b\ufeff\u2028",
+  ];
+  // oxlint-disable-next-line no-control-regex
+  const dangerous = /[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/;
+
+  test.each(attacks)("%j", (text) => {
+    expect(plain(text)).not.toMatch(dangerous);
+    const table = { columns: [{ head: text }, { head: "b" }], rows: [[text, red(text)]] };
+    for (const color of [false, true]) {
+      const shown = renderBlocks([text, [text, yellow(text)], table], color);
+      // oxlint-disable-next-line no-control-regex
+      const withoutOurs = shown.replace(/\x1b\[(?:1|2|22|31|33|39)m/g, "").replaceAll("\n", "");
+      expect(withoutOurs).not.toMatch(dangerous);
+      expect(shown.split("\n")).toHaveLength(5);
+    }
+    const error = new VlinderError("invalid", text, { remedy: text, details: { problems: [text, text] } });
+    expect(renderBlocks(errorLines(error), false).replaceAll("\n", "")).not.toMatch(dangerous);
+    const json = renderJson({ [text]: text });
+    expect(json.slice(0, -1)).not.toMatch(dangerous);
+    expect(JSON.parse(json)).toEqual({ [text]: text });
+  });
+
+  test("our own colour survives, theirs does not", () => {
+    expect(paint(["a", red("b\x1b[0m")], true)).toBe("a\x1b[31mb\\x1b[0m\x1b[39m");
+    expect(paint(["a", red("b")], false)).toBe("ab");
+  });
+
+  test("text that only shows is left as it is", () => {
+    for (const text of ["/notes/ann.md", "grüße, 日本語 👩‍👧", "a\\nb"]) expect(plain(text)).toBe(text);
+  });
+
+  test("a lone surrogate is no way out", () => expect(plain("\ud800")).toBe("\ufffd"));
+});
+
+describe("tables", () => {
+  test("columns line up, numbers at the right, wide characters counted", () => {
+    const table = {
+      columns: [{ head: "key" }, { head: "size", right: true }, { head: "hash" }],
+      rows: [
+        ["/a", "5 B", "x"],
+        ["/日本", "12 kB", "y"],
+      ],
+    };
+    expect(renderBlocks([table], false)).toBe("key     size  hash\n/a       5 B  x\n/日本  12 kB  y\n");
+  });
+
+  test("colour changes no width", () => {
+    const rows = [
+      [red("a"), "b"],
+      ["cc", yellow("d")],
+    ];
+    const table = { columns: [{}, {}], rows };
+    // oxlint-disable-next-line no-control-regex
+    expect(renderBlocks([table], true).replace(/\x1b\[\d+m/g, "")).toBe(renderBlocks([table], false));
+  });
+
+  test("an empty column is left out, and a long cell moves only its own row", () => {
+    const long = "/".padEnd(200, "k");
+    const table = {
+      columns: [{ head: "key" }, { head: "never" }, { head: "size" }],
+      rows: [
+        [long, "", "1 B"],
+        ["/a", "", "2 B"],
+      ],
+    };
+    expect(renderBlocks([table], false)).toBe(`key  size\n${long}  1 B\n/a   2 B\n`);
+  });
+
+  test("widths of characters", () => {
+    expect([widthOf("abc"), widthOf("日本"), widthOf("e\u0301"), widthOf("✅"), widthOf("ü")]).toEqual([3, 4, 1, 2, 1]);
+  });
+});
+
+describe("colour", () => {
+  test.each([
+    [{ isTTY: true }, {}, true],
+    [{ isTTY: true }, { NO_COLOR: "" }, true],
+    [{ isTTY: true }, { NO_COLOR: "1" }, false],
+    [{ isTTY: true }, { TERM: "dumb" }, false],
+    [{ isTTY: false }, {}, false],
+    [{}, {}, false],
+  ])("on %j with %j: %s", (stream, env, wanted) => expect(wantsColor(stream, env)).toBe(wanted));
+});
+
+describe("progress", () => {
+  const progress = { what: "push", done: 512, total: 1024, unit: "bytes" } as const;
+
+  test("nothing goes to a pipe", () => {
+    const written: string[] = [];
+    const bar = new ProgressBar({ write: (text) => written.push(text) });
+    bar.show(progress);
+    bar.end();
+    expect(written).toEqual([]);
+  });
+
+  test("a terminal gets a bar at most ten times a second, and is clean afterwards", () => {
+    const written: string[] = [];
+    let now = 0;
+    const bar = new ProgressBar({ isTTY: true, write: (text) => written.push(text) }, () => now);
+    for (; now < 1000; now += 10) bar.show(progress);
+    bar.end();
+    bar.end();
+    expect(written).toHaveLength(11);
+    expect(written[0]).toContain("50 %");
+    expect(written.at(-1)).toBe("\r\x1b[K");
+  });
+
+  test("what a bar says", () => {
+    expect(barOf(progress)).toBe(`push  ${"█".repeat(12)}${"░".repeat(12)}  50 %  512 B of 1.0 kB`);
+    expect(barOf({ what: "ver\x1bify", done: 1930, total: null, unit: "commits" })).toBe("ver\\x1bify  1,930 commits");
+    expect(barOf({ ...progress, done: 5000 })).toContain("100 %");
+  });
+});
+
+describe("errors", () => {
+  test("message, code and remedy, with every problem and every line", () => {
+    const error = new VlinderError("invalid", "a.toml:1:1: one (and 1 more)", {
+      remedy: "correct it\nor not",
+      details: { problems: ["a.toml:1:1: one", "a.toml:2:1: two"] },
+    });
+    expect(renderBlocks(errorLines(error), false)).toBe(
+      "error: a.toml:1:1: one (and 1 more) [invalid]\n       a.toml:2:1: two\n  what to do: correct it\n  or not\n",
+    );
+  });
+
+  test("each kind has its exit code", () => {
+    expect(exitCodeOf(usageError("error: unknown option '--x'\n(Did you mean --y?)", "see help"))).toBe(2);
+    expect(exitCodeOf(new UnreachableError(new VlinderError("unavailable", "nobody")))).toBe(3);
+    expect(exitCodeOf(new VlinderError("unavailable", "no bucket"))).toBe(1);
+    expect(exitCodeOf(new VlinderError("invalid", "agent.toml:1:1"))).toBe(1);
+  });
+
+  test("commander's hint becomes the remedy", () => {
+    const error = usageError("error: unknown option '--x'\n(Did you mean --y?)", "see help");
+    expect([error.message, error.remedy]).toEqual(["unknown option '--x'", "Did you mean --y?"]);
+  });
+});
+
+test("what is text", () => {
+  expect(textOf(Buffer.from("grün"))).toBe("grün");
+  expect(textOf(Buffer.from([0xff, 0xfe]))).toBeNull();
+  expect(textOf(Buffer.from("a\0b"))).toBeNull();
+});
+
+test("words for a shell", () => {
+  expect(shellQuoted("/home/me/a.creds")).toBe("/home/me/a.creds");
+  expect(shellQuoted("/a b/$(x)'y")).toBe("'/a b/$(x)'\\''y'");
+  expect(shellQuoted("")).toBe("''");
+});
+
+test("buckets as people write them", () => {
+  expect(bucketUri("file:///mnt/x")).toBe("file:///mnt/x");
+  expect(bucketUri("/mnt/a b")).toBe("file:///mnt/a%20b");
+  expect(bucketUri("./x")).toBe(new URL(`file://${process.cwd()}/x`).href);
+  expect(bucketUri("me/vault")).toBe("hf://buckets/me/vault");
+  expect(bucketUri("nonsense")).toBe("nonsense");
+});
