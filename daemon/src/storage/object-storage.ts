@@ -31,10 +31,11 @@ export interface BranchMove {
   readonly expected: Hash | null;
   /** The new head; null leaves a tombstone. */
   readonly next: Hash | null;
+  /** Absent: as it was; a new branch is not. */
   readonly sealed?: boolean;
   /** For the reflog. */
   readonly why: string;
-  /** When it moved here, ISO 8601. */
+  /** When it moved here, ISO 8601; the reflog gives it in UTC with milliseconds, as `toISOString` writes it. */
   readonly time: string;
 }
 
@@ -87,7 +88,9 @@ export class BranchConflict extends Error {
  * never share. It knows nothing of what the objects mean.
  *
  * Errors: `apply` rejects with BranchConflict, or with a VlinderError `unavailable` (disk full, I/O,
- * connection lost), after which nothing of the transaction is visible. Every other method may
+ * connection lost), after which nothing of the transaction is visible. One exception: when the connection or the
+ * writing thread is lost in the midst (`retryable`, and its message says so), the transaction may have been
+ * applied as a whole, so that whoever goes on reads the branches again first. Every other method may
  * reject with `unavailable`.
  */
 export interface ObjectStorage {
@@ -102,7 +105,8 @@ export interface ObjectStorage {
 
   /**
    * All or nothing, and durable when it resolves. Objects that are there already are left as they
-   * are. Moves are compare-and-set, and each is recorded in the reflog. A reply whose id is there
+   * are. Moves are compare-and-set, later ones of a transaction see what earlier ones did, and each is recorded
+   * in the reflog. A reply whose id is there
    * already is left as it is. Transactions are applied in the order of the calls; several may be
    * under way. The caller hands the bytes over and must not change them afterwards.
    */
