@@ -74,8 +74,12 @@ export class WriterThread {
 }
 
 function threadEnded(cause: unknown): VlinderError {
-  return new VlinderError("unavailable", "the thread that writes to the database ended; what was under way may have been stored or not", {
-    remedy: "try again: another one is started",
-    cause,
-  });
+  return new VlinderError(
+    "unavailable",
+    "the thread that writes to the database ended; what was under way may have been stored or not",
+    {
+      remedy: "try again: another one is started",
+      cause,
+    },
+  );
 }
