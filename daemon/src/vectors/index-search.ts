@@ -45,13 +45,14 @@ export async function searchIndex(
   const kept = await keptCandidates(view, held, ready, query);
   if (kept === null || uncovered.length === 0) return kept;
 
-  const rest: RecordName[] = [];
+  // By key: several commits may have put the same record in place.
+  const rest = new Map<Key, RecordName>();
   for (const name of uncovered) {
     if (query.prefix !== undefined && !name.key.startsWith(query.prefix)) continue;
-    if (await held.has(name)) rest.push(name);
+    if (await held.has(name)) rest.set(name.key, name);
   }
   const byKey = new Map<Key, SearchResult>();
-  for (const item of [...kept, ...(await bruteForce(history, rest, ready.storage.metric, query))]) {
+  for (const item of [...kept, ...(await bruteForce(history, rest.values(), ready.storage.metric, query))]) {
     byKey.set(item.key, item);
   }
   return [...byKey.values()].sort(byScore).slice(0, query.limit);

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { type Key, VlinderError } from "@vlinder/protocol";
+import { type Hash, type Key, VlinderError } from "@vlinder/protocol";
 import { IndexDamaged, type NearestQuery, type VectorStorage } from "../../src/storage/vector-storage.ts";
 import { openVectorStorage } from "../../src/storage/vectors/open.ts";
 import { expected, openIndex } from "./index-fixture.ts";
@@ -130,6 +130,40 @@ describe("VectorIndex", () => {
     expect(await index.count()).toBe(2);
     expect(await index.search(view, query)).toEqual(expected(history, head, "cosine", query));
     expect(index.status()).toEqual({ state: "ready", notes: [] });
+    await index.close();
+  });
+
+  it("counts a record once that several commits put in place and the index lacks", async () => {
+    const history = history2();
+    const index = await openIndex(history, newUri());
+    await index.catchUp();
+    for (const key of ["a", "b"]) history.put(history.main, key, [1, 0]);
+    history.delete(history.main, "a");
+    const head = history.put(history.main, "a", [1, 0]);
+    expect(await index.search(await history.view(head), query)).toEqual(expected(history, head, "cosine", query));
+    await index.close();
+  });
+
+  it("looks at each catch-up for records whose bytes were not here", async () => {
+    const history = history2();
+    const old = history.put(history.main, "a", [1, 0], { was: "erased" });
+    const { hash } = [...history.held(old).vectors.values()][0] as { hash: Hash };
+    const bytes = history.values.get(hash) as Uint8Array;
+    history.values.delete(hash);
+    history.delete(history.main, "a");
+    const uri = newUri();
+    let index = await openIndex(history, uri);
+    await index.catchUp();
+    await index.close();
+    index = await openIndex(history, uri);
+    history.values.set(hash, bytes);
+    const found = expected(history, old, "cosine", query);
+    expect(found).toHaveLength(1);
+    expect(await index.search(await history.view(old), query)).toEqual(found);
+    const fork = history.fork("fork", old);
+    await index.catchUp();
+    expect(await index.count()).toBe(1);
+    expect(await index.search(await history.view(history.head(fork)), query)).toEqual(found);
     await index.close();
   });
 
