@@ -1,4 +1,4 @@
-export { checkMoves, movedBranch } from "./storage/backends/branch-moves.ts";
+export { checkMoves, movedBranch } from "./storage/branch-moves.ts";
 export {
   BranchConflict,
   type BranchMove,

@@ -1,4 +1,5 @@
 import { type BranchName, type Hash, VlinderError } from "@vlinder/protocol";
+import { movedBranch } from "../storage/branch-moves.ts";
 import type { BranchMove, StoredBranch } from "../storage/object-storage.ts";
 
 /** An agent's branches by id and by name, tombstones too. */
@@ -47,16 +48,8 @@ export class BranchTable {
     if (branch.head !== null) this.#idByName.set(branch.name, branch.id);
   }
 
-  /** What a move makes of a branch, as the storage sees it too. */
   move(move: BranchMove): void {
-    const old = this.#byId.get(move.id);
-    this.set({
-      id: move.id,
-      name: move.name,
-      head: move.next,
-      sealed: move.sealed ?? old?.sealed ?? false,
-      deleted: move.next === null ? (old?.head ?? old?.deleted ?? null) : null,
-    });
+    this.set(movedBranch(this.#byId.get(move.id), move));
   }
 
   /** Puts an earlier state of a branch back; undefined: there was none. */

@@ -10,7 +10,7 @@ import {
   type Transaction,
   type Usage,
 } from "../object-storage.ts";
-import { checkMoves, movedBranch } from "./branch-moves.ts";
+import { checkMoves, movedBranch } from "../branch-moves.ts";
 import { reflogTime } from "./reflog-time.ts";
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -1,5 +1,5 @@
 import type { Hash } from "@vlinder/protocol";
-import { BranchConflict, type BranchMove, type StoredBranch } from "../object-storage.ts";
+import { BranchConflict, type BranchMove, type StoredBranch } from "./object-storage.ts";
 
 /** What a move makes of a branch (undefined: it is not there yet). */
 export function movedBranch(branch: StoredBranch | undefined, move: BranchMove): StoredBranch {
