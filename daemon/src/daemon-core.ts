@@ -1,6 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { AdminReplies, AgentName, PullReply, RegisterReply } from "@vlinder/protocol";
+import {
+  type AdminReplies,
+  type AgentName,
+  asVlinderError,
+  type PullReply,
+  type RegisterReply,
+} from "@vlinder/protocol";
 import type { Logger } from "pino";
 import type { Agent } from "./registry/agent.ts";
 import type { Config } from "./registry/config.ts";
@@ -9,10 +15,13 @@ import type { Home } from "./registry/home.ts";
 import { Registry } from "./registry/registry.ts";
 import type { OpenSpec } from "./registry/agent.ts";
 import { StateEngine } from "./state/engine.ts";
+import type { DurableMove } from "./state/writer.ts";
 import { openObjectStorage } from "./storage/objects.ts";
 import { openVectorStorage, resetVectorStorage } from "./storage/vectors/open.ts";
 import { type OnProgress, Sync } from "./sync/sync.ts";
 import { VectorIndex } from "./vectors/vector-index.ts";
+
+export type OnMoves = (agent: AgentName, moves: readonly DurableMove[]) => void;
 
 export type OpenedAgent = Agent<StateEngine, VectorIndex>;
 
@@ -27,14 +36,22 @@ export interface Core {
   readonly registry: Registry<StateEngine, VectorIndex>;
   readonly sync: Sync;
   register(dir: string): Promise<Omit<RegisterReply, "creds">>;
+  /** Called with the durable moves of every agent's branches, from the first one of an agent on. */
+  onMoves(listener: OnMoves): void;
   remove(name: AgentName, options: { readonly purge: boolean }): Promise<AdminReplies["agents.remove"]>;
   /** Pulls, and brings what depends on the state along: vector storage and index. */
   pull(agent?: AgentName, progress?: OnProgress): Promise<PullReply>;
+  /**
+   * Lets an agent's vector index catch up with its branches. Nobody waits for it: searches are right
+   * without, and a write that is durable must not fail, or wait for a rebuild, because of its index.
+   */
+  index(agent: OpenedAgent): void;
   close(): Promise<void>;
 }
 
 export async function openCore({ home, config, log }: CoreOptions): Promise<Core> {
   let device = home.device;
+  const listeners: OnMoves[] = [];
   const openAgent = async (spec: OpenSpec): Promise<{ engine: StateEngine; vectors: VectorIndex | null }> => {
     const { name, objects, vectors } = spec;
     const storage = await openObjectStorage({
@@ -44,6 +61,9 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       warn: (error) => log.warn({ agent: name, err: error }, error.message),
     });
     const engine = await StateEngine.open({ agent: name, storage, device: () => device });
+    engine.onMoves((moves) => {
+      for (const listener of listeners) listener(name, moves);
+    });
     if (vectors === null) return { engine, vectors: null };
     const uri = vectors.path === null ? vectors.uri : `sqlite://${vectors.path}`;
     const index = await VectorIndex.open({
@@ -81,24 +101,46 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       await sync.release(name);
       agent = await registry.adopt(name, { vectors: true });
     }
-    await agent.vectors?.catchUp();
+    index(agent);
+  };
+
+  const index = ({ name, vectors }: OpenedAgent): void => {
+    vectors?.catchUp().catch((error: unknown) => {
+      log.warn({ agent: name, err: error }, "the vector index could not catch up: searches read all records");
+    });
   };
 
   return {
     registry,
     sync,
+    index,
     register: async (dir) => {
       const before = new Map(open().map(({ name, engine }) => [name, engine]));
       const reply = await registry.register(dir);
       const name = reply.agent as AgentName;
       const known = before.get(name);
-      if (known !== undefined && registry.get(name).engine !== known) await sync.release(name);
-      return reply;
+      const { engine, vectors } = registry.get(name);
+      if (known !== undefined && engine !== known) await sync.release(name);
+      try {
+        // The vector storage is provisioned with the rest, as soon as its dimension is known.
+        await vectors?.catchUp();
+        return reply;
+      } catch (error) {
+        log.warn({ agent: name, err: error }, "the vector index could not be made");
+        const note = `the vector index could not be made, so searches read all records: ${asVlinderError(error).message}`;
+        return { ...reply, notes: [...reply.notes, note] };
+      }
     },
+    onMoves: (listener) => void listeners.push(listener),
     remove: async (name, options) => {
-      registry.get(name);
+      // One that can't be served can still be removed; and what was removed, purged later.
       await sync.release(name);
-      return await registry.remove(name, options);
+      try {
+        return await registry.remove(name, options);
+      } finally {
+        // Who asked for the status meanwhile has taken it up again.
+        await sync.release(name);
+      }
     },
     pull: async (agent, progress) => {
       const reply = await sync.pull(agent, progress);

@@ -1,13 +1,7 @@
 import { execFile } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  type AgentName,
-  type CommitEventMessage,
-  type DaemonFile,
-  encodeBody,
-  eventSubject,
-} from "@vlinder/protocol";
+import { type AgentName, type CommitEventMessage, type DaemonFile, encodeBody, eventSubject } from "@vlinder/protocol";
 import type { Logger } from "pino";
 import { type Broker, startBroker } from "./broker/broker.ts";
 import { type Core, openCore, packageVersion } from "./daemon-core.ts";
@@ -20,7 +14,6 @@ import { writeFileAtomic } from "./registry/atomic-file.ts";
 import { type Config, loadConfig } from "./registry/config.ts";
 import type { Home } from "./registry/home.ts";
 import { lockHome } from "./registry/home-lock.ts";
-import type { StateEngine } from "./state/engine.ts";
 import type { DurableMove } from "./state/writer.ts";
 
 export interface Daemon {
@@ -66,7 +59,7 @@ interface Parts {
 
 async function serve({ home, log, core, broker, version, undo }: Parts): Promise<Daemon> {
   const service = new EndpointService(broker.connection, log);
-  const events = new Events(core, broker, log);
+  core.onMoves((agent, moves) => publishMoves(broker, log, agent, moves));
   let finish = (): void => {};
   const stopped = new Promise<void>((resolve) => {
     finish = resolve;
@@ -85,9 +78,8 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
 
   for (const { agent } of core.registry.list()) {
     if (agent === null) continue;
-    events.follow(agent.name);
     if (broker.own) await broker.agentCreds(agent.name);
-    agent.vectors?.catchUp().catch((error: unknown) => log.error({ agent: agent.name, err: error }, "vector index"));
+    core.index(agent);
   }
   const handlers = { ...kvHandlers(core), ...vectorHandlers(core), ...timelineHandlers(core) };
   const admin = adminHandlers({
@@ -103,7 +95,6 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
       log.level = logConfig.level;
       return ["log.level"];
     },
-    opened: (agent) => events.follow(agent),
   });
   undo.push(() => service.stop(STOP_WAIT));
   await service.start(version, handlers, admin);
@@ -118,36 +109,15 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   return { url: broker.url, adminCreds: broker.adminCreds, core, stopped, stop };
 }
 
-/** Publishes the durable moves of every agent's branches. */
-class Events {
-  readonly #core: Core;
-  readonly #broker: Broker;
-  readonly #log: Logger;
-  readonly #followed = new WeakSet<StateEngine>();
-
-  constructor(core: Core, broker: Broker, log: Logger) {
-    this.#core = core;
-    this.#broker = broker;
-    this.#log = log;
-  }
-
-  /** Follows the engine that the agent has now; once. */
-  follow(agent: AgentName): void {
-    const { engine } = this.#core.registry.get(agent);
-    if (this.#followed.has(engine)) return;
-    this.#followed.add(engine);
-    engine.onMoves((moves) => {
-      for (const move of moves) this.#publish(agent, move);
-    });
-  }
-
-  #publish(agent: AgentName, { name, from, to }: DurableMove): void {
+/** Publishes the durable moves of an agent's branches. */
+function publishMoves(broker: Broker, log: Logger, agent: AgentName, moves: readonly DurableMove[]): void {
+  for (const { name, from, to } of moves) {
     const message: CommitEventMessage = { agent, branch: name, from, state: to, time: new Date().toISOString() };
     try {
-      this.#broker.connection.publish(eventSubject(agent, "commit"), encodeBody(message, "json"));
+      broker.connection.publish(eventSubject(agent, "commit"), encodeBody(message, "json"));
     } catch (error) {
       // The connection is closing: who watches reads on from the last commit that they saw.
-      this.#log.warn({ agent, err: error }, "an event could not be published");
+      log.warn({ agent, err: error }, "an event could not be published");
     }
   }
 }

@@ -15,8 +15,6 @@ export interface AdminContext {
   readonly drain: () => void;
   /** Reads config.toml again; says what took effect. */
   readonly reload: () => Promise<readonly string[]>;
-  /** An agent was made or opened anew: its events are to be published. */
-  readonly opened: (agent: AgentName) => void;
 }
 
 /** `vlinder.admin.v1.*` */
@@ -32,9 +30,7 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
     "agents.plan": ({ request }) => registry.plan(request.dir),
     "agents.register": async ({ request }): Promise<RegisterReply> => {
       const reply = await core.register(request.dir);
-      const agent = reply.agent as AgentName;
-      context.opened(agent);
-      return { ...reply, creds: await credsOf(agent) };
+      return { ...reply, creds: await credsOf(reply.agent as AgentName) };
     },
     "agents.list": async () => ({ items: await items() }),
     "agents.show": async ({ request }): Promise<AdminReplies["agents.show"]> => {
@@ -45,7 +41,10 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
         ...(await agentItem({ name, registration, agent: agentOf(core, name), error: null })),
         snapshot: (await engine.commit(view.commit)).snapshot,
         contract: view.snapshot.contract,
-        storage: { objects: storage.objects.shown, vectors: vectors === null ? null : (storage.vectors?.shown ?? null) },
+        storage: {
+          objects: storage.objects.shown,
+          vectors: vectors === null ? null : (storage.vectors?.shown ?? null),
+        },
         creds: await credsOf(name),
         branches: engine.liveBranches().length,
         commits: usage.counts.commit,
@@ -78,11 +77,7 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
     "sync.pull": async ({ request, progress }) => {
       requireBucket(sync.bucket);
       const reply = await core.pull(request.agent, progress);
-      for (const { agent } of registry.list()) {
-        if (agent === null) continue;
-        await credsOf(agent.name);
-        context.opened(agent.name);
-      }
+      for (const { agent } of registry.list()) if (agent !== null) await credsOf(agent.name);
       return reply;
     },
   };

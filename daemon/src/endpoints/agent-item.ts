@@ -17,7 +17,9 @@ export async function agentItem({ name, agent, registration, error }: RegistryIt
   return { ...base, ...(await numbers(agent)), error: null };
 }
 
-async function numbers({ engine }: OpenedAgent): Promise<Pick<AgentItem, "state" | "keys" | "vectors" | "size" | "time">> {
+async function numbers({
+  engine,
+}: OpenedAgent): Promise<Pick<AgentItem, "state" | "keys" | "vectors" | "size" | "time">> {
   const view = await engine.stateOf();
   const [kv, vectors] = [await view.totals("kv"), await view.totals("vectors")];
   const { time = null } = await engine.commit(view.commit);

@@ -18,6 +18,8 @@ import type { Core } from "../daemon-core.ts";
 import type { StateEngine } from "../state/engine.ts";
 import type { Op } from "../state/mutations.ts";
 import { agentOf, refuseTurn } from "./agent-access.ts";
+import { fitting } from "./fitting.ts";
+import { allWithOwed, withOwed } from "./owed.ts";
 import { page } from "./page.ts";
 import type { AgentHandlers } from "./service.ts";
 
@@ -84,66 +86,70 @@ export function missing(key: Key, state: string): VlinderError {
   return new VlinderError("not_found", `there is no key ${keyText(key)}`, { details: { key: keyText(key), state } });
 }
 
+type PipelineOp = AgentRequest<"kv.pipeline">["ops"][number];
+
 /**
- * Independent operations in list order. Puts are handed over at once and become durable together; a
- * later operation on the same key waits for the one before it.
+ * Independent operations in list order. Writes are handed over at once, in that order, and become
+ * durable together. A read waits for the writes before it, and a write for the reads of its key before
+ * it: so a read sees what was written before it in the list, and of its key nothing that comes after.
  */
-async function pipeline(engine: StateEngine, ops: AgentRequest<"kv.pipeline">["ops"]): Promise<PipelineResult[]> {
-  const before = new Map<string, Promise<unknown>>();
-  const run = ops.map((op) => {
-    const line = `${op.branch ?? MAIN} ${op.key}`;
-    const start = (): Promise<PutReply | GetReply | DeleteReply> => {
-      const { op: kind, ...request } = op;
-      if (kind === "put") return put(engine, request as AgentRequest<"kv.put">);
-      return kind === "get"
-        ? get(engine, request as AgentRequest<"kv.get">)
-        : remove(engine, request as AgentRequest<"kv.delete">);
-    };
-    const earlier = before.get(line);
-    const work = earlier === undefined ? start() : earlier.then(start);
+async function pipeline(engine: StateEngine, ops: readonly PipelineOp[]): Promise<PipelineResult[]> {
+  const written = new Map<BranchName, Promise<unknown>>();
+  const read = new Map<string, Promise<unknown>>();
+  /** What the next write on a branch waits for: that of the write before it too, so that their order stays. */
+  const gates = new Map<BranchName, Promise<unknown>>();
+  const run = (op: PipelineOp): Promise<PipelineResult> => {
+    const { branch = MAIN, key } = op;
+    const line = `${branch} ${key}`;
+    const reads = op.op === "get";
+    const before = reads ? written.get(branch) : both(gates.get(branch), read.get(line));
+    const work = before === undefined ? perform(engine, op) : before.then(() => perform(engine, op));
     const result = work.then(
       (ok): PipelineResult => ({ ok }),
       (error: unknown): PipelineResult => ({ error: asVlinderError(error).toBody() }),
     );
-    before.set(line, result);
+    if (reads) {
+      read.set(line, result);
+    } else {
+      written.set(branch, Promise.all([written.get(branch), result]));
+      if (before !== undefined) gates.set(branch, before);
+    }
     return result;
-  });
-  return fitting(await Promise.all(run));
+  };
+  return await Promise.all(ops.map(run));
 }
 
-/** What does not fit in one reply is `too_large`, each by itself. */
-function fitting(results: readonly PipelineResult[]): PipelineResult[] {
-  let room = LIMITS.replyBytes - 1024;
-  return results.map((result) => {
-    const value = "ok" in result && "value" in result.ok ? result.ok.value.length : 0;
-    const size = value + 300;
-    // JSON writes bytes as base64 and control characters as six: at worst six times the size.
-    if (size <= room) {
-      room -= size;
-      return result;
-    }
-    const error = new VlinderError("too_large", "the value does not fit in the reply of this pipeline", {
-      details: { size: value },
-      remedy: "get it with a request of its own",
-    });
-    return { error: error.toBody() };
-  });
+function both(a: Promise<unknown> | undefined, b: Promise<unknown> | undefined): Promise<unknown> | undefined {
+  return a === undefined ? b : b === undefined ? a : Promise.all([a, b]);
+}
+
+function perform(engine: StateEngine, { op, ...request }: PipelineOp): Promise<PutReply | GetReply | DeleteReply> {
+  if (op === "put") return put(engine, request as AgentRequest<"kv.put">);
+  if (op === "get") return get(engine, request as AgentRequest<"kv.get">);
+  return remove(engine, request as AgentRequest<"kv.delete">);
 }
 
 /** `vlinder.v1.<agent>.kv.*` */
 export function kvHandlers(core: Core): Handlers {
   return {
-    "kv.put": ({ agent, request }) => put(agentOf(core, agent).engine, request),
+    "kv.put": async ({ agent, request }) => withOwed(core, agent, await put(agentOf(core, agent).engine, request)),
     "kv.get": ({ agent, request }) => get(agentOf(core, agent).engine, request),
     "kv.list": ({ agent, request }) => page(agentOf(core, agent).engine, "kv", request),
-    "kv.delete": ({ agent, request }) => remove(agentOf(core, agent).engine, request),
+    "kv.delete": async ({ agent, request }) =>
+      withOwed(core, agent, await remove(agentOf(core, agent).engine, request)),
     "kv.batch": async ({ agent, request }): Promise<BatchReply> => {
       const { engine } = agentOf(core, agent);
       const ops = request.ops.map((op) => (op.op === "put" ? putOp(op) : deleteOp(op)));
-      const { state } = await engine.write({ space: "kv", kind: "kv.batch", ops, ...writeOptions(request) }, request.id);
-      return { state, hashes: ops.map(({ value }) => value?.hash ?? null) };
+      const { state } = await engine.write(
+        { space: "kv", kind: "kv.batch", ops, ...writeOptions(request) },
+        request.id,
+      );
+      return withOwed(core, agent, { state, hashes: ops.map(({ value }) => value?.hash ?? null) });
     },
-    "kv.pipeline": async ({ agent, request }) => ({ results: await pipeline(agentOf(core, agent).engine, request.ops) }),
+    "kv.pipeline": async ({ agent, request, encoding }) => {
+      const results = await pipeline(agentOf(core, agent).engine, request.ops);
+      return { results: fitting(await allWithOwed(core, agent, results), encoding) };
+    },
     "kv.history": async ({ agent, request }) => {
       const { engine } = agentOf(core, agent);
       const { key, branch, at, after, limit = LIMITS.defaultPage } = request;

@@ -14,6 +14,7 @@ import {
   checkRequest,
   decodeBody,
   encodeBody,
+  type Encoding,
   encodingOf,
   ERROR_CODE_HEADER,
   ERROR_HEADER,
@@ -30,6 +31,8 @@ import type { z } from "zod";
 /** A decoded, checked request on its way to the code that answers it. */
 export interface Call<Request> {
   readonly request: Request;
+  /** That of the reply: the request's. */
+  readonly encoding: Encoding;
   /** Sends progress to who asked, when it was asked for. */
   readonly progress: (progress: Progress) => void;
 }
@@ -60,7 +63,7 @@ interface Route {
   readonly agentOf: (subject: string) => AgentName | null;
   /** Null: the body is not looked at. */
   readonly schema: z.ZodType | null;
-  readonly handle: (request: unknown, agent: AgentName | null, progress: (p: Progress) => void) => Promise<object>;
+  readonly handle: (call: Call<unknown>, agent: AgentName | null) => Promise<object>;
   readonly stats: Stats;
 }
 
@@ -99,8 +102,8 @@ export class EndpointService {
       add(agentSubjectPattern(operation), operation, {
         agentOf: agentOfSubject,
         schema: agentRequests[operation],
-        handle: (request, agent, progress) =>
-          agents[operation]({ request: request as never, agent: agent as AgentName, progress }),
+        handle: ({ request, ...call }, agent) =>
+          agents[operation]({ ...call, request: request as never, agent: agent as AgentName }),
       });
     }
     for (const operation of LATER_OPERATIONS) {
@@ -114,7 +117,7 @@ export class EndpointService {
       add(adminSubject(operation), operation, {
         agentOf: () => null,
         schema: adminRequests[operation],
-        handle: (request, _agent, progress) => admin[operation]({ request: request as never, progress }),
+        handle: ({ request, ...call }) => admin[operation]({ ...call, request: request as never }),
       });
     }
   }
@@ -179,7 +182,7 @@ export class EndpointService {
       const request = route.schema === null ? body : checkRequest(route.schema, body);
       const wanted = (request as { progress?: boolean }).progress === true;
       const progress = wanted ? (p: Progress): void => reply(p, { [PROGRESS_HEADER]: "1" }) : (): void => {};
-      reply(await route.handle(request, agent, progress), null);
+      reply(await route.handle({ request, encoding, progress }, agent), null);
     } catch (thrown) {
       const error = asVlinderError(thrown);
       stats.errors++;

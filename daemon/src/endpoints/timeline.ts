@@ -20,8 +20,21 @@ import type { AgentHandlers } from "./service.ts";
 
 type Handlers = Pick<AgentHandlers, Extract<keyof AgentHandlers, `timeline.${string}`>>;
 
-/** Changes of one commit that `show` lists. */
+/** Changes of one commit that `show` lists, and conflicts of one merge, at most. */
 const SHOWN_CHANGES = 1000;
+/** Bytes of one of them beside its keys. */
+const SHOWN_ITEM = 200;
+
+/** The first of them, as many as one reply holds. */
+function shown<Item extends { readonly key: string; readonly kept?: string | null }>(items: readonly Item[]): Item[] {
+  let room = LIMITS.replyBytes - 100_000;
+  const end = items.findIndex(({ key, kept }, i) => {
+    // JSON writes a control character as six.
+    room -= SHOWN_ITEM + 6 * (Buffer.byteLength(key) + Buffer.byteLength(kept ?? ""));
+    return room < 0 || i === SHOWN_CHANGES;
+  });
+  return items.slice(0, end === -1 ? items.length : end);
+}
 
 async function commitItem(engine: StateEngine, hash: Hash, commit: Commit): Promise<CommitItem> {
   return {
@@ -43,7 +56,8 @@ async function commitItem(engine: StateEngine, hash: Hash, commit: Commit): Prom
 function parsePosition(after: string | undefined): { space: Space; key: string } | null {
   if (after === undefined) return null;
   const match = /^(kv|vectors):(.*)$/s.exec(after);
-  if (match === null) throw invalid("after is not a position of a diff", { remedy: "pass the `next` of the reply before" });
+  if (match === null)
+    throw invalid("after is not a position of a diff", { remedy: "pass the `next` of the reply before" });
   return { space: match[1] as Space, key: parseKeyPrefix(match[2] as string) };
 }
 
@@ -64,7 +78,8 @@ async function diff(engine: StateEngine, from: Hash, to: Hash, after: string | u
         next = last === undefined ? null : `${last.space}:${last.key}`;
         break pages;
       }
-      const side = (one: typeof entry.from): DiffItem["from"] => (one === null ? null : { hash: one.hash, size: one.size });
+      const side = (one: typeof entry.from): DiffItem["from"] =>
+        one === null ? null : { hash: one.hash, size: one.size };
       items.push({ space, key, from: side(entry.from), to: side(entry.to) });
     }
   }
@@ -74,7 +89,6 @@ async function diff(engine: StateEngine, from: Hash, to: Hash, after: string | u
 /** `vlinder.v1.<agent>.timeline.*` */
 export function timelineHandlers(core: Core): Handlers {
   const engineOf = (agent: Parameters<typeof agentOf>[1]): StateEngine => agentOf(core, agent).engine;
-  const moved = async (agent: Parameters<typeof agentOf>[1]): Promise<void> => agentOf(core, agent).vectors?.catchUp();
   return {
     "timeline.log": async ({ agent, request }) => {
       const engine = engineOf(agent);
@@ -87,8 +101,8 @@ export function timelineHandlers(core: Core): Handlers {
         if (hash === last) skipping = false;
         if (items.length > limit) break;
       }
-      const shown = items.slice(0, limit);
-      return { items: shown, next: items.length > limit ? (shown.at(-1)?.hash ?? null) : null };
+      const first = items.slice(0, limit);
+      return { items: first, next: items.length > limit ? (first.at(-1)?.hash ?? null) : null };
     },
     "timeline.show": async ({ agent, request }) => {
       const engine = engineOf(agent);
@@ -96,7 +110,10 @@ export function timelineHandlers(core: Core): Handlers {
       const commit = await engine.commit(hash);
       const { kv = [], vectors = [] } = await engine.changesOf(commit);
       const view = await engine.view(hash);
-      const item = (space: Space, [key, value, size]: readonly [typeof kv[number][0], Hash | null, number]): ChangeItem => ({
+      const item = (
+        space: Space,
+        [key, value, size]: readonly [(typeof kv)[number][0], Hash | null, number],
+      ): ChangeItem => ({
         space,
         key: keyText(key),
         hash: value,
@@ -106,7 +123,7 @@ export function timelineHandlers(core: Core): Handlers {
       const [keys, embeddings] = [await view.totals("kv"), await view.totals("vectors")];
       return {
         ...(await commitItem(engine, hash, commit)),
-        changes: changes.slice(0, SHOWN_CHANGES),
+        changes: shown(changes),
         contract: view.snapshot.contract,
         keys: keys.count,
         bytes: keys.bytes + embeddings.bytes,
@@ -134,7 +151,7 @@ export function timelineHandlers(core: Core): Handlers {
     },
     "timeline.delete_branch": async ({ agent, request }) => {
       const reply = await engineOf(agent).deleteBranch(request.branch);
-      await moved(agent);
+      core.index(agentOf(core, agent));
       return reply;
     },
     "timeline.reflog": async ({ agent, request }) => {
@@ -145,26 +162,26 @@ export function timelineHandlers(core: Core): Handlers {
       const engine = engineOf(agent);
       const from = await engine.resolve(request.from ?? MAIN);
       const { branch, state } = await engine.fork(request.name, from, request.id);
-      await moved(agent);
+      core.index(agentOf(core, agent));
       return { branch, name: request.name, state };
     },
     "timeline.rewind": async ({ agent, request }) => {
       const engine = engineOf(agent);
       const reply = await engine.rewind(request.branch ?? MAIN, await engine.resolve(request.to), request.id);
-      await moved(agent);
+      core.index(agentOf(core, agent));
       return reply;
     },
     "timeline.merge": async ({ agent, request }) => {
       const engine = engineOf(agent);
       const into: BranchName = request.into ?? MAIN;
       const reply = await engine.merge(into, await engine.resolve(request.from), request.id);
-      await moved(agent);
-      const conflicts = reply.conflicts.slice(0, SHOWN_CHANGES).map(({ space, key, kept }) => ({
+      core.index(agentOf(core, agent));
+      const conflicts = reply.conflicts.map(({ space, key, kept }) => ({
         space,
         key: keyText(key),
         kept: kept === null ? null : keyText(kept),
       }));
-      return { state: reply.state, kind: reply.kind, conflicts };
+      return { state: reply.state, kind: reply.kind, conflicts: shown(conflicts) };
     },
     "timeline.verify": async ({ agent, request, progress }) => {
       const engine = engineOf(agent);

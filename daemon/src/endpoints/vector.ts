@@ -10,6 +10,7 @@ import {
 import type { Core } from "../daemon-core.ts";
 import { refuseTurn, vectorsOf } from "./agent-access.ts";
 import { missing, writeOptions } from "./kv.ts";
+import { withOwed } from "./owed.ts";
 import { page } from "./page.ts";
 import type { AgentHandlers } from "./service.ts";
 
@@ -24,7 +25,7 @@ const DEFAULT_RESULTS = 10;
 export function vectorHandlers(core: Core): Handlers {
   return {
     "vector.put": async ({ agent: name, request }) => {
-      const { agent, index } = vectorsOf(core, name);
+      const { agent } = vectorsOf(core, name);
       const { key, vector, metadata = {}, model = "", expect } = request;
       const bytes = encodeVectorRecord({ vector, model, metadata: metadata as Metadata });
       const hash = sha256(bytes);
@@ -33,8 +34,8 @@ export function vectorHandlers(core: Core): Handlers {
         { space: "vectors", kind: "vector.put", ops: [op], dimension: vector.length, ...writeOptions(request) },
         request.id,
       );
-      await index.catchUp();
-      return { state, hash };
+      core.index(agent);
+      return withOwed(core, name, { state, hash });
     },
     "vector.get": async ({ agent: name, request }): Promise<VectorReply> => {
       refuseTurn(request.turn);
@@ -47,15 +48,15 @@ export function vectorHandlers(core: Core): Handlers {
     },
     "vector.list": ({ agent: name, request }) => page(vectorsOf(core, name).agent.engine, "vectors", request),
     "vector.delete": async ({ agent: name, request }) => {
-      const { agent, index } = vectorsOf(core, name);
+      const { agent } = vectorsOf(core, name);
       const { key, expect } = request;
       const op = { key, value: null, ...(expect === undefined ? {} : { expect }) };
       const { state, applied } = await agent.engine.write(
         { space: "vectors", kind: "vector.delete", ops: [op], ...writeOptions(request) },
         request.id,
       );
-      await index.catchUp();
-      return { state, deleted: applied[0] === true };
+      core.index(agent);
+      return withOwed(core, name, { state, deleted: applied[0] === true });
     },
     "vector.search": async ({ agent: name, request }): Promise<SearchReply> => {
       refuseTurn(request.turn);

@@ -1,0 +1,204 @@
+import { encode } from "@msgpack/msgpack";
+
+/** A body that nobody should send, with the codes that may answer it. */
+export interface HostileBody {
+  readonly what: string;
+  readonly operation: string;
+  readonly body: Uint8Array;
+  readonly codes: readonly string[];
+}
+
+const text = (json: string): Uint8Array => Buffer.from(json, "utf8");
+const json = (value: unknown): Uint8Array => text(JSON.stringify(value));
+const pack = (value: unknown): Uint8Array => encode(value);
+const bytes = (...parts: (number | string)[]): Uint8Array =>
+  Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : Buffer.from([part]))));
+
+const VALUE = "x".repeat(512 * 1024 + 1);
+
+function bodies(
+  operation: string,
+  codes: readonly string[],
+  cases: Readonly<Record<string, Uint8Array>>,
+): HostileBody[] {
+  return Object.entries(cases).map(([what, body]) => ({ what, operation, body, codes }));
+}
+
+/** What is no body at all; for any operation. */
+const MALFORMED = bodies("kv.put", ["invalid"], {
+  "JSON cut off": text('{"key":"/k","value":"v"'),
+  "JSON with more behind it": text('{"key":"/k","value":"v"} {}'),
+  "JSON with a comment": text('{"key":"/k","value":"v"/**/}'),
+  "a JSON array": text('[{"key":"/k"}]'),
+  "a JSON string": text('"{}"'),
+  "white space only": text("  \n"),
+  "a byte order mark before JSON": text('\ufeff{"key":"/k","value":"v"}'),
+  "invalid UTF-8 in JSON": bytes('{"key":"/k', 0xff, '","value":"v"}'),
+  "a UTF-8 overlong form": bytes('{"key":"/', 0xc0, 0xaf, '","value":"v"}'),
+  "a surrogate in UTF-8": bytes('{"key":"/', 0xed, 0xa0, 0x80, '","value":"v"}'),
+  "deep JSON": text(`{"key":"/k","value":${"[".repeat(100_000)}${"]".repeat(100_000)}}`),
+  "deep JSON objects": text(`${'{"value":'.repeat(20_000)}1${"}".repeat(20_000)}`),
+  "an endless number": text('{"key":"/k","value":"v","x":1e999}'),
+  "__proto__ in JSON": text('{"key":"/k","value":"v","__proto__":{"branch":"main"}}'),
+  "a lone surrogate in a field's name": text('{"key":"/k","value":"v","\\ud800":1}'),
+  "an unused byte of MessagePack": bytes(0xc1),
+  "MessagePack cut off": pack({ key: "/k", value: "v" }).slice(0, -1),
+  "MessagePack with more behind it": Buffer.concat([pack({ key: "/k", value: "v" }), Buffer.from([0xc0])]),
+  "a MessagePack array": pack(["/k"]),
+  "a map of four billion": bytes(0xdf, 0xff, 0xff, 0xff, 0xff),
+  "a list of four billion": bytes(0x81, 0xa3, "key", 0xdd, 0xff, 0xff, 0xff, 0xff),
+  "bytes, four billion of them": bytes(0x81, 0xa3, "key", 0xc6, 0xff, 0xff, 0xff, 0xff),
+  "a MessagePack extension": bytes(0x81, 0xa3, "key", 0xd4, 0x01, 0x00),
+  "deep MessagePack": Buffer.concat([bytes(0x81, 0xa3, "key"), Buffer.alloc(100_000, 0x91), Buffer.from([0xc0])]),
+  "invalid UTF-8 in MessagePack": bytes(0x82, 0xa3, "key", 0xa2, "/", 0xff, 0xa5, "value", 0xa1, "v"),
+  "the same field twice": bytes(0x83, 0xa3, "key", 0xa2, "/k", 0xa5, "value", 0xa1, "v", 0xa3, "key", 0xa2, "/l"),
+  "__proto__ in MessagePack": bytes(0x83, 0xa3, "key", 0xa2, "/k", 0xa5, "value", 0xa1, "v", 0xa9, "__proto__", 0x80),
+  "a number as a field's name": bytes(0x81, 0x01, 0x01),
+  NaN: bytes(0x81, 0xa5, "limit", 0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0),
+  "noise that is no map": Buffer.from(Array.from({ length: 5_000 }, (_, i) => (i * 197 + 0x80) % 256)),
+});
+
+const KEYS = bodies("kv.put", ["invalid"], {
+  "no fields": json({}),
+  "no value": json({ key: "/k" }),
+  "an empty key": json({ key: "", value: "v" }),
+  "a key with NUL": json({ key: "/a\0b", value: "v" }),
+  "a key that is a lone surrogate": text('{"key":"\\ud800","value":"v"}'),
+  "a value with a lone surrogate": text('{"key":"/k","value":"\\udfff"}'),
+  "a key of 1,025 bytes": json({ key: "k".repeat(1025), value: "v" }),
+  "a key of 513 two-byte letters": json({ key: "ä".repeat(513), value: "v" }),
+  "a key of a megabyte": json({ key: "k".repeat(1_000_000), value: "v" }),
+  "a key that is a number": json({ key: 1, value: "v" }),
+  "a key that is a list": json({ key: ["/k"], value: "v" }),
+  "a key that is bytes": pack({ key: Buffer.from("/k"), value: "v" }),
+  "a value that is null": json({ key: "/k", value: null }),
+  "a value that is a number": json({ key: "/k", value: 7 }),
+  "a value of wrong base64": json({ key: "/k", value: { base64: "=====" } }),
+  "a value with more than base64": json({ key: "/k", value: { base64: "AA==", x: 1 } }),
+  "an unknown field": json({ key: "/k", value: "v", colour: "red" }),
+  "constructor as a field": json({ key: "/k", value: "v", constructor: 1 }),
+  "toString as a field": json({ key: "/k", value: "v", toString: 1 }),
+  "a branch with a wildcard": json({ key: "/k", value: "v", branch: "*" }),
+  "a branch that is __proto__": json({ key: "/k", value: "v", branch: "__proto__" }),
+  "a branch with a path": json({ key: "/k", value: "v", branch: "../main" }),
+  "an expect that is no hash": json({ key: "/k", value: "v", expect: "abc" }),
+  "an expect in capitals": json({ key: "/k", value: "v", expect: "A".repeat(64) }),
+  "an id of 129 characters": json({ key: "/k", value: "v", id: "i".repeat(129) }),
+  "an empty id": json({ key: "/k", value: "v", id: "" }),
+  "at on a write": json({ key: "/k", value: "v", at: "0".repeat(64) }),
+});
+
+const OPERATIONS = [
+  ...bodies("kv.put", ["not_found"], {
+    "a branch that is not there": json({ key: "/k", value: "v", branch: "constructor" }),
+    "a turn that is not open": json({ key: "/k", value: "v", turn: "t-1" }),
+  }),
+  ...bodies("kv.put", ["too_large"], {
+    "a value of 512 KiB and one": json({ key: "/k", value: VALUE }),
+    "the same as bytes": pack({ key: "/k", value: Buffer.from(VALUE) }),
+    "a message as large as the server takes": json({ key: "/k", value: "x".repeat(1024 * 1024 - 400) }),
+  }),
+  ...bodies("kv.put", ["conflict"], {
+    "an expect that does not hold": json({ key: "/k", value: "v", expect: "0".repeat(64) }),
+    "an id that another request had": json({ key: "/k", value: "other", id: "taken" }),
+  }),
+  ...bodies("kv.batch", ["invalid"], {
+    "no operations": json({ ops: [] }),
+    "operations that are no list": json({ ops: { 0: { op: "delete", key: "/k" }, length: 1 } }),
+    "an unknown operation": json({ ops: [{ op: "get", key: "/k" }] }),
+    "one bad operation of many": json({
+      ops: [
+        { op: "put", key: "/k", value: "v" },
+        { op: "put", key: "/l" },
+      ],
+    }),
+  }),
+  ...bodies("kv.batch", ["too_large"], {
+    "1,001 operations": json({ ops: Array.from({ length: 1001 }, (_, i) => ({ op: "put", key: `/${i}`, value: "" })) }),
+  }),
+  ...bodies("kv.batch", ["conflict"], {
+    "an expect of many that does not hold": json({
+      ops: [
+        { op: "put", key: "/k", value: "v" },
+        { op: "delete", key: "/there", expect: null },
+      ],
+    }),
+  }),
+  ...bodies("kv.pipeline", ["too_large"], {
+    "1,001 operations": json({ ops: Array.from({ length: 1001 }, (_, i) => ({ op: "put", key: `/${i}`, value: "" })) }),
+  }),
+  ...bodies("kv.list", ["invalid"], {
+    "a limit of 0": json({ limit: 0 }),
+    "a limit of 1,001": json({ limit: 1001 }),
+    "a limit of 1.5": json({ limit: 1.5 }),
+    "a limit as text": json({ limit: "10" }),
+    "a prefix with NUL": json({ prefix: "\0" }),
+    "a commit of three digits": json({ at: "abc" }),
+  }),
+  ...bodies("vector.put", ["invalid"], {
+    "a vector of another dimension": json({ key: "/v", vector: [1, 2] }),
+    "an empty vector": json({ key: "/v", vector: [] }),
+    "a vector of 4,097": json({ key: "/v", vector: Array.from({ length: 4097 }, () => 1) }),
+    "a vector of text": json({ key: "/v", vector: ["1", "2", "3"] }),
+    "a component that no float32 holds": json({ key: "/v", vector: [1e300, 0, 0] }),
+    "a vector of NaN": pack({ key: "/v", vector: Buffer.from(new Float32Array([Number.NaN, 0, 0]).buffer) }),
+    "a vector of odd bytes": pack({ key: "/v", vector: Buffer.alloc(13) }),
+    "metadata that is a list": json({ key: "/v", vector: [1, 2, 3], metadata: [1] }),
+    "a model of 201 letters": json({ key: "/v", vector: [1, 2, 3], model: "m".repeat(201) }),
+    "a model of 101 two-byte letters": json({ key: "/v", vector: [1, 2, 3], model: "ä".repeat(101) }),
+  }),
+  ...bodies("vector.put", ["too_large"], {
+    "metadata over 16 KiB": json({ key: "/v", vector: [1, 2, 3], metadata: { text: "m".repeat(16 * 1024) } }),
+  }),
+  ...bodies("vector.search", ["invalid"], {
+    "a limit over 1,000": json({ vector: [1, 2, 3], limit: 1001 }),
+    "a range of nothing": json({ vector: [1, 2, 3], filter: { a: {} } }),
+    "an unknown comparison": json({ vector: [1, 2, 3], filter: { a: { like: "x" } } }),
+    "an empty in": json({ vector: [1, 2, 3], filter: { a: { in: [] } } }),
+  }),
+  ...bodies("timeline.fork", ["invalid"], {
+    "a branch named like a commit": json({ name: "a".repeat(64) }),
+    "a branch named with spaces": json({ name: "a b" }),
+  }),
+  ...bodies("timeline.fork", ["conflict"], { "main again": json({ name: "main" }) }),
+  ...bodies("timeline.fork", ["not_found"], {
+    "from a state that is not there": json({ name: "x", from: "f".repeat(64) }),
+  }),
+  ...bodies("timeline.rewind", ["not_found"], {
+    "to a state that is not there": json({ to: "f".repeat(64) }),
+    "to __proto__": json({ to: "__proto__" }),
+  }),
+  ...bodies("timeline.merge", ["not_found"], { "from a branch that is not there": json({ from: "nowhere" }) }),
+  ...bodies("timeline.delete_branch", ["invalid"], { main: json({ branch: "main" }) }),
+  ...bodies("timeline.diff", ["invalid"], { "a position of nothing": json({ from: "main", to: "main", after: "x" }) }),
+];
+
+export const HOSTILE_BODIES: readonly HostileBody[] = [...MALFORMED, ...KEYS, ...OPERATIONS];
+
+/** The same for what the administrator asks; none of it registers or changes anything. */
+export const HOSTILE_ADMIN_BODIES: readonly HostileBody[] = [
+  ...bodies("agents.register", ["invalid", "not_found"], {
+    "a folder that is not there": json({ dir: "/nowhere/at/all" }),
+    "a folder that is a file": json({ dir: "/dev/null" }),
+    "a folder with NUL": json({ dir: "/tmp\0/x" }),
+    "a folder of 5,000 letters": json({ dir: `/${"x".repeat(4999)}` }),
+    "a name of 4,000 letters": json({ dir: `/${"x".repeat(4000)}` }),
+    "no folder": json({ dir: "" }),
+    "a number": json({ dir: 1 }),
+  }),
+  ...bodies("agents.show", ["invalid"], { "a wildcard": json({ agent: "*" }), "a path": json({ agent: "../x" }) }),
+  ...bodies("agents.remove", ["invalid", "not_registered"], {
+    "a wildcard": json({ agent: ">" }),
+    admin: json({ agent: "admin" }),
+    "an agent that is not there": json({ agent: "nobody", purge: true }),
+    "purge as text": json({ agent: "victim", purge: "yes" }),
+  }),
+  ...bodies("sync.init", ["invalid", "unavailable", "not_found", "denied"], {
+    "no URI": json({ uri: "x" }),
+    "a scheme that nobody knows": json({ uri: "gopher://x" }),
+    "a relative path": json({ uri: "file://relative" }),
+    "a path with NUL": json({ uri: "file:///dev/null/\0x" }),
+    "a path that can't be made": json({ uri: "file:///dev/null/x" }),
+  }),
+  ...bodies("daemon.drain", ["invalid"], { "an unknown field": json({ now: true }) }),
+];

@@ -1,0 +1,42 @@
+import { mkdir, realpath, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { expect, test } from "vitest";
+import { readmeExamples, runExample } from "../agent-runtime/test/readme-examples.ts";
+import { Placeholders, readProtocolDocument } from "../protocol/test/protocol-document.ts";
+import { newStage } from "./harness/stage.ts";
+import { ask } from "./harness/wire.ts";
+
+const stage = newStage();
+const ADMIN = /^(agents|daemon|sync)\./;
+
+test("every example of PROTOCOL.md is answered as the document says", async () => {
+  const { steps, manifest } = await readProtocolDocument();
+  const daemon = await stage.daemon();
+  const folder = await stage.path("example");
+  await mkdir(folder);
+  await writeFile(path.join(folder, "agent.toml"), manifest);
+  const dir = await realpath(folder);
+  const placeholders = new Placeholders({ dir, bucket: `file://${await stage.path("bucket")}` });
+  const admin = await stage.wire(daemon);
+  const different: string[] = [];
+  for (const { operation, request, reply, error, line } of steps) {
+    const subject = ADMIN.test(operation) ? `vlinder.admin.v1.${operation}` : `vlinder.v1.example.${operation}`;
+    const answer = await ask(admin, subject, placeholders.fill(request));
+    if ((answer.error !== null) !== error) different.push(`line ${line}: ${JSON.stringify(answer.body)}`);
+    for (const what of placeholders.differences(reply, answer.body)) different.push(`line ${line}: ${what}`);
+  }
+  expect(different).toEqual([]);
+  expect(steps.length).toBeGreaterThan(35);
+});
+
+test("the examples of the SDK's README print what they say, on the real daemon", async () => {
+  const daemon = await stage.daemon();
+  await stage.register(daemon, "todo", 'object_storage = "default"\n');
+  const vectors = 'vector_storage = "default"\n[vectors]\ndimension = 384\n';
+  await stage.register(daemon, "librarian", `object_storage = "default"\n${vectors}`);
+  // Found through the home, as a reader's own daemon is.
+  const environment = { VLINDER_HOME: daemon.home, VLINDER_URL: "", VLINDER_CREDS: "" };
+  const examples = await readmeExamples();
+  expect(examples.length).toBeGreaterThan(7);
+  for (const example of examples) expect(await runExample(example, environment), example.title).toEqual(example.output);
+});
