@@ -84,13 +84,20 @@ class Painting {
 }
 
 /** Commits that both sides reach and that no other such commit reaches, in hash order. */
-export async function commonAncestors(find: FindCommit, left: readonly Hash[], right: readonly Hash[]): Promise<Hash[]> {
+export async function commonAncestors(
+  find: FindCommit,
+  left: readonly Hash[],
+  right: readonly Hash[],
+): Promise<Hash[]> {
   const painting = new Painting(find, (colour) => (colour & BELOW) === 0);
   for (const hash of left) await painting.add(hash, LEFT);
   for (const hash of right) await painting.add(hash, RIGHT);
   const common = LEFT | RIGHT;
   await painting.run((colour) => ((colour & common) === common ? common | BELOW : colour));
-  return [...painting.colours].filter(([, colour]) => colour === common).map(([hash]) => hash).sort();
+  return [...painting.colours]
+    .filter(([, colour]) => colour === common)
+    .map(([hash]) => hash)
+    .sort();
 }
 
 /** Whether `ancestor` is reachable from `commit`, or is it. */

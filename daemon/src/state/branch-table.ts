@@ -28,7 +28,12 @@ export class BranchTable {
     const branch = this.byName(name);
     if (branch !== undefined) return branch;
     throw new VlinderError("not_found", `there is no branch "${name}"`, {
-      details: { branch: name, branches: this.live().slice(0, 20).map((b) => b.name) },
+      details: {
+        branch: name,
+        branches: this.live()
+          .slice(0, 20)
+          .map((b) => b.name),
+      },
       remedy: "`vlinder branch list` shows the branches, `vlinder fork` makes one",
     });
   }

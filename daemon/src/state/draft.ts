@@ -139,7 +139,8 @@ export class Draft {
     sealed?: boolean,
   ): Promise<Head> {
     const state = await applyChanges(parent, changes);
-    if (hashSnapshot(state.snapshot) !== commit.snapshot) throw new Error("a computed commit does not give its snapshot");
+    if (hashSnapshot(state.snapshot) !== commit.snapshot)
+      throw new Error("a computed commit does not give its snapshot");
     return this.#append(branch, parent, commit, changes, state, why, sealed);
   }
 

@@ -6,8 +6,10 @@ import {
   type Commit,
   type Contract,
   type DeviceId,
+  encodeSnapshot,
+  encodeTreeNode,
   type Hash,
-
+  hashSnapshot,
   type Key,
   LIMITS,
   MAIN,
@@ -20,7 +22,6 @@ import type { Exchange, Integrated, ReadCommit, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
 import { Heads } from "./heads.ts";
-import { treesToStore } from "./head.ts";
 import { type HistoryEntry, keyHistory } from "./key-history.ts";
 import { Integrator } from "./integrate.ts";
 import { resolveCommit, walkBack } from "./log.ts";
@@ -201,7 +202,12 @@ export class StateEngine implements Exchange {
 
   write(request: WriteRequest, id?: string): Promise<WriteReply> {
     const { ops, ...rest } = request;
-    const asked = ops.map(({ key, value, expect }) => [key, value?.hash ?? null, expect ?? false, expect === undefined]);
+    const asked = ops.map(({ key, value, expect }) => [
+      key,
+      value?.hash ?? null,
+      expect ?? false,
+      expect === undefined,
+    ]);
     return this.#writer.write((draft) => write(draft, request), once(id, { ...rest, asked }));
   }
 
@@ -254,22 +260,16 @@ export class StateEngine implements Exchange {
   async *treeObjects(commit: Hash): AsyncGenerator<StoredObject> {
     const { snapshot, nodes } = await this.#heads.at(commit);
     const seen = new Set<Hash>();
-    for (const root of [snapshot.kv, snapshot.vectors]) if (root !== null) yield* this.#nodesBelow(root, seen);
-    for (const object of treesToStore(snapshot, nodes)) if (!seen.has(object.hash)) yield object;
-  }
-
-  /** Stored nodes from a root down; what is not stored lies in a state's layers. */
-  async *#nodesBelow(root: Hash, seen: Set<Hash>): AsyncGenerator<StoredObject> {
-    const open = [root];
+    // What is not stored lies in the state's layers, over nodes that are.
+    const open = [snapshot.kv, snapshot.vectors].filter((root) => root !== null);
     for (let hash = open.pop(); hash !== undefined; hash = open.pop()) {
       if (seen.has(hash)) continue;
-      const [bytes] = await this.#storage.read("node", [hash]);
-      if (bytes == null) continue;
       seen.add(hash);
-      yield { kind: "node", hash, bytes };
-      const node = await this.#objects.node(hash);
+      const node = await nodes.node(hash);
+      yield { kind: "node", hash, bytes: encodeTreeNode(node) };
       if (node.level > 0) open.push(...node.hashes);
     }
+    yield { kind: "snapshot", hash: hashSnapshot(snapshot), bytes: Buffer.from(encodeSnapshot(snapshot)) };
   }
 
   read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]> {
@@ -310,4 +310,3 @@ export class StateEngine implements Exchange {
 function once(id: string | undefined, request: object): { id: string; request: Hash } | undefined {
   return id === undefined ? undefined : { id, request: sha256(JSON.stringify(request)) };
 }
-

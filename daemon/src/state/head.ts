@@ -92,10 +92,7 @@ export function emptyHead(stored: NodeReader): Head {
 }
 
 /** Applies a commit's changes to the trees of a state; the new nodes go to a layer. */
-export async function applyChanges(
-  from: Head,
-  changes: Changes,
-): Promise<{ snapshot: Snapshot; nodes: LayeredNodes }> {
+export async function applyChanges(from: Head, changes: Changes): Promise<{ snapshot: Snapshot; nodes: LayeredNodes }> {
   const kept = from.retiring?.durable === true ? from.nodes.without(from.retiring.layers) : from.nodes;
   // A state that is built on what is stored starts a layer; one that is not goes on with its layer.
   const layer: FreshNodes = kept.layers[0] ?? new Map();
@@ -149,7 +146,7 @@ export function adopted(parent: Head, other: Head): { snapshot: Snapshot; nodes:
 }
 
 /** The snapshot, and those nodes of its trees that are in layers: all others are stored already. */
-export function treesToStore(snapshot: Snapshot, nodes: LayeredNodes): StoredObject[] {
+function treesToStore(snapshot: Snapshot, nodes: LayeredNodes): StoredObject[] {
   const objects: StoredObject[] = [];
   const taken = new Set<Hash>();
   const take = (hash: Hash): void => {

@@ -66,7 +66,8 @@ export class Heads {
   /** The state after a commit, computed from its parent's and held against what the commit says. @throws internal */
   async replay(parent: Head, hash: Hash, commit: Commit): Promise<Head> {
     const changes = await this.#objects.changesOf(commit);
-    const state = commit.adopts === undefined ? await applyChanges(parent, changes) : adopted(parent, await this.at(commit.adopts));
+    const state =
+      commit.adopts === undefined ? await applyChanges(parent, changes) : adopted(parent, await this.at(commit.adopts));
     if (hashSnapshot(state.snapshot) !== commit.snapshot) {
       throw new VlinderError("internal", `the changes of commit ${hash} do not give the snapshot that it names`, {
         details: { kind: "commit", hash, expected: commit.snapshot, computed: hashSnapshot(state.snapshot) },

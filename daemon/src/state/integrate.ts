@@ -61,7 +61,8 @@ export class Integrator {
 
     if (heads.length === 1) {
       const before = ours?.head ?? null;
-      if (tip === before && sealed === ours?.sealed) return { name, result: "unchanged", head: tip, conflicts: 0, notes };
+      if (tip === before && sealed === ours?.sealed)
+        return { name, result: "unchanged", head: tip, conflicts: 0, notes };
       const seal = sealed ? true : undefined;
       draft.move(branch, await draft.source.at(tip), before === null ? "pull: new" : "pull: fast-forward", seal);
       const result = before === null ? "new" : tip === before ? "unchanged" : "fast-forward";
@@ -70,12 +71,7 @@ export class Integrator {
     return await this.#mergeAll(branch, heads, sealed, notes);
   }
 
-  async #mergeAll(
-    branch: Place,
-    heads: readonly Hash[],
-    sealed: boolean,
-    notes: string[],
-  ): Promise<Integrated> {
+  async #mergeAll(branch: Place, heads: readonly Hash[], sealed: boolean, notes: string[]): Promise<Integrated> {
     let tip = heads[0] as Hash;
     let at = branch;
     let conflicts = 0;
@@ -153,6 +149,8 @@ export class Integrator {
   async #warnOfClock(head: Hash, notes: string[]): Promise<void> {
     const { time } = await this.#draft.source.commit(head);
     if (time === undefined || Date.parse(time) < this.#draft.now().getTime() + DAY) return;
-    notes.push(`commit ${head.slice(0, 12)} is dated ${time}, more than a day ahead: check the clock of the machine that wrote it`);
+    notes.push(
+      `commit ${head.slice(0, 12)} is dated ${time}, more than a day ahead: check the clock of the machine that wrote it`,
+    );
   }
 }

@@ -202,8 +202,10 @@ export class Merger {
       let kept: Key | null = null;
       if (policyFor(rules, key) === "keep-both") {
         kept = conflictKey(key, loser.hash);
-        const there = changes.get(kept)?.[1] ?? (await getEntry(left.head.nodes, left.head.snapshot[space], kept))?.hash;
-        if (there === undefined) changes.set(kept, [kept, loser.hash, loser.size]);
+        const own = (await getEntry(left.head.nodes, left.head.snapshot[space], kept))?.hash ?? null;
+        const there = changes.has(kept) ? changes.get(kept)?.[1] : own;
+        if (there === null && own === loser.hash) changes.delete(kept);
+        else if (there === null) changes.set(kept, [kept, loser.hash, loser.size]);
       }
       conflicts.push({ space, key, kept, winner: winner.hash, loser: loser.hash });
     }
@@ -229,4 +231,3 @@ function conflictJson(conflict: MergeConflict): Json {
   const { space, key, kept, winner, loser } = conflict;
   return { space, key: keyText(key), kept: kept === null ? null : keyText(kept), winner, loser };
 }
-

@@ -61,7 +61,8 @@ export async function write(draft: Draft, request: WriteRequest): Promise<WriteR
   const changes = new Map<Key, Change>();
   const applied: boolean[] = [];
   for (const { key, value, expect } of ops) {
-    if (changes.has(key)) throw invalid(`the key ${keyText(key)} is there twice`, { remedy: "change a key once in a batch" });
+    if (changes.has(key))
+      throw invalid(`the key ${keyText(key)} is there twice`, { remedy: "change a key once in a batch" });
     if (expect !== undefined || value === null) {
       const now = (await getEntry(head.nodes, head.snapshot[space], key))?.hash ?? null;
       if (expect !== undefined && expect !== now) throw expectFailed(key, expect, now, head.commit);
@@ -159,15 +160,23 @@ export async function setContract(draft: Draft, contract: Contract): Promise<{ s
 }
 
 /** A dimension that the first vector fixed stays; one that is declared must be that of the vectors that are there. */
-async function withFixedDimension(draft: Draft, head: Head, current: Contract | null, wanted: Contract): Promise<Contract> {
+async function withFixedDimension(
+  draft: Draft,
+  head: Head,
+  current: Contract | null,
+  wanted: Contract,
+): Promise<Contract> {
   const fixed = current?.vectors?.dimension;
   if (wanted.vectors === undefined || fixed === undefined || head.snapshot.vectors === null) return wanted;
   if (wanted.vectors.dimension === undefined) return { ...wanted, vectors: { ...wanted.vectors, dimension: fixed } };
   if (wanted.vectors.dimension === fixed) return wanted;
-  throw invalid(`the agent "${draft.agent}" holds vectors of ${fixed} components; agent.toml asks for ${wanted.vectors.dimension}`, {
-    details: { expected: fixed, actual: wanted.vectors.dimension },
-    remedy: "delete the vectors first, or register the new dimension under another agent's name",
-  });
+  throw invalid(
+    `the agent "${draft.agent}" holds vectors of ${fixed} components; agent.toml asks for ${wanted.vectors.dimension}`,
+    {
+      details: { expected: fixed, actual: wanted.vectors.dimension },
+      remedy: "delete the vectors first, or register the new dimension under another agent's name",
+    },
+  );
 }
 
 /** The first commit of an agent: a function of its name. It is main's id. */
@@ -244,4 +253,3 @@ export async function merge(draft: Draft, into: BranchName, from: Hash): Promise
   const head = await draft.place(branch, merged.parent, merged.commit, merged.changes, why);
   return { state: head.commit, kind: "merge", conflicts: merged.conflicts };
 }
-

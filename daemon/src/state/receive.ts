@@ -91,7 +91,8 @@ export class Receiver {
   async #commit(object: StoredObject, intake: Intake, states: Map<Hash, Head>): Promise<StoredObject[]> {
     const { hash, bytes } = object;
     const commit = decodeCommit(bytes);
-    if (Buffer.compare(Buffer.from(encodeCommit(commit)), bytes) !== 0) throw bad("commit", hash, "it is not canonical");
+    if (Buffer.compare(Buffer.from(encodeCommit(commit)), bytes) !== 0)
+      throw bad("commit", hash, "it is not canonical");
     if (commit.agent !== this.#agent) throw bad("commit", hash, `it belongs to the agent "${commit.agent}"`);
 
     for (const parent of commit.parents) {
@@ -152,7 +153,8 @@ export class Receiver {
     for (const [value, size] of needed) {
       const actual = await intake.sizeOf(value, size);
       if (actual === null) throw bad("commit", hash, `its value ${value} is not here`);
-      if (actual !== size) throw bad("commit", hash, `it gives its value ${value} a size of ${size} instead of ${actual}`);
+      if (actual !== size)
+        throw bad("commit", hash, `it gives its value ${value} a size of ${size} instead of ${actual}`);
     }
     if (changes.contract !== undefined) {
       const bytes = await intake.find("value", changes.contract);

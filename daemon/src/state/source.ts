@@ -1,10 +1,4 @@
-import {
-  type Changes,
-  type Commit,
-  type Contract,
-  decodeContract,
-  type Hash,
-} from "@vlinder/protocol";
+import { type Changes, type Commit, type Contract, decodeContract, type Hash } from "@vlinder/protocol";
 import type { Head } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import type { Objects } from "./objects.ts";

@@ -73,7 +73,8 @@ export class Verifier implements NodeReader {
       this.report.counts.branches++;
       heads.push(head);
       const [bytes] = await this.#storage.read("commit", [head]);
-      if (bytes == null) this.#note("branch", head, "missing", `the branch "${name}" points to a commit that is not here`, head);
+      if (bytes == null)
+        this.#note("branch", head, "missing", `the branch "${name}" points to a commit that is not here`, head);
     }
     await this.#commits(heads);
   }
@@ -173,7 +174,15 @@ export class Verifier implements NodeReader {
     if (stored === null) return null;
     const nodes = new LayeredNodes([], this);
     const time = commit.time ?? "";
-    return { commit: hash, time, snapshot: decodeSnapshot(stored), nodes, sinceCommits: 0, sinceChanges: 0, retiring: null };
+    return {
+      commit: hash,
+      time,
+      snapshot: decodeSnapshot(stored),
+      nodes,
+      sinceCommits: 0,
+      sinceChanges: 0,
+      retiring: null,
+    };
   }
 
   #keep(hash: Hash, head: Head): void {
@@ -292,7 +301,14 @@ export class Verifier implements NodeReader {
     return bytes;
   }
 
-  #note(kind: Damage["kind"], hash: Hash, problem: Damage["problem"], message: string, commit: Hash, key?: string): void {
+  #note(
+    kind: Damage["kind"],
+    hash: Hash,
+    problem: Damage["problem"],
+    message: string,
+    commit: Hash,
+    key?: string,
+  ): void {
     const name = `${kind} ${hash}`;
     let damage = this.#damaged.get(name);
     if (damage === undefined) {

@@ -77,7 +77,9 @@ describe("writes and reads", () => {
     const [one, two] = await Promise.all([engine.write(request, "id-1"), engine.write(request, "id-1")]);
     const three = await engine.write(request, "id-1");
     expect([two, three]).toEqual([one, one]);
-    await expect(engine.write({ ...request, ops: [op("/a", "2")] }, "id-1")).rejects.toMatchObject({ code: "conflict" });
+    await expect(engine.write({ ...request, ops: [op("/a", "2")] }, "id-1")).rejects.toMatchObject({
+      code: "conflict",
+    });
   });
 });
 

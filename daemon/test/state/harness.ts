@@ -76,7 +76,9 @@ export async function contents(engine: StateEngine, ref: string = MAIN): Promise
   const view = await engine.view(await engine.resolve(ref));
   const all: Record<string, string> = {};
   for await (const { key, hash, size } of view.entries("kv")) {
-    all[Buffer.from(key, "latin1").toString("utf8")] = Buffer.from(await engine.requiredValue(hash, size)).toString("utf8");
+    all[Buffer.from(key, "latin1").toString("utf8")] = Buffer.from(await engine.requiredValue(hash, size)).toString(
+      "utf8",
+    );
   }
   return all;
 }

@@ -51,10 +51,7 @@ describe("heads", () => {
     const { a, fork } = await pair();
     const c = await emptyMachine(3);
     const results = await send(a.engine, c.engine);
-    expect(results.map(({ name, result }) => [name, result]).sort()).toEqual([
-      ["f", "new"],
-      ["main", "new"],
-    ]);
+    expect(results.map(({ name, result }) => `${name} ${result}`).sort()).toEqual(["f new", "main new"]);
     expect(branchOf(c.engine, fork)).toEqual(branchOf(a.engine, fork));
     expect(await contents(c.engine, "f")).toEqual({ "/a": "1", "/f": "1" });
   });
@@ -70,7 +67,10 @@ describe("heads", () => {
     }
     const said = machines.map(({ engine }) => saysOf(engine, engine.branch(MAIN).id));
     for (const from of machines) {
-      for (const to of machines) await to.engine.receive(await objectsFor(from.engine, [(said[machines.indexOf(from)] as TheirBranch).head as Hash]));
+      for (const to of machines)
+        await to.engine.receive(
+          await objectsFor(from.engine, [(said[machines.indexOf(from)] as TheirBranch).head as Hash]),
+        );
     }
     await a.engine.integrate(said);
     await b.engine.integrate(said.toReversed());
@@ -115,7 +115,12 @@ describe("tombstones", () => {
     // Neither side brings it back, nor does a third that has not heard.
     expect((await a.engine.integrate([before]))[0]).toMatchObject({ result: "unchanged" });
     expect((await b.engine.integrate([before]))[0]).toMatchObject({ result: "unchanged" });
-    expect(a.engine.liveBranches().concat(b.engine.liveBranches()).map(({ name }) => name)).toEqual(["main", "main"]);
+    expect(
+      a.engine
+        .liveBranches()
+        .concat(b.engine.liveBranches())
+        .map(({ name }) => name),
+    ).toEqual(["main", "main"]);
   });
 
   test("a machine that never had the branch does not take it from one and the tombstone from another", async () => {
@@ -123,7 +128,10 @@ describe("tombstones", () => {
     const before = saysOf(b.engine, fork);
     await a.engine.deleteBranch(F);
     const c = await emptyMachine(3);
-    await take(c.engine, { objects: await objectsFor(a.engine, [a.engine.branch(MAIN).head, before.head as Hash]), branches: [] });
+    await take(c.engine, {
+      objects: await objectsFor(a.engine, [a.engine.branch(MAIN).head, before.head as Hash]),
+      branches: [],
+    });
     await c.engine.integrate([...a.engine.branches(), before]);
     await c.engine.integrate([before]);
     expect(c.engine.liveBranches().map(({ name }) => name)).toEqual(["main"]);
@@ -136,7 +144,10 @@ describe("tombstones", () => {
     const stays = (await send(a.engine, b.engine)).find(({ name }) => name === "f");
     expect(stays).toMatchObject({ head: on });
     expect(stays?.notes.join()).toMatch(/went on: it stays/);
-    expect((await send(b.engine, a.engine)).find(({ name }) => name === "f")).toMatchObject({ result: "new", head: on });
+    expect((await send(b.engine, a.engine)).find(({ name }) => name === "f")).toMatchObject({
+      result: "new",
+      head: on,
+    });
     // A branch has a head, or is a tombstone: never both, in memory and in the storage.
     const expected = { id: fork, name: "f", head: on, sealed: false, deleted: null };
     expect(branchOf(a.engine, fork)).toEqual(expected);
@@ -181,11 +192,17 @@ describe("seals", () => {
   test("a new branch arrives sealed, and a merge keeps the seal", async () => {
     const { a, b, fork } = await pair();
     const c = await emptyMachine(3);
-    await take(c.engine, { objects: await objectsFor(a.engine, [a.engine.branch(F).head]), branches: [{ ...saysOf(a.engine, fork), sealed: true }] });
+    await take(c.engine, {
+      objects: await objectsFor(a.engine, [a.engine.branch(F).head]),
+      branches: [{ ...saysOf(a.engine, fork), sealed: true }],
+    });
     expect(branchOf(c.engine, fork)).toMatchObject({ sealed: true });
     await put(a.engine, { "/f": "a" }, F);
     await put(b.engine, { "/g": "b" }, F);
-    const { objects, branches } = { objects: await objectsFor(a.engine, [a.engine.branch(F).head]), branches: [{ ...saysOf(a.engine, fork), sealed: true }] };
+    const { objects, branches } = {
+      objects: await objectsFor(a.engine, [a.engine.branch(F).head]),
+      branches: [{ ...saysOf(a.engine, fork), sealed: true }],
+    };
     expect((await take(b.engine, { objects, branches }))[0]).toMatchObject({ result: "merged" });
     expect(branchOf(b.engine, fork)).toMatchObject({ sealed: true });
     expect(await contents(b.engine, "f")).toMatchObject({ "/f": "a", "/g": "b" });
@@ -284,7 +301,9 @@ describe("contracts", () => {
 
   test("one that is too large to be a plain value is refused, and the state stays readable", async () => {
     const { a } = await pair();
-    const policies = Object.fromEntries(Array.from({ length: 3000 }, (_, i) => [`/a long prefix of many ${i}/`, "newest" as const]));
+    const policies = Object.fromEntries(
+      Array.from({ length: 3000 }, (_, i) => [`/a long prefix of many ${i}/`, "newest" as const]),
+    );
     const large = contract(policies);
     expect(encodeContract(large).length).toBeGreaterThan(64 * 1024);
     const before = await a.engine.contract();

@@ -13,7 +13,16 @@ import { holds, noise } from "./property.ts";
 
 const KEYS: readonly Key[] = [
   ...Array.from({ length: 24 }, (_, i) => `/k/${i}`),
-  ...["/ä", "/äö/1", "/日本/語", "/🦋", "/\u007f", "/\uffff", "a", "/k", "/k/", `/long/${"ü".repeat(500)}`],
+  "/ä",
+  "/äö/1",
+  "/日本/語",
+  "/🦋",
+  "/\u007f",
+  "/\uffff",
+  "a",
+  "/k",
+  "/k/",
+  `/long/${"ü".repeat(500)}`,
 ].map(parseKey);
 
 /** Numbers that choose: which branch, key or commit they mean depends on what there is by then. */
@@ -27,7 +36,14 @@ type Command =
 type Expect = "anything" | "what is there" | "nothing" | "something else";
 
 const n = fc.nat(1_000_000);
-const expectation = fc.constantFrom<Expect>("anything", "anything", "anything", "what is there", "nothing", "something else");
+const expectation = fc.constantFrom<Expect>(
+  "anything",
+  "anything",
+  "anything",
+  "what is there",
+  "nothing",
+  "something else",
+);
 const change = fc.tuple(fc.nat(KEYS.length - 1), fc.option(fc.nat(60), { freq: 4 }), expectation);
 const command: fc.Arbitrary<Command> = fc.oneof(
   {
@@ -38,14 +54,33 @@ const command: fc.Arbitrary<Command> = fc.oneof(
       ops: fc.uniqueArray(change, { minLength: 1, maxLength: 4, selector: ([key]) => key }),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("many" as const), branch: n, puts: fc.integer({ min: 1, max: 70 }), seed: n }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("batch" as const), branch: n, size: fc.constantFrom(256, 257, 600, 1000), seed: n }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("many" as const),
+      branch: n,
+      puts: fc.integer({ min: 1, max: 70 }),
+      seed: n,
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("batch" as const),
+      branch: n,
+      size: fc.constantFrom(256, 257, 600, 1000),
+      seed: n,
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("fork" as const), from: n }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("rewind" as const), branch: n, to: n }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("delete" as const), branch: n }) },
 );
 /** Commands of one round are all under way at once. A merge has a round of its own. */
-const round = fc.record({ commands: fc.array(command, { maxLength: 8 }), merge: fc.option(fc.tuple(n, n), { freq: 3 }) });
+const round = fc.record({
+  commands: fc.array(command, { maxLength: 8 }),
+  merge: fc.option(fc.tuple(n, n), { freq: 3 }),
+});
 
 const pick = <T>(items: readonly T[], by: number): T => items[by % items.length] as T;
 
@@ -86,10 +121,17 @@ class Twin {
     if (command.do === "write") return [this.#write(name, command.ops)];
     const at = (i: number): Key => pick(KEYS, command.seed + i);
     if (command.do === "many") {
-      return Array.from({ length: command.puts }, (_, i) => this.#put(name, [putOf(at(i * 7), (command.seed + i) % 5)]));
+      return Array.from({ length: command.puts }, (_, i) =>
+        this.#put(name, [putOf(at(i * 7), (command.seed + i) % 5)]),
+      );
     }
     const key = (i: number): Key => parseKey(`/many/${String((command.seed + i) % 1500).padStart(4, "0")}`);
-    return [this.#put(name, Array.from({ length: command.size }, (_, i) => putOf(key(i), command.seed % 5)))];
+    return [
+      this.#put(
+        name,
+        Array.from({ length: command.size }, (_, i) => putOf(key(i), command.seed % 5)),
+      ),
+    ];
   }
 
   async merge(into: number, from: number): Promise<void> {
@@ -110,7 +152,12 @@ class Twin {
   #put(name: BranchName, puts: readonly { op: Op; entry: Entry }[]): Promise<void> {
     const state = this.#state(name);
     for (const { entry } of puts) state.set(entry.key, entry);
-    return this.#sent(name, puts.map(({ op }) => op), new Map(state), true);
+    return this.#sent(
+      name,
+      puts.map(({ op }) => op),
+      new Map(state),
+      true,
+    );
   }
 
   #write(name: BranchName, asked: readonly (readonly [number, number | null, Expect])[]): Promise<void> {
@@ -122,7 +169,9 @@ class Twin {
     for (const [at, number, expectation] of asked) {
       const key = KEYS[at] as Key;
       const now = state.get(key)?.hash ?? null;
-      const expected = { anything: undefined, "what is there": now, nothing: null, "something else": sha256("else") }[expectation];
+      const expected = { anything: undefined, "what is there": now, nothing: null, "something else": sha256("else") }[
+        expectation
+      ];
       if (expected !== undefined && expected !== now) holds = false;
       const put = number === null ? null : putOf(key, number);
       ops.push({ key, value: put?.op.value ?? null, ...(expected === undefined ? {} : { expect: expected }) });
@@ -176,12 +225,16 @@ async function checkState(engine: StateEngine, commit: Hash, state: State, by: n
   const all = sortedEntries(state);
   expect(await readAll(engine, commit)).toEqual(all);
   expect(await view.totals("kv")).toEqual({ count: all.length, bytes: all.reduce((sum, { size }) => sum + size, 0) });
-  const prefix = pick(["", "/", "/k", "/k/", "/ä", "/many/01", "zzz", "/🦋"].map((text) => (text === "" ? "" : parseKey(text))), by) as Key;
+  const prefix = pick(
+    ["", "/", "/k", "/k/", "/ä", "/many/01", "zzz", "/🦋"].map((text) => (text === "" ? "" : parseKey(text))),
+    by,
+  ) as Key;
   const after = by % 3 === 0 ? undefined : pick([...KEYS, parseKey("/many/0700")], by);
   const limit = 1 + (by % 7);
   const page = { prefix, limit, ...(after === undefined ? {} : { after }) };
   expect(await view.list("kv", page)).toEqual(listOf(state, prefix, after, limit));
-  for (const key of [pick(KEYS, by), pick(KEYS, by + 1)]) expect(await view.get("kv", key)).toEqual(state.get(key) ?? null);
+  for (const key of [pick(KEYS, by), pick(KEYS, by + 1)])
+    expect(await view.get("kv", key)).toEqual(state.get(key) ?? null);
 }
 
 async function checkDiff(engine: StateEngine, model: Model, from: Hash, to: Hash): Promise<void> {
@@ -221,7 +274,10 @@ function byId(branches: readonly StoredBranch[]): StoredBranch[] {
   return branches.toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }
 
-async function run(place: Place, rounds: readonly { commands: readonly Command[]; merge: [number, number] | null }[]): Promise<void> {
+async function run(
+  place: Place,
+  rounds: readonly { commands: readonly Command[]; merge: [number, number] | null }[],
+): Promise<void> {
   const { engine, clock } = await openEngine({ storage: await place.open() });
   const twin = new Twin(engine, clock);
   for (const [i, { commands, merge }] of rounds.entries()) {
@@ -251,18 +307,22 @@ async function run(place: Place, rounds: readonly { commands: readonly Command[]
 }
 
 describe.each([
-  ["memory", 30],
-  ["sqlite", 8],
+  ["memory", 20],
+  ["sqlite", 4],
 ] as const)("against a plain map for each commit, on %s", (backend, runs) => {
-  test("every state reads back, lists and differs as the model does, also after a restart", { timeout: 60_000 }, async () => {
-    const property = fc.asyncProperty(fc.array(round, { minLength: 1, maxLength: 8 }), async (rounds) => {
-      const place = await (BACKENDS[backend] as () => Promise<Place>)();
-      try {
-        await run(place, rounds);
-      } finally {
-        await place.dispose();
-      }
-    });
-    await holds(`model on ${backend}`, property, runs);
-  });
+  test(
+    "every state reads back, lists and differs as the model does, also after a restart",
+    { timeout: 120_000 },
+    async () => {
+      const property = fc.asyncProperty(fc.array(round, { minLength: 1, maxLength: 8 }), async (rounds) => {
+        const place = await (BACKENDS[backend] as () => Promise<Place>)();
+        try {
+          await run(place, rounds);
+        } finally {
+          await place.dispose();
+        }
+      });
+      await holds(`model on ${backend}`, property, runs);
+    },
+  );
 });

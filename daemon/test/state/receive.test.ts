@@ -36,7 +36,12 @@ async function visible(): Promise<unknown> {
   const { engine } = receiver;
   const commits: Hash[] = [];
   for await (const { hash } of engine.log(engine.branch(MAIN).head)) commits.push(hash);
-  return { branches: engine.branches(), commits, contents: await contents(engine), damage: (await engine.verify()).damage };
+  return {
+    branches: engine.branches(),
+    commits,
+    contents: await contents(engine),
+    damage: (await engine.verify()).damage,
+  };
 }
 
 beforeAll(async () => {
@@ -60,7 +65,10 @@ async function renew(): Promise<void> {
 
 async function refused(objects: readonly StoredObject[], message?: RegExp): Promise<void> {
   const receiving = receiver.engine.receive(objects);
-  await expect(receiving).rejects.toMatchObject({ code: "invalid", ...(message === undefined ? {} : { message: expect.stringMatching(message) }) });
+  await expect(receiving).rejects.toMatchObject({
+    code: "invalid",
+    ...(message === undefined ? {} : { message: expect.stringMatching(message) }),
+  });
   for (const { hash } of objects.filter(({ kind }) => kind === "commit").slice(-1)) {
     expect(await receiver.engine.has([hash])).toEqual([false]);
   }
@@ -117,7 +125,9 @@ describe("a flipped byte", () => {
       const objects = good.filter((object) => object.kind === kind);
       expect(objects.length).toBeGreaterThan(0);
       const target = objects[objects.length >> 1] as StoredObject;
-      const positions = [0, 1, 5, target.bytes.length >> 1, target.bytes.length - 1].filter((at) => at < target.bytes.length);
+      const positions = [0, 1, 5, target.bytes.length >> 1, target.bytes.length - 1].filter(
+        (at) => at < target.bytes.length,
+      );
       for (const at of positions) {
         const bytes = Buffer.from(target.bytes);
         bytes[at] = (bytes[at] as number) ^ 0x01;
@@ -163,7 +173,13 @@ describe("another spelling", () => {
   });
 
   test("of a node", async () => {
-    const node = encodeTreeNode({ level: 0, keys: [key("/a"), key("/b")], hashes: [X.hash, X.hash], sizes: [1, 1], counts: [] });
+    const node = encodeTreeNode({
+      level: 0,
+      keys: [key("/a"), key("/b")],
+      hashes: [X.hash, X.hash],
+      sizes: [1, 1],
+      counts: [],
+    });
     // The second key shares one byte with the first: here it is spelled out.
     const at = 2 + 1 + 2 + 2 + 32 + 1;
     expect([node[at], node[at + 1]]).toEqual([1, 1]);
@@ -186,7 +202,10 @@ describe("a commit that does not fit", () => {
   test("its parent is missing", async () => {
     await refused([X, await forged({ parents: [sha256("nowhere")] })], /parent/);
     const [first, second] = good.filter(({ kind }) => kind === "commit") as [StoredObject, StoredObject];
-    await refused(good.filter((object) => object !== first), /parent/);
+    await refused(
+      good.filter((object) => object !== first),
+      /parent/,
+    );
     const swapped = good.filter((object) => object !== first && object !== second);
     await refused([...swapped, second, first], /parent/);
   });
@@ -194,7 +213,10 @@ describe("a commit that does not fit", () => {
   test("a value, a chunk, a list or a change list is missing", async () => {
     for (const kind of ["value", "chunk", "list", "changes"] as const) {
       const gone = good.find((object) => object.kind === kind) as StoredObject;
-      await refused(good.filter((object) => object !== gone), /is not here/);
+      await refused(
+        good.filter((object) => object !== gone),
+        /is not here/,
+      );
     }
   });
 
@@ -207,7 +229,8 @@ describe("a commit that does not fit", () => {
     ["a commit that it adopts", { adopts: sha256("nowhere") }, /adopts/],
   ] as const)("%s", async (_what, change, message) => {
     const { changes: _, ...rest } = decodeCommit((await forged({})).bytes);
-    const commit = "adopts" in change ? asObject({ ...rest, ...change } as Commit) : await forged(change as Partial<Commit>);
+    const commit =
+      "adopts" in change ? asObject({ ...rest, ...change } as Commit) : await forged(change as Partial<Commit>);
     await refused([X, commit], message);
   });
 
@@ -281,7 +304,10 @@ describe("a chunk list that does not fit", () => {
 
   test("two lists for one value, of which one is bad", async () => {
     const bad = other(encodeChunkList({ level: 1, parts: parts.slice(1) }));
-    for (const objects of [[bad, ...good], [...good.slice(0, -1), bad, good.at(-1) as StoredObject]]) {
+    for (const objects of [
+      [bad, ...good],
+      [...good.slice(0, -1), bad, good.at(-1) as StoredObject],
+    ]) {
       await expect(receiver.engine.receive(objects)).rejects.toMatchObject({ code: "invalid" });
       expect(await visible()).toEqual(before);
     }

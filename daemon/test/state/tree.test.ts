@@ -36,7 +36,10 @@ async function readAll(nodes: Nodes, root: Hash | null): Promise<[Key, Hash][]> 
 }
 
 const keys = fc
-  .oneof(fc.string({ minLength: 1, maxLength: 6, unit: "binary" }), fc.integer({ min: 0, max: 400 }).map((n) => `/k/${n}`))
+  .oneof(
+    fc.string({ minLength: 1, maxLength: 6, unit: "binary" }),
+    fc.integer({ min: 0, max: 400 }).map((n) => `/k/${n}`),
+  )
   .filter((text) => text.isWellFormed() && !text.includes("\0"))
   .map(parseKey);
 const step = fc.array(fc.tuple(keys, fc.option(fc.nat(1000))), { minLength: 1, maxLength: 60 });
@@ -98,8 +101,16 @@ describe("the tree", () => {
             root = (await nodes.edit(root, sorted(part))).root;
           }
           expect(root).toBe(whole);
-          const gone = numbers.slice(0, numbers.length >> 1).map((n) => parseKey(`/k/${n}`)).sort();
-          const less = (await nodes.edit(root, gone.map((key) => ({ key, hash: null, size: 0 })))).root;
+          const gone = numbers
+            .slice(0, numbers.length >> 1)
+            .map((n) => parseKey(`/k/${n}`))
+            .sort();
+          const less = (
+            await nodes.edit(
+              root,
+              gone.map((key) => ({ key, hash: null, size: 0 })),
+            )
+          ).root;
           for (const key of gone) model.delete(key);
           expect(less).toBe((await nodes.edit(null, sorted(model))).root);
         },
