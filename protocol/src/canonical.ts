@@ -1,3 +1,4 @@
+import { parseJson } from "./parse-json.ts";
 import { invalid } from "./errors.ts";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
@@ -52,7 +53,7 @@ export function parseCanonicalJson(bytes: Uint8Array, what: string): Json {
   let text: string;
   try {
     text = strict.decode(bytes);
-    value = JSON.parse(text) as Json;
+    value = parseJson(text) as Json;
   } catch (cause) {
     throw invalid(`a ${what} must be canonical JSON`, { cause });
   }

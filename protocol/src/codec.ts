@@ -1,3 +1,4 @@
+import { parseJson } from "./parse-json.ts";
 import { encode } from "@msgpack/msgpack";
 import type { z } from "zod";
 import { invalid } from "./errors.ts";
@@ -38,7 +39,7 @@ export function decodeBody(body: Uint8Array): Record<string, unknown> {
 function readJson(body: Uint8Array): unknown {
   let value: unknown;
   try {
-    value = JSON.parse(utf8.decode(body));
+    value = parseJson(utf8.decode(body));
   } catch (cause) {
     throw invalid("the body is neither a JSON object nor a MessagePack map", {
       cause,

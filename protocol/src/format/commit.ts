@@ -1,3 +1,4 @@
+import { parseJson } from "../parse-json.ts";
 import { invalid, VlinderError } from "../errors.ts";
 import { canonicalJson, canonicalString, type Json } from "../canonical.ts";
 import { type Hash, isHash, sha256 } from "../hash.ts";
@@ -212,7 +213,7 @@ function parseEvent(value: unknown): CommitEvent {
 export function decodeCommit(bytes: Uint8Array): Commit {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+    value = parseJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (cause) {
     throw invalid("not a commit: not JSON", { cause });
   }
