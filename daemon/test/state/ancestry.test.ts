@@ -44,7 +44,7 @@ class Dag {
 }
 
 const dag = fc
-  .tuple(fc.array(node, { minLength: 1, maxLength: 30 }), fc.nat())
+  .tuple(fc.array(node, { minLength: 1, maxLength: 30, size: "max" }), fc.nat())
   .map(([nodes, salt]) => new Dag(nodes, salt));
 
 describe("ancestry in random histories with equal times, against brute force", () => {

@@ -135,7 +135,7 @@ async function checkIntact(party: Party): Promise<void> {
 describe("machines that write and hear of each other at random", () => {
   for (const count of [2, 3]) {
     test(`${count} machines end on the same commit, and no value is lost`, { timeout: 120_000 }, async () => {
-      const property = fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 30 }), async (steps) => {
+      const property = fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 30, size: "max" }), async (steps) => {
         const party = await open(count);
         for (const step of steps) await party.step(step);
         await party.settle();
@@ -148,7 +148,7 @@ describe("machines that write and hear of each other at random", () => {
   }
 
   test("with newest the older value is in history", async () => {
-    const property = fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 24 }), async (steps) => {
+    const property = fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 24, size: "max" }), async (steps) => {
       const party = await open(3, { "/": "newest", "/d/": "keep-both" });
       for (const step of steps) await party.step(step);
       await party.settle();

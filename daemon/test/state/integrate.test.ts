@@ -206,6 +206,10 @@ describe("seals", () => {
     expect((await take(b.engine, { objects, branches }))[0]).toMatchObject({ result: "merged" });
     expect(branchOf(b.engine, fork)).toMatchObject({ sealed: true });
     expect(await contents(b.engine, "f")).toMatchObject({ "/f": "a", "/g": "b" });
+    // Another that has not heard of the seal goes on: its work is taken, and the seal stays.
+    await put(a.engine, { "/h": "a" }, F);
+    expect((await send(a.engine, b.engine)).find(({ name }) => name === "f")).toMatchObject({ result: "merged" });
+    expect(branchOf(b.engine, fork)).toMatchObject({ sealed: true });
   });
 });
 

@@ -13,8 +13,12 @@ const name = fc
     fc.string({ minLength: 1, maxLength: 8, unit: "binary" }),
   )
   .filter((text) => text.isWellFormed() && !text.includes("\0"));
-const contents = fc.uniqueArray(fc.tuple(name, fc.nat(1000)), { selector: ([text]) => parseKey(text), maxLength: 400 });
-const detours = fc.array(fc.tuple(name, fc.nat(1000)), { maxLength: 20 });
+const contents = fc.uniqueArray(fc.tuple(name, fc.nat(1000)), {
+  selector: ([text]) => parseKey(text),
+  maxLength: 400,
+  size: "max",
+});
+const detours = fc.array(fc.tuple(name, fc.nat(1000)), { maxLength: 60, size: "max" });
 
 async function fill(
   engine: StateEngine,
@@ -40,7 +44,7 @@ describe("the snapshot hash", () => {
       const property = fc.asyncProperty(
         contents,
         detours,
-        fc.array(fc.nat(), { minLength: 400, maxLength: 400 }),
+        fc.array(fc.nat(), { minLength: 400, maxLength: 400, size: "max" }),
         fc.integer({ min: 1, max: 60 }),
         async (wanted, others, order, group) => {
           const place = await (BACKENDS["sqlite"] as () => Promise<Place>)();

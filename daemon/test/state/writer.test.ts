@@ -169,7 +169,11 @@ describe("a transaction that fails", () => {
 
   test("at random, over interval boundaries, forks and rewinds", { timeout: 120_000 }, async () => {
     const property = fc.asyncProperty(
-      fc.array(fc.tuple(fc.nat(3), fc.nat(40), fc.integer({ min: 1, max: 40 })), { minLength: 1, maxLength: 12 }),
+      fc.array(fc.tuple(fc.nat(3), fc.nat(40), fc.integer({ min: 1, max: 40 })), {
+        minLength: 1,
+        maxLength: 12,
+        size: "max",
+      }),
       fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }),
       async (rounds, failing) => {
         const { engine, storage } = await open();
