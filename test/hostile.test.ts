@@ -184,7 +184,7 @@ function encoded(value: object, encoding: "json" | "msgpack"): Uint8Array | null
   }
 }
 
-test("any object, to any operation: a coded answer, and an error changes nothing", { timeout: 60_000 }, async () => {
+test("any object, to any operation: a coded answer, and an error changes nothing", async () => {
   // Fork and delete_branch would fill the branches with what the fuzz makes up.
   const operations = AGENT_OPERATIONS.filter((operation) => operation !== "vector.reindex");
   await fc.assert(
@@ -206,7 +206,7 @@ test("any object, to any operation: a coded answer, and an error changes nothing
   );
 });
 
-test("any bytes, and any request with some bytes changed", { timeout: 60_000 }, async () => {
+test("any bytes, and any request with some bytes changed", async () => {
   const requests = [
     encodeBody({ key: "/there", value: "x", expect: null }, "json"),
     encodeBody({ key: "/there", value: Buffer.from([0, 255]), expect: null }, "msgpack"),

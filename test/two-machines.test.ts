@@ -112,6 +112,7 @@ test("a clone has the same commit, the same snapshot, and the vectors to search"
 });
 
 test("what both wrote while apart: the same commit on both, and every value to be found", async () => {
+  await meet();
   await home.put("/same", "from home");
   await home.put("/home", "only at home");
   await home.admin.request(AGENT, "kv.delete", { key: "/n/1" });
@@ -133,6 +134,7 @@ test("what both wrote while apart: the same commit on both, and every value to b
 });
 
 test("both pull before either pushes its merge: they still make one and the same commit", async () => {
+  await meet();
   await home.put("/a", "home");
   await work.put("/b", "work");
   await home.push();

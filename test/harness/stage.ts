@@ -4,7 +4,7 @@ import path from "node:path";
 import { Client, connect, type ConnectOptions, type Vlinder } from "@vlinder/agent-runtime";
 import type { RegisterReply } from "@vlinder/protocol";
 import type { NatsConnection } from "nats";
-import { afterAll } from "vitest";
+import { afterAll, vi } from "vitest";
 import { endAll, processesWith, until } from "./processes.ts";
 import { TestDaemon } from "./test-daemon.ts";
 import { openWire } from "./wire.ts";
@@ -105,11 +105,11 @@ export class Stage {
     }
   }
 
-  /** The last resort, for a test process that ends before its time. */
   killAll(root: string): void {
     endAll([...this.#daemons.filter(({ isRunning }) => isRunning).map(({ pid }) => pid), ...processesWith(root)]);
   }
 
+  /** Ends what runs when the test process itself is ended before it has cleaned up. */
   async guard(): Promise<void> {
     const root = path.dirname(await this.path("guard"));
     process.once("exit", () => this.killAll(root));
@@ -118,6 +118,8 @@ export class Stage {
 
 /** The stage of a test file. */
 export function newStage(): Stage {
+  // Real processes on a machine that does other work too.
+  vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
   const stage = new Stage();
   void stage.guard();
   afterAll(() => stage.close(), 60_000);
