@@ -72,6 +72,19 @@ test("after `drain` the daemon exits with 0 by itself, and nothing of it is left
   expect(await allKeys(await stage.admin(daemon), AGENT)).toHaveLength(200);
 });
 
+test("SIGTERM while it starts leaves no nats-server behind", async () => {
+  const daemon = await stage.newDaemon();
+  await daemon.configure("", await freePort());
+  const starting = daemon.start().then(
+    () => "ready",
+    () => "ended before it was ready",
+  );
+  await until("its nats-server runs", () => processesWith(daemon.home).length > 0);
+  expect(await daemon.stop()).toBe(0);
+  await starting;
+  expect(processesWith(daemon.home)).toEqual([]);
+});
+
 test("a nats-server that is killed under the daemon comes back, and clients go on", async () => {
   const daemon = await start();
   const clients = await Promise.all([

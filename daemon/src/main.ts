@@ -14,9 +14,12 @@ async function main(): Promise<void> {
   const home = await openHome();
   const config = await loadConfig(home);
   const log = createLog(config.log.level);
+  // From here on: a signal that comes while it starts must not leave a nats-server behind.
+  const told = new Promise<void>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => resolve());
+  });
   const daemon = await startDaemon({ home, config, log });
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => void daemon.stop());
-  await daemon.stopped;
+  await Promise.race([told.then(() => daemon.stop()), daemon.stopped]);
 }
 
 if (process.argv.length > 2) {

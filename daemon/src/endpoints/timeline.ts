@@ -161,20 +161,25 @@ export function timelineHandlers(core: Core): Handlers {
     "timeline.fork": async ({ agent, request }) => {
       const engine = engineOf(agent);
       const from = await engine.resolve(request.from ?? MAIN);
-      const { branch, state } = await engine.fork(request.name, from, request.id);
+      const { branch, state } = await engine.fork(request.name, from, request.id, request.from ?? MAIN);
       core.index(agentOf(core, agent));
       return { branch, name: request.name, state };
     },
     "timeline.rewind": async ({ agent, request }) => {
       const engine = engineOf(agent);
-      const reply = await engine.rewind(request.branch ?? MAIN, await engine.resolve(request.to), request.id);
+      const reply = await engine.rewind(
+        request.branch ?? MAIN,
+        await engine.resolve(request.to),
+        request.id,
+        request.to,
+      );
       core.index(agentOf(core, agent));
       return reply;
     },
     "timeline.merge": async ({ agent, request }) => {
       const engine = engineOf(agent);
       const into: BranchName = request.into ?? MAIN;
-      const reply = await engine.merge(into, await engine.resolve(request.from), request.id);
+      const reply = await engine.merge(into, await engine.resolve(request.from), request.id, request.from);
       core.index(agentOf(core, agent));
       const conflicts = reply.conflicts.map(({ space, key, kept }) => ({
         space,

@@ -215,16 +215,18 @@ export class StateEngine implements Exchange {
     return this.#writer.write((draft) => setContract(draft, contract));
   }
 
-  fork(name: BranchName, from: Hash, id?: string): Promise<{ branch: BranchId; state: Hash }> {
-    return this.#writer.write((draft) => fork(draft, name, from), once(id, { fork: name, from }));
+  // `asked` is how the request named the commit: by the time of a retry a branch's name may mean another one.
+
+  fork(name: BranchName, from: Hash, id?: string, asked: string = from): Promise<{ branch: BranchId; state: Hash }> {
+    return this.#writer.write((draft) => fork(draft, name, from), once(id, { fork: name, from: asked }));
   }
 
-  rewind(branch: BranchName, to: Hash, id?: string): Promise<{ state: Hash }> {
-    return this.#writer.write((draft) => rewind(draft, branch, to), once(id, { rewind: branch, to }));
+  rewind(branch: BranchName, to: Hash, id?: string, asked: string = to): Promise<{ state: Hash }> {
+    return this.#writer.write((draft) => rewind(draft, branch, to), once(id, { rewind: branch, to: asked }));
   }
 
-  merge(into: BranchName, from: Hash, id?: string): Promise<MergeReply> {
-    return this.#writer.write((draft) => merge(draft, into, from), once(id, { merge: into, from }));
+  merge(into: BranchName, from: Hash, id?: string, asked: string = from): Promise<MergeReply> {
+    return this.#writer.write((draft) => merge(draft, into, from), once(id, { merge: into, from: asked }));
   }
 
   deleteBranch(name: BranchName): Promise<{ state: Hash }> {

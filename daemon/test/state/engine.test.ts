@@ -84,6 +84,18 @@ describe("writes and reads", () => {
 });
 
 describe("branches", () => {
+  test("a retry gets the first reply, also when the branch that it names has moved on", async () => {
+    const { engine } = await open();
+    const first = await put(engine, { "/a": "1" });
+    const fork = async () => engine.fork("f" as BranchName, await engine.resolve("main"), "fork-1", "main");
+    const reply = await fork();
+    expect(reply.state).toBe(first);
+    await put(engine, { "/a": "2" });
+    expect(await fork()).toEqual(reply);
+    const other = engine.fork("g" as BranchName, await engine.resolve("main"), "fork-1", "main");
+    await expect(other).rejects.toMatchObject({ code: "conflict" });
+  });
+
   test("a fork is apart from main, and a rewind goes forward to an earlier state", async () => {
     const { engine } = await open();
     const eggs = await put(engine, { "/todos": "milk eggs" });

@@ -118,6 +118,13 @@ describe("the URI of a bucket", () => {
     }
   });
 
+  test("with a control character is invalid, and makes no folder under a shorter name", async () => {
+    const uri = await tempBucket();
+    const near = `${uri}-near`;
+    await expect(openBucket(`${near}\0`, { create: true })).rejects.toMatchObject({ code: "invalid" });
+    await expect(openBucket(near)).rejects.toMatchObject({ code: "unavailable" });
+  });
+
   test("of no kind is invalid", async () => {
     for (const uri of [
       "",

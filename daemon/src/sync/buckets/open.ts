@@ -15,6 +15,13 @@ export interface OpenBucketOptions {
 
 /** Opens a bucket by its URI. @throws invalid, unavailable, denied */
 export async function openBucket(uri: string, options: OpenBucketOptions = {}): Promise<Bucket> {
+  // oxlint-disable-next-line no-control-regex
+  if (/[\x00-\x1f\x7f]/.test(uri)) {
+    // URL drops some of them: another place than the one that was named would be used.
+    throw invalid(`not the URI of a bucket: ${JSON.stringify(uri).slice(0, 120)}`, {
+      remedy: "take out the control characters",
+    });
+  }
   const scheme = /^[a-z0-9]+:/.exec(uri)?.[0] ?? "";
   if (scheme === "file:") return openFileBucket(uri, folderOf(uri), options);
   const later = LATER.get(scheme);
