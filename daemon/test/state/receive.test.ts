@@ -277,7 +277,8 @@ describe("a chunk list that does not fit", () => {
   test("parts in another order, too few, with wrong sizes", async () => {
     await refused([other(encodeChunkList({ level: 1, parts: parts.toReversed() })), ...without()], /another hash/);
     await refused([other(encodeChunkList({ level: 1, parts: parts.slice(1) })), ...without()], /another hash/);
-    const wrong = parts.map((part, i) => (i === 0 ? { ...part, size: part.size + 1 } : part));
+    // Their sum is right.
+    const wrong = parts.map(({ hash, size }, i) => ({ hash, size: size + (i === 0 ? 1 : i === 1 ? -1 : 0) }));
     await refused([other(encodeChunkList({ level: 1, parts: wrong })), ...without()], /size/);
   });
 
