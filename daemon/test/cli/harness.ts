@@ -20,7 +20,7 @@ export interface Ran {
 export interface RunOptions {
   /** Standard output and error are a terminal. */
   readonly tty?: boolean;
-  readonly stdin?: Uint8Array;
+  readonly stdin?: Iterable<Uint8Array>;
   readonly env?: NodeJS.ProcessEnv;
 }
 
@@ -37,7 +37,7 @@ export async function vlinder(
   });
   const code = await run(argv, {
     stdin: (async function* () {
-      if (stdin !== undefined) yield stdin;
+      yield* stdin ?? [];
     })(),
     stdout: stream(out),
     stderr: stream(err),

@@ -154,8 +154,9 @@ test("stop ends the daemon; one that was killed does not stand in the way of ini
   const first = await startDaemon(home);
   const stopped = documentOf(await vlinder(["stop", "--json"]));
   expect(stopped).toEqual({ stopped: true, pid: first.pid, home });
-  await first.stop();
   expect((await vlinder(["status"])).code).toBe(3);
+  expect(() => process.kill(first.pid, 0)).toThrow("ESRCH");
+  await first.stop();
 
   const second = await startDaemon(home);
   process.kill(second.pid, "SIGKILL");
@@ -181,7 +182,7 @@ describe("completion", () => {
         script,
         ...words,
       ],
-      { encoding: "utf8" },
+      { encoding: "utf8", cwd: folder.path },
     );
     return shown.split("\n").filter((line) => line !== "");
   }
@@ -192,6 +193,7 @@ describe("completion", () => {
     expect(await completed("vlinder", "s")).toEqual(["status", "stop", "service", "show", "sync"]);
     expect(await completed("vlinder", "kv", "")).toEqual(["put", "get", "list", "delete", "history"]);
     expect(await completed("vlinder", "kv", "get", "")).toEqual(["todo"]);
+    expect(await readdir(folder.path)).not.toContain("hacked");
     expect(await completed("vlinder", "kv", "get", "todo", "--")).toEqual(["--at", "--branch", "--json"]);
     expect(await completed("vlinder", "log", "*", "--b")).toEqual(["--branch"]);
   });
@@ -240,7 +242,7 @@ describe("as a process", () => {
   });
 
   test("a reader that has read enough is no error", () => {
-    const command = `"${process.execPath}" "${PROGRAM}" --help | head -c 1; echo " \${PIPESTATUS[0]}"`;
-    expect(execFileSync("bash", ["-c", command], { encoding: "utf8" })).toBe("U 0\n");
+    const command = `"${process.execPath}" "${PROGRAM}" --help | { exec <&-; sleep 2; }; echo "\${PIPESTATUS[0]}"`;
+    expect(execFileSync("bash", ["-c", command], { encoding: "utf8" })).toBe("0\n");
   });
 });
