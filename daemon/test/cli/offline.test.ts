@@ -150,23 +150,33 @@ describe("clone", () => {
   }, 90_000);
 });
 
-test("stop ends the daemon; one that was killed does not stand in the way of init", async () => {
-  const first = await startDaemon(home);
-  const stopped = documentOf(await vlinder(["stop", "--json"]));
-  expect(stopped).toEqual({ stopped: true, pid: first.pid, home });
-  expect((await vlinder(["status"])).code).toBe(3);
-  expect(() => process.kill(first.pid, 0)).toThrow("ESRCH");
-  await first.stop();
+test("stop ends the daemon", async () => {
+  const daemon = await startDaemon(home);
+  try {
+    const stopped = documentOf(await vlinder(["stop", "--json"]));
+    expect(stopped).toEqual({ stopped: true, pid: daemon.pid, home });
+    expect((await vlinder(["status"])).code).toBe(3);
+    expect(() => process.kill(daemon.pid, 0)).toThrow("ESRCH");
+  } finally {
+    await daemon.stop();
+  }
+}, 60_000);
 
-  const second = await startDaemon(home);
-  process.kill(second.pid, "SIGKILL");
-  await second.stop();
-  // Its nats-server is still there, and nobody behind it.
-  expect((await vlinder(["status"])).code).toBe(3);
-  expect(documentOf(await vlinder(["init", bucket, "--json"]))["created"]).toBe(true);
-  const third = await startDaemon(home);
-  expect(documentOf(await vlinder(["sync", "status", "--json"]))["bucket"]).toBe(`file://${bucket}`);
-  await third.stop();
+test("a daemon that was killed does not stand in the way of init", async () => {
+  const killed = await startDaemon(home);
+  process.kill(killed.pid, "SIGKILL");
+  await killed.stop();
+  try {
+    // Its nats-server is still there, and nobody behind it.
+    expect((await vlinder(["status"])).code).toBe(3);
+    expect(documentOf(await vlinder(["init", bucket, "--json"]))["created"]).toBe(true);
+  } finally {
+    // The next daemon ends the server that the killed one left.
+    const next = await startDaemon(home);
+    const status = await vlinder(["sync", "status", "--json"]);
+    await next.stop();
+    expect(documentOf(status)["bucket"]).toBe(`file://${bucket}`);
+  }
 }, 60_000);
 
 describe("completion", () => {
