@@ -49,9 +49,10 @@ export interface ReadCommit {
 export interface TheirBranch {
   readonly id: BranchId;
   readonly name: string;
-  /** Null: deleted there, when it had `deleted`. */
+  /** Null: deleted there. */
   readonly head: Hash | null;
-  readonly deleted: Hash | null;
+  /** The commits that it had when it was deleted, in order; also of one that came back. */
+  readonly deleted: readonly Hash[];
   readonly sealed: boolean;
 }
 

@@ -50,6 +50,9 @@ export interface Place {
   readonly head: Hash | null;
 }
 
+/** What a move leaves on its branch besides the head. */
+export type Mark = Pick<BranchMove, "sealed" | "deleted">;
+
 export type LiveBranch = StoredBranch & { readonly head: Hash };
 
 /** Changes as a commit has them: its own, or the hash of a change list. */
@@ -136,16 +139,16 @@ export class Draft {
     commit: Commit,
     changes: Changes,
     why: string,
-    sealed?: boolean,
+    mark: Mark = {},
   ): Promise<Head> {
     const state = await applyChanges(parent, changes);
     if (hashSnapshot(state.snapshot) !== commit.snapshot)
       throw new Error("a computed commit does not give its snapshot");
-    return this.#append(branch, parent, commit, changes, state, why, sealed);
+    return this.#append(branch, parent, commit, changes, state, why, mark);
   }
 
   /** Moves a branch to a state that has a commit already; null deletes it. */
-  move(branch: Place, next: Head | null, why: string, sealed?: boolean): void {
+  move(branch: Place, next: Head | null, why: string, mark: Mark = {}): void {
     const move: BranchMove = {
       id: branch.id,
       name: branch.name,
@@ -153,7 +156,7 @@ export class Draft {
       next: next?.commit ?? null,
       why,
       time: this.now().toISOString(),
-      ...(sealed === undefined ? {} : { sealed }),
+      ...mark,
     };
     this.moves.push(move);
     if (!this.#before.has(branch.id)) this.#before.set(branch.id, this.table.byId(branch.id));
@@ -199,7 +202,7 @@ export class Draft {
     changes: Changes,
     state: { readonly snapshot: Snapshot; readonly nodes: LayeredNodes },
     why: string,
-    sealed?: boolean,
+    mark: Mark = {},
   ): Head {
     const text = encodeCommit(commit);
     const hash = sha256(text);
@@ -211,7 +214,7 @@ export class Draft {
     for (const object of stored) this.objects.push(object);
     if (stored.length > 0 && head.retiring !== null) this.retiring.push(head.retiring);
     this.unsaved.set(hash, { commit, changes, head });
-    this.move(branch, head, why, sealed);
+    this.move(branch, head, why, mark);
     return head;
   }
 }

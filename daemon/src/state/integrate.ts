@@ -2,7 +2,7 @@ import { type Hash, MAIN, unknownMergeRules } from "@vlinder/protocol";
 import type { StoredBranch } from "../storage/object-storage.ts";
 import { isAncestor } from "./ancestry.ts";
 import type { Integrated, TheirBranch } from "./api.ts";
-import type { Draft, Place } from "./draft.ts";
+import type { Draft, Mark, Place } from "./draft.ts";
 import { Merger } from "./merge.ts";
 
 const DAY = 24 * 60 * 60 * 1000;
@@ -29,11 +29,10 @@ export class Integrator {
     const notes: string[] = [];
     const sealed = theirs.some((branch) => branch.sealed) || (ours?.sealed ?? false);
 
-    // A deletion covers the commit that the branch had, and its ancestors.
-    const graves = [ours?.deleted ?? null, ...theirs.map((branch) => branch.deleted)].filter((hash) => hash !== null);
-    const isMain = ours?.name === MAIN;
-    if (isMain && graves.length > 0) notes.push("another machine says that main was deleted: main can't be, and stays");
-    const deleted = isMain ? [] : graves;
+    const deleted = await this.#graves(ours, theirs, notes);
+    const isNew = deleted.some((hash) => ours?.deleted.includes(hash) !== true);
+    const mark: Mark = { ...(sealed ? { sealed } : {}), ...(isNew ? { deleted } : {}) };
+    // A deletion covers the commit that the branch had, and its ancestors; it lasts, also when the branch went on.
     const alive = async (head: Hash): Promise<boolean> => {
       for (const grave of deleted) if (await this.#reaches(grave, head)) return false;
       return true;
@@ -42,10 +41,9 @@ export class Integrator {
     if (ours?.head != null) candidates.add(ours.head);
     const living: Hash[] = [];
     for (const head of candidates) if (await alive(head)) living.push(head);
-    if (living.length === 0) return await this.#delete(id, ours, theirs, deleted, notes);
-    if (ours?.head != null && deleted.length > 0) {
+    if (living.length === 0) return this.#delete(id, ours, theirs, mark, notes);
+    if (ours?.head != null && isNew)
       notes.push(`the branch "${ours.name}" was deleted elsewhere, and went on: it stays`);
-    }
 
     const heads = await this.#tips(living);
     const unknown = await this.#unknownRules(heads);
@@ -61,24 +59,24 @@ export class Integrator {
 
     if (heads.length === 1) {
       const before = ours?.head ?? null;
-      if (tip === before && sealed === ours?.sealed)
+      if (tip === before && sealed === ours?.sealed && !isNew) {
         return { name, result: "unchanged", head: tip, conflicts: 0, notes };
-      const seal = sealed ? true : undefined;
-      draft.move(branch, await draft.source.at(tip), before === null ? "pull: new" : "pull: fast-forward", seal);
+      }
+      draft.move(branch, await draft.source.at(tip), before === null ? "pull: new" : "pull: fast-forward", mark);
       const result = before === null ? "new" : tip === before ? "unchanged" : "fast-forward";
       return { name, result, head: tip, conflicts: 0, notes };
     }
-    return await this.#mergeAll(branch, heads, sealed, notes);
+    return await this.#mergeAll(branch, heads, mark, notes);
   }
 
-  async #mergeAll(branch: Place, heads: readonly Hash[], sealed: boolean, notes: string[]): Promise<Integrated> {
+  async #mergeAll(branch: Place, heads: readonly Hash[], mark: Mark, notes: string[]): Promise<Integrated> {
     let tip = heads[0] as Hash;
     let at = branch;
     let conflicts = 0;
     for (const next of heads.slice(1)) {
       const merged = await this.#merger.merge(branch.id, tip, next);
       for (const object of merged.objects) this.#draft.objects.push(object);
-      const head = await this.#draft.place(at, merged.parent, merged.commit, merged.changes, "pull: merge", sealed);
+      const head = await this.#draft.place(at, merged.parent, merged.commit, merged.changes, "pull: merge", mark);
       conflicts += merged.conflicts.length;
       tip = head.commit;
       at = { ...at, head: tip };
@@ -97,27 +95,33 @@ export class Integrator {
     return null;
   }
 
-  /** Deletes what is here, with a tombstone that covers what theirs covers: theirs may go away with its machine. */
-  async #delete(
+  /** The commits at which the branch was deleted, here or elsewhere, as far as they are here to be judged. */
+  async #graves(ours: StoredBranch | undefined, theirs: readonly TheirBranch[], notes: string[]): Promise<Hash[]> {
+    const known: Hash[] = [];
+    for (const hash of new Set([...(ours?.deleted ?? []), ...theirs.flatMap((branch) => branch.deleted)])) {
+      if ((await this.#draft.source.findCommit(hash)) !== null) known.push(hash);
+    }
+    if (ours?.name !== MAIN || known.length === 0) return known;
+    notes.push("another machine says that main was deleted: main can't be, and stays");
+    return [];
+  }
+
+  /** Deletes what is here, or remembers that it was deleted elsewhere. */
+  #delete(
     id: Hash,
     ours: StoredBranch | undefined,
     theirs: readonly TheirBranch[],
-    deleted: readonly Hash[],
+    mark: Mark,
     notes: string[],
-  ): Promise<Integrated> {
-    const known: Hash[] = [];
-    for (const hash of deleted) if ((await this.#draft.source.findCommit(hash)) !== null) known.push(hash);
-    const grave = (await this.#tips(known)).at(-1) ?? ours?.head ?? (deleted[0] as Hash);
-    const wanted = ours?.name ?? (theirs[0] as TheirBranch).name;
-    const done: Omit<Integrated, "result"> = { name: wanted, head: grave, conflicts: 0, notes };
-    if (known.length === 0 || (ours?.head === null && ours.deleted === grave)) return { ...done, result: "unchanged" };
+  ): Integrated {
+    const name = ours?.name ?? (theirs[0] as TheirBranch).name;
     const before = ours?.head ?? null;
-    const name = before === null ? this.#name(id, wanted, []) : wanted;
-    if (before !== grave) {
-      this.#draft.move({ id, name, head: before }, await this.#draft.source.at(grave), "pull: deleted elsewhere");
+    const grave = mark.deleted?.[0] ?? ours?.deleted[0];
+    const head = before ?? grave ?? ((theirs[0] as TheirBranch).deleted[0] as Hash);
+    if (before !== null || mark.deleted !== undefined) {
+      this.#draft.move({ id, name, head: before }, null, "pull: deleted elsewhere", mark);
     }
-    this.#draft.move({ id, name, head: grave }, null, "pull: deleted elsewhere");
-    return { ...done, result: before === null ? "unchanged" : "deleted" };
+    return { name, result: before === null ? "unchanged" : "deleted", head, conflicts: 0, notes };
   }
 
   /** Heads that no other head reaches, in hash order. */

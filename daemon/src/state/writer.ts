@@ -306,7 +306,8 @@ function addMove(moves: Map<Hash, BranchMove[]>, move: BranchMove): void {
     return;
   }
   const sealed = move.sealed ?? last.sealed;
-  const joined = { ...move, expected: last.expected, ...(sealed === undefined ? {} : { sealed }) };
+  const deleted = [...(last.deleted ?? []), ...(move.deleted ?? [])];
+  const joined = { ...move, expected: last.expected, deleted, ...(sealed === undefined ? {} : { sealed }) };
   moves.set(move.id, [...earlier.slice(0, -1), joined]);
 }
 

@@ -3,12 +3,14 @@ import { BranchConflict, type BranchMove, type StoredBranch } from "./object-sto
 
 /** What a move makes of a branch (undefined: it is not there yet). */
 export function movedBranch(branch: StoredBranch | undefined, move: BranchMove): StoredBranch {
+  const deleted = new Set([...(branch?.deleted ?? []), ...(move.deleted ?? [])]);
+  if (move.next === null && branch?.head != null) deleted.add(branch.head);
   return {
     id: move.id,
     name: move.name,
     head: move.next,
     sealed: move.sealed ?? branch?.sealed ?? false,
-    deleted: move.next === null ? (branch?.head ?? branch?.deleted ?? null) : null,
+    deleted: [...deleted].sort((a, b) => (a < b ? -1 : 1)),
   };
 }
 

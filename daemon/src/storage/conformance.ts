@@ -122,7 +122,7 @@ export function objectStorageConformance(name: string, open: () => Promise<Opene
     test("moves a branch only from where it is expected", async () => {
       await storage.apply(moves(move(null, A)));
       await storage.apply(moves(move(A, B, { name: "renamed", sealed: true })));
-      expect(await storage.branches()).toEqual([{ id: MAIN, name: "renamed", head: B, sealed: true, deleted: null }]);
+      expect(await storage.branches()).toEqual([{ id: MAIN, name: "renamed", head: B, sealed: true, deleted: [] }]);
       expect(await conflict(storage.apply(moves(move(A, C))))).toMatchObject({ branch: MAIN, actual: B });
       expect(await conflict(storage.apply(moves(move(null, C))))).toMatchObject({ branch: MAIN, actual: B });
       expect(await conflict(storage.apply(moves(move(A, C, { id: B }))))).toMatchObject({ branch: B, actual: null });
@@ -163,12 +163,18 @@ export function objectStorageConformance(name: string, open: () => Promise<Opene
     test("leaves a tombstone, over which the branch can be made again", async () => {
       await storage.apply(moves(move(null, A)));
       await storage.apply(moves(move(A, null)));
-      expect(await storage.branches()).toEqual([{ id: MAIN, name: "main", head: null, sealed: false, deleted: A }]);
+      expect(await storage.branches()).toEqual([{ id: MAIN, name: "main", head: null, sealed: false, deleted: [A] }]);
       expect(await conflict(storage.apply(moves(move(A, B))))).toMatchObject({ branch: MAIN, actual: null });
-      await storage.apply(moves(move(null, null)));
-      expect((await storage.branches())[0]?.deleted).toBe(A);
+      await storage.apply(moves(move(null, null, { deleted: [C] })));
+      const graves = [A, C].sort((a, b) => (a < b ? -1 : 1));
+      expect((await storage.branches())[0]?.deleted).toEqual(graves);
       await storage.apply(moves(move(null, B)));
-      expect(await storage.branches()).toEqual([{ id: MAIN, name: "main", head: B, sealed: false, deleted: null }]);
+      const back = { id: MAIN, name: "main", head: B, sealed: false, deleted: graves };
+      expect(await storage.branches()).toEqual([back]);
+      await storage.apply(moves(move(B, B, { deleted: [A] })));
+      expect(await storage.branches()).toEqual([back]);
+      await storage.apply(moves(move(B, null)));
+      expect((await storage.branches())[0]?.deleted).toEqual([A, B, C].sort((a, b) => (a < b ? -1 : 1)));
     });
 
     test("lists branches in the order of their ids", async () => {

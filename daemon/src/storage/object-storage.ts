@@ -14,14 +14,14 @@ export interface StoredObject {
   readonly bytes: Uint8Array;
 }
 
-/** A branch as it is stored. `head` null: deleted, and `deleted` is the commit that it had. */
+/** A branch as it is stored. `head` null: it is deleted, a tombstone. */
 export interface StoredBranch {
   readonly id: Hash;
   readonly name: string;
   readonly head: Hash | null;
   readonly sealed: boolean;
-  /** For a tombstone: the commit that the branch had when it was deleted. */
-  readonly deleted: Hash | null;
+  /** The commits that it had when it was deleted, here or elsewhere, in order; also of one that came back. */
+  readonly deleted: readonly Hash[];
 }
 
 export interface BranchMove {
@@ -33,6 +33,8 @@ export interface BranchMove {
   readonly next: Hash | null;
   /** Absent: as it was; a new branch is not. */
   readonly sealed?: boolean;
+  /** Commits at which it was deleted elsewhere: they join those that are known. */
+  readonly deleted?: readonly Hash[];
   /** For the reflog. */
   readonly why: string;
   /** When it moved here, ISO 8601; the reflog gives it in UTC with milliseconds, as `toISOString` writes it. */

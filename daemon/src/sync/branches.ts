@@ -16,7 +16,7 @@ export function publishedBranches(exchange: Exchange): TheirBranch[] {
  */
 export async function publishedCommits(exchange: Exchange, branches: readonly TheirBranch[]): Promise<Hash[]> {
   const heads = branches.flatMap(({ head }) => head ?? []);
-  const deleted = branches.flatMap((branch) => branch.deleted ?? []);
+  const deleted = branches.flatMap((branch) => branch.deleted);
   const here = await exchange.has(deleted);
   return [...new Set([...heads, ...deleted.filter((_, i) => here[i])])];
 }

@@ -126,12 +126,10 @@ function parseBranch(value: unknown): TheirBranch {
   const { deleted, head, id, name, sealed } = fields(value, "deleted,head,id,name,sealed", "branch");
   if (!isHash(id)) throw bad("a branch's id is none");
   if (typeof sealed !== "boolean") throw bad("a branch is neither sealed nor not");
-  // A tombstone has the commit that was deleted, a branch has a head: exactly one of the two.
-  if (isHash(head) && deleted === null)
-    return { id: id as BranchId, name: parseBranchName(name), head, deleted, sealed };
-  if (head === null && isHash(deleted))
-    return { id: id as BranchId, name: parseBranchName(name), head, deleted, sealed };
-  throw bad("a branch has neither a head nor a tombstone");
+  if (!isHashes(deleted) || !isSorted(deleted)) throw bad("a branch's deletions are no list in order");
+  if (head !== null && !isHash(head)) throw bad("a branch's head is none");
+  if (head === null && deleted.length === 0) throw bad("a branch has neither a head nor a tombstone");
+  return { id: id as BranchId, name: parseBranchName(name), head, deleted, sealed };
 }
 
 function fields(value: unknown, names: string, what: string): Record<string, unknown> {

@@ -52,7 +52,10 @@ export async function pullHeads(job: PullJob, heads: readonly Head[]): Promise<P
   }
   const branches = whole.length === 0 ? [] : await exchange.integrate(whole);
   if (taking.total.objects > 0) {
-    state.setTips([...state.tips(), ...whole.flatMap(({ head, deleted }) => head ?? deleted ?? [])]);
+    state.setTips([
+      ...state.tips(),
+      ...whole.flatMap(({ head, deleted }) => (head === null ? deleted : [head, ...deleted])),
+    ]);
   }
   if (error === null) state.setFact("pulled", job.now().toISOString());
   return { ...taking.total, branches, notes, error };

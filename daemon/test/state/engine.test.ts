@@ -119,7 +119,7 @@ describe("branches", () => {
     await expect(engine.deleteBranch(MAIN)).rejects.toMatchObject({ code: "invalid" });
     const { branch } = await engine.fork("x" as BranchName, at as never);
     await engine.deleteBranch("x" as BranchName);
-    expect(engine.branches().find(({ id }) => id === branch)).toMatchObject({ head: null, deleted: at });
+    expect(engine.branches().find(({ id }) => id === branch)).toMatchObject({ head: null, deleted: [at] });
     await engine.fork("x" as BranchName, at as never);
     expect(await contents(engine, "x")).toEqual({ "/a": "1" });
   });

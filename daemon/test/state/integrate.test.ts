@@ -107,11 +107,12 @@ describe("tombstones", () => {
     const before = saysOf(b.engine, fork);
     const grave = await put(a.engine, { "/f": "2" }, F);
     await a.engine.deleteBranch(F);
-    expect(saysOf(a.engine, fork)).toMatchObject({ head: null, deleted: grave });
+    expect(saysOf(a.engine, fork)).toMatchObject({ head: null, deleted: [grave] });
     const results = await send(a.engine, b.engine);
     expect(results.find(({ name }) => name === "f")).toMatchObject({ result: "deleted" });
     // The tombstone covers here what it covers there, whoever is heard of next.
-    expect(branchOf(b.engine, fork)).toMatchObject({ head: null, deleted: grave });
+    expect(branchOf(b.engine, fork)).toMatchObject({ head: null });
+    expect(branchOf(b.engine, fork)?.deleted).toContain(grave);
     // Neither side brings it back, nor does a third that has not heard.
     expect((await a.engine.integrate([before]))[0]).toMatchObject({ result: "unchanged" });
     expect((await b.engine.integrate([before]))[0]).toMatchObject({ result: "unchanged" });
@@ -138,7 +139,7 @@ describe("tombstones", () => {
   });
 
   test("a branch that went on elsewhere stays, comes back to who deleted it, and is said", async () => {
-    const { a, b, fork } = await pair();
+    const { a, b, fork, at } = await pair();
     const on = (await put(b.engine, { "/f": "on" }, F)) as Hash;
     await a.engine.deleteBranch(F);
     const stays = (await send(a.engine, b.engine)).find(({ name }) => name === "f");
@@ -148,10 +149,26 @@ describe("tombstones", () => {
       result: "new",
       head: on,
     });
-    // A branch has a head, or is a tombstone: never both, in memory and in the storage.
-    const expected = { id: fork, name: "f", head: on, sealed: false, deleted: null };
+    // What was deleted stays known, in memory and in the storage.
+    const expected = { id: fork, name: "f", head: on, sealed: false, deleted: [at] };
     expect(branchOf(a.engine, fork)).toEqual(expected);
     expect((await a.storage.branches()).find(({ id }) => id === fork)).toEqual(expected);
+  });
+
+  test("a deletion lasts when the branch goes on elsewhere: what it covered does not come back", async () => {
+    const { a, b, fork } = await pair();
+    const buried = (await put(a.engine, { "/f": "buried" }, F)) as Hash;
+    const third = saysOf(a.engine, fork);
+    await a.engine.deleteBranch(F);
+    const on = (await put(b.engine, { "/g": "on" }, F)) as Hash;
+    await meet(a.engine, b.engine);
+    for (const { engine } of [a, b]) {
+      expect(branchOf(engine, fork)).toMatchObject({ head: on, deleted: [buried] });
+      // A machine that has not heard of the deletion still says the buried commit.
+      const [said] = await engine.integrate([third]);
+      expect(said).toMatchObject({ result: "unchanged", head: on });
+      expect(await contents(engine, "f")).not.toMatchObject({ "/f": "buried" });
+    }
   });
 
   test("both deleted it at different commits", async () => {
@@ -166,7 +183,7 @@ describe("tombstones", () => {
   test("main survives what another machine says", async () => {
     const { a, b } = await pair();
     const main = a.engine.branch(MAIN);
-    const [said] = await b.engine.integrate([{ ...main, head: null, deleted: main.head }]);
+    const [said] = await b.engine.integrate([{ ...main, head: null, deleted: [main.head as Hash] }]);
     expect(said?.notes.join()).toMatch(/main/);
     expect(b.engine.branch(MAIN).head).toBe(main.head);
   });

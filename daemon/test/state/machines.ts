@@ -39,7 +39,7 @@ export async function objectsFor(
 
 export async function offer(from: StateEngine, to: StateEngine): Promise<Offer> {
   const branches = from.branches();
-  const heads = branches.flatMap(({ head, deleted }) => head ?? deleted ?? []);
+  const heads = branches.flatMap(({ head, deleted }) => (head === null ? deleted : [head, ...deleted]));
   const bases = to.liveBranches().map(({ head }) => head);
   return { objects: await objectsFor(from, heads, bases), branches };
 }

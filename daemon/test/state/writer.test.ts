@@ -285,7 +285,7 @@ describe("requests in one transaction that build on each other", () => {
     const [{ branch }, last, deleted] = await Promise.all([forked, written, engine.deleteBranch(name)]);
     expect(storage.applies).toBe(1);
     expect(deleted.state).toBe(last);
-    const tombstone = { id: branch, name, head: null, sealed: false, deleted: last };
+    const tombstone = { id: branch, name, head: null, sealed: false, deleted: [last] };
     expect(engine.branches().find(({ id }) => id === branch)).toEqual(tombstone);
     expect((await storage.branches()).find(({ id }) => id === branch)).toEqual(tombstone);
   });

@@ -19,6 +19,7 @@ const anyTransaction: fc.Arbitrary<Transaction> = fc.record({
       expected: fc.option(anyHash),
       next: fc.option(anyHash),
       sealed: fc.boolean(),
+      deleted: fc.array(anyHash, { maxLength: 3 }),
       why: fc.string(),
       time: fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),
     }),
@@ -41,6 +42,7 @@ test("gives back what was packed", () => {
           id: one.id.toString("hex"),
           expected: one.expected?.toString("hex") ?? null,
           next: one.next?.toString("hex") ?? null,
+          deleted: one.deleted.map((hash) => hash.toString("hex")),
           time: new Date(one.time).toISOString(),
         })),
       ).toEqual(transaction.branches);

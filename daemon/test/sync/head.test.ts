@@ -19,8 +19,8 @@ const hash = (text: string): Hash => sha256(text);
 const BODY: HeadBody = {
   agent: "todo" as AgentName,
   branches: [
-    { id: hash("a"), name: "fix", head: null, deleted: hash("its commit"), sealed: false },
-    { id: hash("main"), name: "main", head: hash("a commit"), deleted: null, sealed: false },
+    { id: hash("a"), name: "fix", head: null, deleted: [hash("its commit")], sealed: false },
+    { id: hash("main"), name: "main", head: hash("a commit"), deleted: [], sealed: false },
   ].toSorted((a, b) => (a.id < b.id ? -1 : 1)),
   device: ID,
   key: KEY,
@@ -54,19 +54,19 @@ describe("the head format", () => {
     const head = encodeHead(BODY, device);
     expect(device.key).toBe(KEY);
     expect(String(head.bytes)).toBe(
-      '{"body":{"agent":"todo","branches":[{"deleted":null,"head":"b1f7e24abfa5d1e69ead441f9fcce6196c4c453e' +
-        'bc0eef795cab84b80133b8cc","id":"0d6e4079e36703ebd37c00722f5891d28b0e2811dc114b129215123adcce3605","n' +
-        'ame":"main","sealed":false},{"deleted":"520693e06c7d195cffb506bd5f3a9d12803ea1f81199d226090d43fd5f4b' +
-        'bf40","head":null,"id":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","name":"fi' +
+      '{"body":{"agent":"todo","branches":[{"deleted":[],"head":"b1f7e24abfa5d1e69ead441f9fcce6196c4c453ebc' +
+        '0eef795cab84b80133b8cc","id":"0d6e4079e36703ebd37c00722f5891d28b0e2811dc114b129215123adcce3605","nam' +
+        'e":"main","sealed":false},{"deleted":["520693e06c7d195cffb506bd5f3a9d12803ea1f81199d226090d43fd5f4bb' +
+        'f40"],"head":null,"id":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","name":"fi' +
         'x","sealed":false}],"device":"00112233445566778899aabbccddeeff","key":"d75a980182b10ab7d54bfed3c9640' +
         '73a0ee172f3daa62325af021a68f707511a","n":7,"packs":["885d1cb8b13fda1c5639f283815cc61320afeac4e5736ce' +
         '80dca3760c6bcbca5","be955617dac3a89aee7058a1cca9ef93617148273b677c694b3bbf87367ef35d"],"predecessors' +
         '":["34f233091a150fee9397b8e9431138b76e96685c006c1c09a2de353fed499815"],"time":"2026-11-20T21:40:00.1' +
-        '23Z","vault":"0123456789abcdef0123456789abcdef"},"encryption":"none","signature":"9b3933d04893bf39be' +
-        "f4ef32bc6e6c9d40288b276abee1d26573b93848cf59a5ac99880f8bba47eb28051cc3afdabf99a019281de90c0cef59cf2e" +
-        'e3d095fc00","v":1}',
+        '23Z","vault":"0123456789abcdef0123456789abcdef"},"encryption":"none","signature":"5d7aab12c734911659' +
+        "1c1cef766087684facbc407000628f10ba9d11ca6c5a70581b4b7e32b59697e4c9ebae228b4b05512097688dc634b1de8437" +
+        'fb4b4a1209","v":1}',
     );
-    expect(head.hash).toBe("0f22aaa58bef594df3829c7c81d650b1797d022a1ffe1ee60001d1c8a6fd0c81");
+    expect(head.hash).toBe("abba9c9a244422dc9bc07d5e91950461f668cf845b5cedf6833b7c5c5fca674d");
     expect(headPath(nameOf(head))).toBe(`agents/todo/heads/${ID}/7-${head.hash}.json`);
     expect(decodeHead(head.bytes, nameOf(head), VAULT)).toEqual(head);
   });
@@ -99,13 +99,15 @@ describe("the head format", () => {
       (_, body) => (body["predecessors"] = [hash("b"), hash("a")].toSorted().reverse()),
     ),
     "with a branch that has neither head nor tombstone": forged((_, body) => {
-      body["branches"] = [{ deleted: null, head: null, id: hash("x"), name: "x", sealed: false }];
+      body["branches"] = [{ deleted: [], head: null, id: hash("x"), name: "x", sealed: false }];
     }),
     "with a branch that has both": forged((_, body) => {
-      body["branches"] = [{ deleted: hash("x"), head: hash("x"), id: hash("x"), name: "x", sealed: false }];
+      body["branches"] = [
+        { deleted: [hash("x"), hash("x")], head: hash("x"), id: hash("x"), name: "x", sealed: false },
+      ];
     }),
     "with a branch of a bad name": forged((_, body) => {
-      body["branches"] = [{ deleted: null, head: hash("x"), id: hash("x"), name: "../x", sealed: false }];
+      body["branches"] = [{ deleted: [], head: hash("x"), id: hash("x"), name: "../x", sealed: false }];
     }),
   };
   for (const [what, head] of Object.entries(refused)) {

@@ -75,7 +75,11 @@ export class ModelExchange implements Exchange {
 
   deleteBranch(id: BranchId): void {
     const branch = this.#branch(id);
-    this.table.set(id, { ...branch, head: null, deleted: branch.head });
+    this.table.set(id, {
+      ...branch,
+      head: null,
+      deleted: union(branch.deleted, branch.head === null ? [] : [branch.head]),
+    });
   }
 
   seal(id: BranchId): void {
@@ -193,7 +197,10 @@ export class ModelExchange implements Exchange {
   #integrateOne(id: BranchId, theirs: readonly TheirBranch[]): Integrated {
     const ours = this.table.get(id);
     const heads = [...new Set([ours?.head ?? null, ...theirs.map(({ head }) => head)])].filter((head) => head !== null);
-    const deleted = [ours?.deleted ?? null, ...theirs.map((branch) => branch.deleted)].filter((hash) => hash !== null);
+    const deleted = union(
+      ours?.deleted ?? [],
+      theirs.flatMap((branch) => branch.deleted),
+    );
     const covered = this.#ancestors(deleted);
     const live = heads.filter((head) => !covered.has(head)).toSorted();
     const sealed = (ours?.sealed ?? false) || theirs.some((branch) => branch.sealed);
@@ -206,13 +213,13 @@ export class ModelExchange implements Exchange {
       notes: [],
     });
     if (live.length === 0) {
-      const tomb = ours?.deleted ?? (deleted.toSorted()[0] as Hash);
-      this.table.set(id, { id, name, head: null, deleted: tomb, sealed });
+      const tomb = deleted[0] as Hash;
+      this.table.set(id, { id, name, head: null, deleted, sealed });
       return done(ours?.head === null ? "unchanged" : "deleted", tomb);
     }
     const tips = live.filter((head) => !live.some((other) => other !== head && this.#ancestors([other]).has(head)));
     const head = tips.reduce((a, b) => this.#merge(id, a, b));
-    this.table.set(id, { id, name, head, deleted: null, sealed });
+    this.table.set(id, { id, name, head, deleted, sealed });
     if (head === ours?.head) return done("unchanged", head);
     if (ours === undefined || ours.head === null) return done("new", head);
     return done(tips.length > 1 ? "merged" : "fast-forward", head);
@@ -279,7 +286,7 @@ export class ModelExchange implements Exchange {
   }
 
   #setHead(id: BranchId, head: Hash, name: string): void {
-    this.table.set(id, { id, name, head, deleted: null, sealed: false });
+    this.table.set(id, { id, name, head, deleted: [], sealed: false });
   }
 
   #branch(id: BranchId): StoredBranch {
@@ -379,4 +386,8 @@ function treeOf(state: State): { node: Buffer | null; snapshot: Buffer } {
   const node = entries.length === 0 ? null : Buffer.from(JSON.stringify(entries));
   const kv = node === null ? null : sha256(node);
   return { node, snapshot: Buffer.from(encodeSnapshot({ ...EMPTY_SNAPSHOT, kv })) };
+}
+
+function union(a: readonly Hash[], b: readonly Hash[]): Hash[] {
+  return [...new Set([...a, ...b])].sort((x, y) => (x < y ? -1 : 1));
 }

@@ -11,14 +11,14 @@ import { FLAG } from "./unpacked-transaction.ts";
  *
  *   u32 objects, u32 branches, u32 replies
  *   objects:  u8 kind, 32 hash, u32 length
- *   branches: 32 id, u8 flags, 32 expected, 32 next, f64 time, text name, text why
+ *   branches: 32 id, u8 flags, 32 expected, 32 next, f64 time, text name, text why, u32 n, n times 32 deleted
  *   replies:  32 SHA-256 of the id, 32 request, f64 time, text reply
  *   the objects' bytes, one after another
  *
  * where a text is u32 length and UTF-8.
  */
 const OBJECT_HEAD = 37;
-const BRANCH_HEAD = 32 + 1 + 32 + 32 + 8 + 4 + 4;
+const BRANCH_HEAD = 32 + 1 + 32 + 32 + 8 + 4 + 4 + 4;
 const REPLY_HEAD = 32 + 32 + 8 + 4;
 /** SQLite refuses rows of 1,000,000,000 bytes. */
 const MAX_OBJECT = 999_000_000;
@@ -36,7 +36,9 @@ export function packTransaction({ objects, branches, replies }: Transaction): Ar
     if (bytes.length > MAX_OBJECT) throw tooLarge(bytes.length, MAX_OBJECT, "an object");
     size += OBJECT_HEAD + bytes.length;
   }
-  for (const { name, why } of branches) size += BRANCH_HEAD + Buffer.byteLength(name) + Buffer.byteLength(why);
+  for (const { name, why, deleted = [] } of branches) {
+    size += BRANCH_HEAD + Buffer.byteLength(name) + Buffer.byteLength(why) + 32 * deleted.length;
+  }
   for (const { reply } of replies) size += REPLY_HEAD + Buffer.byteLength(reply);
   if (size > MAX_TRANSACTION) throw tooLarge(size, MAX_TRANSACTION, "a transaction");
 
@@ -49,7 +51,7 @@ export function packTransaction({ objects, branches, replies }: Transaction): Ar
     packer.hash(hash);
     packer.uint32(bytes.length);
   }
-  for (const { id, name, expected, next, sealed, why, time } of branches) {
+  for (const { id, name, expected, next, sealed, deleted = [], why, time } of branches) {
     packer.hash(id);
     packer.byte(
       (expected === null ? 0 : FLAG.expected) |
@@ -62,6 +64,8 @@ export function packTransaction({ objects, branches, replies }: Transaction): Ar
     packer.double(reflogTime(time));
     packer.text(name);
     packer.text(why);
+    packer.uint32(deleted.length);
+    for (const hash of deleted) packer.hash(hash);
   }
   for (const { id, request, reply, time } of replies) {
     packer.hash(replyKey(id));

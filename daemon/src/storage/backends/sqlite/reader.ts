@@ -101,7 +101,9 @@ export class Reader {
           name,
           head: hashOrNull(head),
           sealed: sealed !== 0,
-          deleted: hashOrNull(deleted),
+          deleted: Array.from({ length: (deleted?.length ?? 0) / 32 }, (_, i) =>
+            hashFromBytes(deleted as Buffer, 32 * i),
+          ),
         })),
     );
   }

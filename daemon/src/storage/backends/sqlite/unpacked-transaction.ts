@@ -17,6 +17,7 @@ export interface UnpackedMove {
   readonly next: Buffer | null;
   /** Null: as it is. */
   readonly sealed: boolean | null;
+  readonly deleted: readonly Buffer[];
   readonly time: number;
   readonly why: string;
 }
@@ -62,12 +63,14 @@ function unpackMove(from: Unpacker): UnpackedMove {
   const time = from.double();
   const name = from.bytes(from.uint32()).toString("utf8");
   const why = from.bytes(from.uint32()).toString("utf8");
+  const deleted = times(from.uint32(), () => from.bytes(32));
   return {
     id,
     name,
     expected: (flags & FLAG.expected) === 0 ? null : expected,
     next: (flags & FLAG.next) === 0 ? null : next,
     sealed: (flags & FLAG.sealedGiven) === 0 ? null : (flags & FLAG.sealed) !== 0,
+    deleted,
     time,
     why,
   };

@@ -45,12 +45,25 @@ export class WriterBranches {
   }
 
   /** As movedBranch (branch-moves.ts) has it. */
-  move({ id, name, next, sealed, time, why }: UnpackedMove): void {
+  move({ id, name, next, sealed, deleted, time, why }: UnpackedMove): void {
     const old = this.#row.get(id);
     const row = old?.id ?? Number(this.#create.run(id, name).lastInsertRowid);
     const entry = this.#log.run(row, old?.newest ?? null, name, old?.head ?? null, next, time, why);
-    const deleted = next === null ? (old?.head ?? old?.deleted ?? null) : null;
+    const graves = [...hashesOf(old?.deleted ?? null), ...deleted];
+    if (next === null && old?.head != null) graves.push(old.head);
     const isSealed = sealed === null ? (old?.sealed ?? 0) : Number(sealed);
-    this.#update.run(name, next, isSealed, deleted, Number(entry.lastInsertRowid), row);
+    this.#update.run(name, next, isSealed, joined(graves), Number(entry.lastInsertRowid), row);
   }
+}
+
+/** The column holds 32 bytes for each commit, in order. */
+function hashesOf(column: Buffer | null): Buffer[] {
+  return Array.from({ length: (column?.length ?? 0) / 32 }, (_, i) => (column as Buffer).subarray(32 * i, 32 * i + 32));
+}
+
+/** In order and each once; null for none. */
+function joined(hashes: readonly Buffer[]): Buffer | null {
+  const sorted = hashes.toSorted(Buffer.compare);
+  const distinct = sorted.filter((hash, i) => i === 0 || !hash.equals(sorted[i - 1] as Buffer));
+  return distinct.length === 0 ? null : Buffer.concat(distinct);
 }
