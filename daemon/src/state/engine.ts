@@ -80,7 +80,14 @@ export class StateEngine implements Exchange {
       committer: { agent, device, now },
       branches: new BranchTable(branches),
       onDurable: (moves) => {
-        for (const listener of this.#listeners) listener(moves);
+        for (const listener of this.#listeners) {
+          try {
+            listener(moves);
+          } catch (error) {
+            // The write is durable and will be answered; whoever listens has a mistake to mend.
+            process.emitWarning(error instanceof Error ? error : String(error));
+          }
+        }
       },
     });
     this.#sweep = setInterval(() => void this.#dropReplies(), SWEEP).unref();

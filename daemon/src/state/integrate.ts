@@ -1,9 +1,10 @@
-import { type Hash, MAIN, unknownMergeRules } from "@vlinder/protocol";
+import { type Hash, hashCommit, MAIN, unknownMergeRules } from "@vlinder/protocol";
 import type { StoredBranch } from "../storage/object-storage.ts";
 import { isAncestor } from "./ancestry.ts";
 import type { Integrated, TheirBranch } from "./api.ts";
 import type { Draft, Mark, Place } from "./draft.ts";
 import { Merger } from "./merge.ts";
+import { firstCommit } from "./mutations.ts";
 
 const DAY = 24 * 60 * 60 * 1000;
 
@@ -15,10 +16,12 @@ const DAY = 24 * 60 * 60 * 1000;
 export class Integrator {
   readonly #draft: Draft;
   readonly #merger: Merger;
+  readonly #mainId: Hash;
 
   constructor(draft: Draft) {
     this.#draft = draft;
     this.#merger = new Merger(draft.agent, draft.source);
+    this.#mainId = hashCommit(firstCommit(draft.agent));
   }
 
   /** @param theirs what other machines say of one branch, at least one */
@@ -29,7 +32,7 @@ export class Integrator {
     const notes: string[] = [];
     const sealed = theirs.some((branch) => branch.sealed) || (ours?.sealed ?? false);
 
-    const deleted = await this.#graves(ours, theirs, notes);
+    const deleted = await this.#graves(id, ours, theirs, notes);
     const isNew = deleted.some((hash) => ours?.deleted.includes(hash) !== true);
     const mark: Mark = { ...(sealed ? { sealed } : {}), ...(isNew ? { deleted } : {}) };
     // A deletion covers the commit that the branch had, and its ancestors; it lasts, also when the branch went on.
@@ -96,12 +99,17 @@ export class Integrator {
   }
 
   /** The commits at which the branch was deleted, here or elsewhere, as far as they are here to be judged. */
-  async #graves(ours: StoredBranch | undefined, theirs: readonly TheirBranch[], notes: string[]): Promise<Hash[]> {
+  async #graves(
+    id: Hash,
+    ours: StoredBranch | undefined,
+    theirs: readonly TheirBranch[],
+    notes: string[],
+  ): Promise<Hash[]> {
     const known: Hash[] = [];
     for (const hash of new Set([...(ours?.deleted ?? []), ...theirs.flatMap((branch) => branch.deleted)])) {
       if ((await this.#draft.source.findCommit(hash)) !== null) known.push(hash);
     }
-    if (ours?.name !== MAIN || known.length === 0) return known;
+    if (id !== this.#mainId || known.length === 0) return known;
     notes.push("another machine says that main was deleted: main can't be, and stays");
     return [];
   }
@@ -141,8 +149,10 @@ export class Integrator {
 
   /** The name that a branch gets here: its own, unless another branch has it. */
   #name(id: Hash, wanted: string, notes: string[]): string {
+    // main is the branch that begins with the agent's first commit, whatever a head calls it or others.
+    if (id === this.#mainId) return MAIN;
     const holder = this.#draft.table.byName(wanted);
-    if (holder === undefined || holder.id === id) return wanted;
+    if (wanted !== MAIN && (holder === undefined || holder.id === id)) return wanted;
     let length = 8;
     while (this.#draft.table.byName(`${wanted}-${id.slice(0, length)}`) !== undefined) length += 4;
     const name = `${wanted}-${id.slice(0, length)}`;

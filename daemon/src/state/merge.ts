@@ -206,6 +206,8 @@ export class Merger {
         const there = changes.has(kept) ? changes.get(kept)?.[1] : own;
         if (there === null && own === loser.hash) changes.delete(kept);
         else if (there === null) changes.set(kept, [kept, loser.hash, loser.size]);
+        // Somebody has written over the copy: what they wrote stays, and this value is in history.
+        else if (there !== loser.hash) kept = null;
       }
       conflicts.push({ space, key, kept, winner: winner.hash, loser: loser.hash });
     }

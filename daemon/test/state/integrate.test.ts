@@ -180,6 +180,20 @@ describe("tombstones", () => {
     for (const { engine } of [a, b]) expect(branchOf(engine, fork)).toMatchObject({ head: null });
   });
 
+  test("main is the branch of the first commit, whatever a head calls it or another one", async () => {
+    const { a, b, fork } = await pair();
+    const c = await emptyMachine(3);
+    const heads = [a.engine.branch(MAIN).head, a.engine.branch(F).head];
+    await take(c.engine, { objects: await objectsFor(b.engine, heads), branches: [] });
+    const [main, other] = [saysOf(a.engine, a.engine.branch(MAIN).id), saysOf(a.engine, fork)];
+    await c.engine.integrate([
+      { ...other, name: "main" },
+      { ...main, name: "other" },
+    ]);
+    expect(c.engine.branch(MAIN)).toMatchObject({ id: main.id, head: main.head });
+    expect(branchOf(c.engine, fork)?.name).toMatch(/^main-/);
+  });
+
   test("main survives what another machine says", async () => {
     const { a, b } = await pair();
     const main = a.engine.branch(MAIN);
