@@ -30,7 +30,7 @@ export class Bench {
 
   /** How long one thing is measured in a round, in milliseconds. */
   get slot(): number {
-    return this.scale(600, 120);
+    return this.scale(600, 80);
   }
 
   progress(line: string): void {

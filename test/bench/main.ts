@@ -66,11 +66,15 @@ async function main(options: Options): Promise<number> {
   return report.broken.length === 0 ? 0 : 1;
 }
 
-try {
-  const options = readOptions(process.argv.slice(2));
-  if (options === null) process.stdout.write(USAGE);
-  else process.exitCode = await main(options);
-} catch (error) {
-  process.stderr.write(`\nbench: ${error instanceof Error ? error.stack : String(error)}\n`);
-  process.exitCode = 2;
+function parsed(): Options | null | undefined {
+  try {
+    return readOptions(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+    return undefined;
+  }
 }
+
+const options = parsed();
+if (options === null) process.stdout.write(USAGE);
+else process.exitCode = options === undefined ? 2 : await main(options);

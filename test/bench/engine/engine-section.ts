@@ -34,7 +34,7 @@ export async function engineSection(bench: Bench): Promise<void> {
   for (const store of stores) before.set(store.keys, await store.size());
 
   const rounds = new Rounds<Name>();
-  const puts = TRANSACTION * bench.scale(160, 24);
+  const puts = TRANSACTION * bench.scale(160, 16);
   const singles = bench.scale(300, 60);
   for (let round = 0; round < bench.rounds; round++) {
     bench.progress(`engine: round ${round + 1} of ${bench.rounds}`);

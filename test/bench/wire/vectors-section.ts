@@ -11,7 +11,7 @@ export async function vectorsSection(bench: Bench): Promise<void> {
   const agent = "vectors";
   await daemon.register(agent, { vectors: true });
   const { vectors } = await daemon.connect(agent);
-  const count = bench.scale(20_000, 2_000);
+  const count = bench.scale(20_000, 1_000);
   const centres = Array.from({ length: CLUSTERS }, () => noise(1));
   const near = (n: number): Float32Array => {
     const centre = centres[n % CLUSTERS] as Float32Array;

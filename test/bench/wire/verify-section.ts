@@ -18,12 +18,12 @@ export async function verifySection(bench: Bench): Promise<void> {
   const rounds = new Rounds<Name>();
 
   bench.progress("verify: writing large values");
-  const values = Array.from({ length: bench.scale(128, 32) }, () => new Values(LARGE_BYTES).next());
+  const values = Array.from({ length: bench.scale(128, 16) }, () => new Values(LARGE_BYTES).next());
   for (const [n, value] of values.entries()) await large.kv.put(keyAt(n), value);
   const bytes = values.length * LARGE_BYTES;
 
   bench.progress("verify: writing small values");
-  const commits = bench.scale(20_000, 3_000);
+  const commits = bench.scale(20_000, 1_500);
   const some = new Values();
   const started = performance.now();
   await Promise.all(Array.from({ length: commits }, () => small.kv.put(anyKey(5_000), some.next())));
