@@ -34,7 +34,11 @@ function run(argv: readonly string[], quiet: boolean): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, VLINDER_HOME: home };
     // Progress goes to the terminal; it is standard error, which is passed through.
-    const child = spawn(process.execPath, argv, { cwd: root, env, stdio: ["ignore", "pipe", quiet ? "pipe" : "inherit"] });
+    const child = spawn(process.execPath, argv, {
+      cwd: root,
+      env,
+      stdio: ["ignore", "pipe", quiet ? "pipe" : "inherit"],
+    });
     let out = "";
     child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       out += text;
@@ -77,13 +81,13 @@ async function start(): Promise<void> {
   await mkdir(home, { recursive: true, mode: 0o700 });
   say("$ npx vlinderd &");
   const env = { ...process.env, VLINDER_HOME: home, VLINDER_LOG_LEVEL: "error" };
-  const child = spawn(process.execPath, ["daemon/bin/vlinderd.mjs"], { cwd: root, env, stdio: ["ignore", "ignore", "inherit"] });
+  const child = spawn(process.execPath, ["daemon/bin/vlinderd.mjs"], {
+    cwd: root,
+    env,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
   daemons.push(child);
-  const file = path.join(home, "run", "daemon.json");
-  for (let tries = 0; !existsSync(file); tries++) {
-    if (child.exitCode !== null || tries > 300) fail("vlinderd");
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  if ((await run(["daemon/bin/vlinder.mjs", "status", "--wait"], true)).code !== 0) fail("vlinderd");
 }
 
 /** Ends the daemons, the last one first. */
@@ -109,13 +113,16 @@ async function compare(): Promise<void> {
     home = there;
     const b = await stateOf(name);
     const same = a.state === b.state && a.snapshot === b.snapshot;
-    say(`  ${name.padEnd(10)} commit ${a.state.slice(0, 12)} | ${b.state.slice(0, 12)}   snapshot ${a.snapshot.slice(0, 12)} | ${b.snapshot.slice(0, 12)}   ${same ? "the same" : "DIFFERENT"}`);
+    say(
+      `  ${name.padEnd(10)} commit ${a.state.slice(0, 12)} | ${b.state.slice(0, 12)}   snapshot ${a.snapshot.slice(0, 12)} | ${b.snapshot.slice(0, 12)}   ${same ? "the same" : "DIFFERENT"}`,
+    );
     if (!same) fail("the comparison");
   }
 }
 
 async function main(): Promise<void> {
   const began = performance.now();
+  if (existsSync(here)) throw new Error(`${here} is there already: name another folder, or delete it`);
   say(`vlinder quickstart, in ${base}`);
 
   step("1. Start the daemon, and register two agents: storage is declared, and provisioned once");
@@ -179,7 +186,7 @@ async function main(): Promise<void> {
   say(`
   export VLINDER_HOME=${quote(here)}
   npx vlinderd 2> "$VLINDER_HOME/logs/vlinderd.log" &
-  npx vlinder status
+  npx vlinder status --wait
   ${node} agents/todo/main.ts add 'read the README'
   ${node} agents/librarian/main.ts ask 'how do I write a custom matcher'
   npx vlinder log librarian --limit 5

@@ -40,14 +40,7 @@ describe("quickstart", () => {
       .filter((line) => line.startsWith("  "));
     expect(lines[0]).toContain(`export VLINDER_HOME=${base}`);
     const work = path.join(base, "my-agent");
-    // The daemon needs a moment; a person types slower than a script.
-    const script = lines
-      .map((line) => line.trim().replaceAll("my-agent", work))
-      .flatMap((line) =>
-        line.endsWith("&")
-          ? [line, "for i in $(seq 100); do [ -f $VLINDER_HOME/run/daemon.json ] && break; sleep 0.1; done"]
-          : [line],
-      );
+    const script = lines.map((line) => line.trim().replaceAll("my-agent", work));
     const said = execFileSync("bash", ["-e", "-c", [...script, "wait"].join("\n")], { cwd: root, encoding: "utf8" });
     expect(said).toContain("read the README");
     expect(said).toMatch(/node_modules\/.*:\d+/);

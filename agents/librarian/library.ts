@@ -106,9 +106,9 @@ export class Library {
         // Removed by a read that runs now.
         if (value === null) return [];
         const text = value.text();
-        const { file, line } = item.metadata;
+        const { file, line } = item.metadata as { readonly file: string; readonly line: number };
         const weight = score(question, searchText(pathOf(item.key), text), counts);
-        return [{ weight, answer: { file: String(file), line: Number(line), text } }];
+        return [{ weight, answer: { file, line, text } }];
       })
       .toSorted((a, b) => b.weight - a.weight)
       .slice(0, n)

@@ -91,7 +91,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     },
     log,
   });
-  if (sync.bucket === null && config.sync.bucket !== null) await sync.init(config.sync.bucket);
+  await useConfiguredBucket(sync, config.sync.bucket, log);
 
   /** An agent whose pulled contract has vectors gets storage for them; the index catches up. */
   const settle = async (name: AgentName): Promise<void> => {
@@ -152,6 +152,26 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       await registry.close();
     },
   };
+}
+
+/** Sync never keeps agents from being served: a bucket that is not there is said, and tried again at the next start. */
+async function useConfiguredBucket(sync: Sync, uri: string | null, log: Logger): Promise<void> {
+  if (uri === null || uri === sync.bucket) return;
+  if (sync.bucket !== null) {
+    log.warn(
+      { configured: uri, used: sync.bucket },
+      "config.toml names another bucket than the one in use: `vlinder init` changes it",
+    );
+    return;
+  }
+  try {
+    await sync.init(uri);
+  } catch (error) {
+    log.error(
+      { bucket: uri, err: error },
+      "the bucket of config.toml can't be used: memory is kept only on this machine",
+    );
+  }
 }
 
 /** The version of this package. */

@@ -11,6 +11,8 @@ VLINDER_HOME names its folder, default ~/.vlinder; its config.toml is all there 
 `;
 
 async function main(): Promise<void> {
+  // Whatever is made from here on, by SQLite and nats-server too, is this user's alone.
+  process.umask(0o077);
   const home = await openHome();
   const config = await loadConfig(home);
   const log = createLog(config.log.level);

@@ -8,6 +8,9 @@ import { isAtLeast, OLDEST_SERVER } from "./version.ts";
 const execFileAsync = promisify(execFile);
 const FILE = process.platform === "win32" ? "nats-server.exe" : "nats-server";
 
+/** Where packages put it; a user's PATH on Debian, or a service's on macOS, lacks these. */
+const USUAL = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
+
 export interface ServerProgram {
   readonly file: string;
   readonly version: string;
@@ -36,7 +39,7 @@ export async function findServerProgram(env: NodeJS.ProcessEnv, from = import.me
       retryable: false,
     });
   }
-  const onPath = (env.PATH ?? "").split(path.delimiter).filter((folder) => folder !== "");
+  const onPath = [...(env.PATH ?? "").split(path.delimiter).filter((folder) => folder !== ""), ...USUAL];
   for (const file of [...onPath.map((folder) => path.join(folder, FILE)), ...inTools(from)]) {
     if (await isProgram(file)) return withVersion(file);
   }

@@ -52,9 +52,9 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       };
     },
     "agents.remove": async ({ request }) => {
-      const reply = await core.remove(request.agent, { purge: request.purge ?? false });
+      // First: after a crash in between, the next start gives an agent that is still registered new ones.
       await broker.revokeAgent(request.agent);
-      return reply;
+      return await core.remove(request.agent, { purge: request.purge ?? false });
     },
     "daemon.status": async (): Promise<AdminReplies["daemon.status"]> => ({
       version: context.version,

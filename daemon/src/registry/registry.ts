@@ -315,6 +315,12 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
       this.#serve({ ...previous, registration, manifest });
       return reply;
     }
+    if (previous?.storage.objects.scheme === "memory") {
+      throw new VlinderError("conflict", `changing the vector storage of "${name}" would empty its memory:// storage`, {
+        remedy: "remove the agent and add it again, or stop the daemon first: what memory:// holds is gone then",
+        details: { agent: name },
+      });
+    }
     if (previous !== null) await this.#closeAgent(name);
     let opened: OpenedAgent<Engine, Vectors> | null = null;
     try {

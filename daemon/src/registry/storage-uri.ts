@@ -7,7 +7,10 @@ import { shown, unknownName } from "./toml-check.ts";
 export const BUILT_IN_SCHEMES: readonly string[] = ["sqlite", "memory"];
 
 /** Files of the agent's folder that are no storage's. */
-const RESERVED: ReadonlySet<string> = new Set(["registration.json"]);
+const RESERVED: ReadonlySet<string> = new Set(["registration.json", "sync.db"]);
+
+/** SQLite's own files beside a database: one that is named so would be another one's log. */
+const COMPANION = /-(?:wal|shm|journal)$/;
 
 /** A storage URI, checked, with its place found. */
 export interface ResolvedUri {
@@ -78,6 +81,7 @@ async function resolveFile(uri: string, path: string, rules: UriRules): Promise<
   if (path === "" || path.endsWith("/") || path === "." || path.endsWith("/.") || path.endsWith("..")) {
     throw bad(uri, "it must name a file");
   }
+  if (COMPANION.test(path)) throw bad(uri, "a name that ends in -wal, -shm or -journal is SQLite's own");
   if (path === ":memory:") throw bad(uri, "for storage that is gone at exit write memory://<name>");
   if (path.startsWith("~")) throw bad(uri, "~ means nothing here; write the absolute path");
   const folder = await realTarget(rules.folder);

@@ -247,11 +247,12 @@ export class Writer {
   }
 
   #landed(batch: Batch, branches: readonly BranchMove[], heads: ReadonlyMap<Hash, Head | undefined>): void {
-    for (const retiring of batch.retiring) {
-      retiring.durable = true;
-      for (const layer of retiring.layers) {
-        for (const [hash, fresh] of layer) Objects.rememberNode(hash, fresh.node);
-      }
+    for (const retiring of batch.retiring) retiring.durable = true;
+    // Only what was stored: the nodes between are of no use to anybody.
+    const layers = batch.retiring.flatMap((retiring) => retiring.layers);
+    for (const { kind, hash } of batch.objects) {
+      const fresh = kind === "node" ? layers.find((layer) => layer.has(hash))?.get(hash) : undefined;
+      if (fresh !== undefined) Objects.rememberNode(hash, fresh.node);
     }
     for (const hash of batch.commits) this.#working.unsaved.delete(hash);
     for (const move of branches) {

@@ -225,7 +225,7 @@ export function objectStorageConformance(name: string, open: () => Promise<Opene
       await storage.apply(transaction({ replies: times.map((time) => reply(`id-${time}`, time)) }));
       await storage.dropReplies(4990);
       const left = await Promise.all(times.map(async (time) => (await storage.reply(`id-${time}`)) !== null));
-      expect(times.filter((_, index) => left[index]).sort()).toEqual(times.filter((time) => time >= 4990).sort());
+      expect(times.filter((_, index) => left[index])).toEqual(times.filter((time) => time >= 4990));
     });
 
     test("pages through a kind in the order of hashes", async () => {

@@ -269,26 +269,27 @@ export function vectorStorageConformance(backend: VectorBackend): void {
       await storage.close();
     });
 
-    const { reopen } = backend;
-    it.skipIf(reopen === undefined)("is the same after it was closed and opened again", async () => {
+    it.skipIf(backend.reopen === undefined)("is the same after it was closed and opened again", async () => {
       const storage = await create(2, "cosine");
       const rows = [row("a", [1, 0]), row("b", [0, 1], { lang: "en" })];
       await storage.add(rows);
       await storage.advance({ live: rows.slice(1), dead: [], position: "here" });
       const before = await storage.nearest(all([1, 1]));
-      const again = (await reopen?.(storage)) as VectorStorage;
+      const again = (await backend.reopen?.(storage)) as VectorStorage;
       open.push(again);
       expect(await again.nearest(all([1, 1]))).toEqual(before);
       expect(keys(await again.nearest(all([1, 1], { liveOnly: true })))).toEqual(["b"]);
       expect([await again.count(), await again.position()]).toEqual([2, "here"]);
     });
 
-    it.skipIf(reopen === undefined)("is not opened for another dimension or metric", async () => {
+    it.skipIf(backend.reopen === undefined)("is not opened for another dimension or metric", async () => {
       const storage = await create(2, "cosine");
-      await expect(reopen?.(storage, { dimension: 3, metric: "cosine" })).rejects.toMatchObject({
+      await expect(backend.reopen?.(storage, { dimension: 3, metric: "cosine" })).rejects.toMatchObject({
         name: "IndexDamaged",
       });
-      await expect(reopen?.(storage, { dimension: 2, metric: "l2" })).rejects.toMatchObject({ name: "IndexDamaged" });
+      await expect(backend.reopen?.(storage, { dimension: 2, metric: "l2" })).rejects.toMatchObject({
+        name: "IndexDamaged",
+      });
     });
 
     it.each(METRICS)("gives what reading every row gives, to the last bit: %s", async (metric) => {

@@ -15,6 +15,7 @@ export class OwedCount {
   #commits = 0;
   #bytes = 0;
   #since: string | null = null;
+  readonly #opened = new Date().toISOString();
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(exchange: Exchange, state: SyncState) {
@@ -56,8 +57,8 @@ export class OwedCount {
     if (this.#commits === 0) return null;
     return {
       owed: { commits: this.#commits, bytes: this.#bytes },
-      // The first commits of an agent have no time; then it is owed since ever.
-      since: this.#since ?? new Date(0).toISOString(),
+      // The first commits of an agent have no time: then it is since they were counted first.
+      since: this.#since ?? this.#opened,
     };
   }
 

@@ -157,10 +157,15 @@ export class Sync {
     const seen = new Map<DeviceId, string>();
     const items = [];
     for (const one of this.#uri === null ? [] : await agents.list()) {
-      const sync = this.#agent(one);
-      items.push(await sync.status());
-      for (const head of sync.seen()) {
-        if (head.time > (seen.get(head.device) ?? "")) seen.set(head.device, head.time);
+      try {
+        const sync = this.#agent(one);
+        items.push(await sync.status());
+        for (const head of sync.seen()) {
+          if (head.time > (seen.get(head.device) ?? "")) seen.set(head.device, head.time);
+        }
+      } catch (thrown) {
+        // One agent's bookkeeping must not hide all the others.
+        items.push(unknownStatus(one.name, asVlinderError(thrown)));
       }
     }
     return {
@@ -322,6 +327,11 @@ export class Sync {
     this.#options.log.warn({ agent, error: error.toBody() }, `sync ${operation} failed: ${error.message}`);
     return error.toBody();
   }
+}
+
+function unknownStatus(agent: AgentName, error: VlinderError): SyncStatusReply["agents"][number] {
+  const owed = { commits: 0, bytes: 0 };
+  return { agent, owed, since: null, pushed: null, pulled: null, error: error.toBody(), notes: [] };
 }
 
 function notHere(agent: AgentName): VlinderError {

@@ -247,7 +247,7 @@ export class VectorIndex {
   }
 
   #note(error: unknown, message: string): void {
-    const detail = error === null ? "" : `: ${error instanceof Error ? error.message : String(error)}`;
+    const detail = error === null ? "" : `: ${error instanceof Error ? error.message : JSON.stringify(error)}`;
     this.#notes.push(message + detail);
     if (this.#notes.length > MOST_NOTES) this.#notes.shift();
     this.#options.log.warn(error === null ? {} : { err: error }, message);

@@ -112,6 +112,17 @@ describe("register", () => {
     expect(await (await start()).get(todo).engine.contract()).toMatchObject({ name: "todo" });
   });
 
+  test("memory:// is not emptied by a changed vector storage", async () => {
+    const { start, agentDir } = await world();
+    const toml = TODO.replace("sqlite://objects.db", "memory://x");
+    const registry = await start();
+    await registry.register(await agentDir("todo", toml));
+    const { engine } = registry.get(todo);
+    const edited = await agentDir("todo", `${toml}vector_storage = "memory://v"\n`);
+    await expect(registry.register(edited)).rejects.toMatchObject({ code: "conflict", remedy: /remove the agent/ });
+    expect(registry.get(todo).engine).toBe(engine);
+  });
+
   test("what is declared and not served yet is said", async () => {
     const { start, agentDir } = await world();
     const dir = await agentDir(

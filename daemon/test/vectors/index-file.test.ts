@@ -1,6 +1,6 @@
-import { copyFile, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import Database from "better-sqlite3";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
@@ -259,5 +259,32 @@ describe("many rows", () => {
     const took = performance.now() - started;
     expect(turns / took).toBeGreaterThan(1);
     await storage.close();
+  });
+});
+
+describe("a file that is somebody else's", () => {
+  it.each([
+    ["a text", (path: string) => writeFile(path, "my thesis")],
+    [
+      "another database",
+      async (path: string) => {
+        const db = new Database(path);
+        db.exec("create table photos (name text); insert into photos values ('mine')");
+        db.close();
+      },
+    ],
+  ])("is set aside whole, and not destroyed: %s", async (_, make) => {
+    const path = newPath();
+    await make(path);
+    const before = await readFile(path);
+    const history = new ModelHistory({ metric: "cosine", dimension: 4 });
+    history.put(history.main, "a", [1, 2, 3, 4], {});
+    const index = await openIndex(history, `sqlite://${path}`);
+    await index.catchUp();
+    expect(await index.count()).toBe(1);
+    await index.close();
+    const aside = (await readdir(folder)).filter((name) => name.startsWith(`${basename(path)}.set-aside-`));
+    expect(aside).toHaveLength(1);
+    expect(await readFile(join(folder, aside[0] as string))).toEqual(before);
   });
 });

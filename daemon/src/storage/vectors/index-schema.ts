@@ -56,12 +56,16 @@ export function crcOf(row: RowBytes): number {
   return crc;
 }
 
+/** SQLite's application id of an index: "vlnv". */
+export const INDEX_MARK = 0x766c6e76;
+
 export function createIndex(db: Database.Database, dimension: number, metric: Metric): void {
   db.transaction(() => {
     db.exec(SCHEMA);
     const insert = db.prepare("insert into meta values (?, ?)");
     const meta = { version: SCHEMA_VERSION, dimension, metric, position: null, position_crc: 0, ...NO_ROWS };
     for (const [name, value] of Object.entries(meta)) insert.run(name, value);
+    db.pragma(`application_id = ${INDEX_MARK}`);
     db.pragma(`user_version = ${SCHEMA_VERSION}`);
   })();
 }

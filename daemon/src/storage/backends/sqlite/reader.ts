@@ -34,6 +34,8 @@ class ReaderSession {
   readonly db: Database.Database;
   readonly recent: RecentRows;
   readonly data: readonly ShelfRows<Buffer>[];
+  readonly replyIds: ShelfRows<number>;
+  readonly reply: Database.Statement<[number], { data: Buffer; time: number }>;
   readonly begin: Database.Statement<[]>;
   readonly commit: Database.Statement<[]>;
   readonly #version: Database.Statement<[], number>;
@@ -43,6 +45,8 @@ class ReaderSession {
     this.db = openForReading(path);
     this.recent = new RecentRows(this.db);
     this.data = SHELVES.map((_, shelf) => new ShelfRows<Buffer>(this.db, this.recent, shelf, "data"));
+    this.replyIds = new ShelfRows<number>(this.db, this.recent, REPLY_SHELF, "id");
+    this.reply = this.db.prepare("SELECT data, time FROM object_reply WHERE id = ?");
     this.begin = this.db.prepare("BEGIN");
     this.commit = this.db.prepare("COMMIT");
     this.#version = this.db.prepare<[], number>("PRAGMA data_version").pluck();
@@ -80,14 +84,8 @@ export class Reader {
   /** The bytes of a reply: hash of the request, then the reply. */
   reply(key: Hash): { readonly data: Buffer; readonly time: number } | null {
     return this.#read((session) => {
-      const rows = new ShelfRows<number>(session.db, session.recent, REPLY_SHELF, "id");
-      const id = rows.find(hashParts(hashToBytes(key)));
-      if (id === undefined) return null;
-      return (
-        session.db
-          .prepare<[number], { data: Buffer; time: number }>("SELECT data, time FROM object_reply WHERE id = ?")
-          .get(id) ?? null
-      );
+      const id = session.replyIds.find(hashParts(hashToBytes(key)));
+      return id === undefined ? null : (session.reply.get(id) ?? null);
     });
   }
 

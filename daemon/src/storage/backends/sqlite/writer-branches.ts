@@ -63,7 +63,7 @@ function hashesOf(column: Buffer | null): Buffer[] {
 
 /** In order and each once; null for none. */
 function joined(hashes: readonly Buffer[]): Buffer | null {
-  const sorted = hashes.toSorted(Buffer.compare);
+  const sorted = hashes.toSorted((a, b) => Buffer.compare(a, b));
   const distinct = sorted.filter((hash, i) => i === 0 || !hash.equals(sorted[i - 1] as Buffer));
   return distinct.length === 0 ? null : Buffer.concat(distinct);
 }
