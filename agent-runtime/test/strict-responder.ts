@@ -124,7 +124,9 @@ export class StrictResponder {
   private claim(operation: string, body: Body): string[] {
     if (!["kv.put", "kv.get", "kv.delete", "kv.pipeline", "kv.batch"].includes(operation)) return [];
     const ops = (body["ops"] as Body[] | undefined) ?? [body];
-    const keys = [...new Set(ops.map((op) => `${JSON.stringify(op["at"] ?? op["branch"] ?? "main")} ${String(op["key"])}`))];
+    const keys = [
+      ...new Set(ops.map((op) => `${JSON.stringify(op["at"] ?? op["branch"] ?? "main")} ${String(op["key"])}`)),
+    ];
     for (const key of keys) {
       const others = this.onTheWay.get(key) ?? 0;
       // After a fault the same message comes again while its first copy is still counted.
