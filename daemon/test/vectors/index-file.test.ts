@@ -263,6 +263,14 @@ describe("many rows", () => {
 });
 
 describe("a file that is somebody else's", () => {
+  it("is not an index that was never closed: its mark is in the file from the start", async () => {
+    const path = newPath();
+    const storage = await openVectorStorage(`sqlite://${path}`, { dimension: 2, metric: "l2" });
+    const header = await readFile(path);
+    await storage.close();
+    expect(header.readUInt32BE(68)).toBe(0x766c6e76);
+  });
+
   it.each([
     ["a text", (path: string) => writeFile(path, "my thesis")],
     [

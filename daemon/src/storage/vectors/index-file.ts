@@ -40,7 +40,11 @@ export class IndexFile {
       this.#db.pragma("synchronous = NORMAL");
       this.#db.pragma("secure_delete = ON");
       const tables = this.#db.prepare("select count(*) from sqlite_schema").pluck().get();
-      if (tables === 0) createIndex(this.#db, dimension, metric);
+      if (tables === 0) {
+        createIndex(this.#db, dimension, metric);
+        // The mark that tells it from somebody else's file must be in the file, and not only in its log.
+        this.#db.pragma("wal_checkpoint(TRUNCATE)");
+      }
       this.#digest = checkIndex(this.#db, dimension, metric);
       this.#quantiser = new Quantiser(dimension);
       this.#nearest = new Nearest(this.#db, options, this.#quantiser);
