@@ -139,8 +139,8 @@ async function main(): Promise<void> {
 
   step("3. Another reads the documents of the packages that are installed here, and answers");
   await agent("librarian", "read", "node_modules");
-  await agent("librarian", "ask", "how do I drain a connection before closing it", "-n", "1");
-  await agent("librarian", "ask", "which option makes a schema refuse unknown keys", "-n", "1");
+  await agent("librarian", "ask", "how do I hide passwords and other secrets in my logs", "-n", "1");
+  await agent("librarian", "ask", "how should I rotate log files", "-n", "1");
 
   step("4. Time travel: read the past, fork it, go back to it; nothing is lost");
   const short = eggs.slice(0, 12);
@@ -188,7 +188,7 @@ async function main(): Promise<void> {
   npx vlinderd 2> "$VLINDER_HOME/logs/vlinderd.log" &
   npx vlinder status --wait
   ${node} agents/todo/main.ts add 'read the README'
-  ${node} agents/librarian/main.ts ask 'how do I write a custom matcher'
+  ${node} agents/librarian/main.ts ask 'how do I split my command line program into subcommands'
   npx vlinder log librarian --limit 5
   npx vlinder agent new my-agent && npx vlinder agent add my-agent
   npx vlinder stop
