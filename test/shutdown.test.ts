@@ -1,3 +1,5 @@
+import { readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
 import type { AgentName } from "@vlinder/protocol";
 import { expect, test } from "vitest";
 import { Load } from "./harness/load.ts";
@@ -70,6 +72,18 @@ test("after `drain` the daemon exits with 0 by itself, and nothing of it is left
   expect(processesWith(daemon.home)).toEqual([]);
   await daemon.start();
   expect(await allKeys(await stage.admin(daemon), AGENT)).toHaveLength(200);
+});
+
+test("a start that fails ends, also when agents are open already, and the next one works", async () => {
+  const daemon = await start();
+  await daemon.stop();
+  const file = path.join(daemon.home, "sync", "devices.json");
+  const whole = await readFile(file);
+  await writeFile(file, "{");
+  await expect(daemon.start()).rejects.toThrow(/ended with 1/);
+  await writeFile(file, whole);
+  await daemon.start();
+  expect(await daemon.stop()).toBe(0);
 });
 
 test("SIGTERM while it starts leaves no nats-server behind", async () => {

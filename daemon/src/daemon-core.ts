@@ -90,6 +90,10 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       isRemoved: (name) => registry.isRemoved(name),
     },
     log,
+  }).catch(async (error: unknown) => {
+    // What is open keeps threads and files: a start that fails must end.
+    await registry.close();
+    throw error;
   });
   await useConfiguredBucket(sync, config.sync.bucket, log);
 

@@ -53,6 +53,7 @@ export class BranchTable {
     if (branch.head !== null) this.#idByName.set(branch.name, branch.id);
   }
 
+  /** As the storage sees it too. */
   move(move: BranchMove): void {
     this.set(movedBranch(this.#byId.get(move.id), move));
   }

@@ -32,10 +32,6 @@ export class Heads {
     return loading;
   }
 
-  forget(): void {
-    this.#kept.clear();
-  }
-
   async #load(hash: Hash): Promise<Head> {
     const replay: { hash: Hash; commit: Commit }[] = [];
     let head: Head | null = null;

@@ -171,10 +171,4 @@ export class Objects implements NodeReader {
     if (bytes === null) throw new DamagedObject(valueKind(size), hash, "missing");
     return bytes;
   }
-
-  /** Forgets what it remembers, so that the next read is from the storage. */
-  forget(): void {
-    this.#commits.clear();
-    this.#snapshots.clear();
-  }
 }

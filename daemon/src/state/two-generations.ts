@@ -30,10 +30,4 @@ export class TwoGenerations<K, V> {
     this.#young.set(key, value);
     this.#weight += weight;
   }
-
-  clear(): void {
-    this.#young.clear();
-    this.#old.clear();
-    this.#weight = 0;
-  }
 }
