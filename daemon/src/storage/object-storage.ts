@@ -12,6 +12,8 @@ export interface StoredObject {
   readonly kind: Kind;
   readonly hash: Hash;
   readonly bytes: Uint8Array;
+  /** A stored object of the kind that this one resembles, where one is known: a backend may store the difference. */
+  readonly like?: Hash;
 }
 
 /** A branch as it is stored. `head` null: it is deleted, a tombstone. */
@@ -105,6 +107,9 @@ export interface ObjectStorage {
    */
   read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]>;
 
+  /** The same for one hash and at once, where the backend can do that; absent where it can't. */
+  readNow?(kind: Kind, hash: Hash): Uint8Array | null;
+
   /**
    * All or nothing, and durable when it resolves. Objects that are there already are left as they
    * are. Moves are compare-and-set, later ones of a transaction see what earlier ones did, and each is recorded
@@ -121,6 +126,9 @@ export interface ObjectStorage {
   reflog(branch: Hash | null, limit: number): Promise<ReflogEntry[]>;
 
   reply(id: string): Promise<StoredReply | null>;
+
+  /** The same at once, where the backend can do that; absent where it can't. */
+  replyNow?(id: string): StoredReply | null;
 
   /** Forgets replies older than this time (milliseconds since 1970). */
   dropReplies(before: number): Promise<void>;

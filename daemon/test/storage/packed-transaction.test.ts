@@ -1,12 +1,20 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { packTransaction, replyKey } from "../../src/storage/backends/sqlite/packed-transaction.ts";
+import { slotCount, slotData, slotFlags, slotHash } from "../../src/storage/backends/sqlite/block.ts";
+import { blocksOf, type Stored } from "../../src/storage/backends/sqlite/blocks-of.ts";
+import { packTransaction } from "../../src/storage/backends/sqlite/packed-transaction.ts";
+import { replyKey } from "../../src/storage/backends/sqlite/reply-key.ts";
+import { SHELVES } from "../../src/storage/backends/sqlite/schema.ts";
 import { unpackTransaction } from "../../src/storage/backends/sqlite/unpacked-transaction.ts";
 import { type BranchMove, KINDS, type Transaction } from "../../src/storage/object-storage.ts";
 import { hashOf, objects, value } from "./samples.ts";
 
 const [A, B] = [hashOf("a"), hashOf("b")];
 const TIME = "2026-11-20T21:40:00.123Z";
+const NOTHING: Stored = { has: () => false, base: () => null };
+const pack = ({ objects: list, branches, replies }: Transaction): ArrayBuffer =>
+  packTransaction(blocksOf(list, replies, NOTHING).blocks, branches);
+
 const move: BranchMove = { id: A, name: "main", expected: null, next: B, why: "kv.put", time: TIME };
 
 const anyHash = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => hashOf(bytes));
@@ -32,10 +40,27 @@ const anyTransaction: fc.Arbitrary<Transaction> = fc.record({
 test("gives back what was packed", () => {
   fc.assert(
     fc.property(anyTransaction, (transaction) => {
-      const unpacked = unpackTransaction(packTransaction(transaction));
-      expect(
-        unpacked.objects.map(({ shelf, hash, bytes }) => [KINDS[shelf], hash.toString("hex"), [...bytes]]),
-      ).toEqual(transaction.objects.map(({ kind, hash, bytes }) => [kind, hash, [...bytes]]));
+      const unpacked = unpackTransaction(pack(transaction));
+      const found = unpacked.blocks.flatMap((block) =>
+        Array.from({ length: slotCount(block) }, (_, slot) => {
+          const name = `${SHELVES[slotFlags(block.head, slot)]} ${slotHash(block.head, slot).toString("hex")}`;
+          return [name, slotData(block, slot).toString("latin1")] as const;
+        }),
+      );
+      // Of two with one name the first counts.
+      const expected = new Map<string, string>();
+      for (const { kind, hash, bytes } of transaction.objects) {
+        const name = `${kind} ${hash}`;
+        if (!expected.has(name)) expected.set(name, Buffer.from(bytes).toString("latin1"));
+      }
+      for (const { id, request, reply, time } of transaction.replies) {
+        const bytes = Buffer.alloc(40);
+        bytes.writeDoubleLE(time);
+        bytes.write(request, 8, "hex");
+        const name = `reply ${replyKey(id)}`;
+        if (!expected.has(name)) expected.set(name, Buffer.concat([bytes, Buffer.from(reply)]).toString("latin1"));
+      }
+      expect(found.toSorted()).toEqual([...expected].toSorted());
       expect(
         unpacked.branches.map((one) => ({
           ...one,
@@ -46,47 +71,51 @@ test("gives back what was packed", () => {
           time: new Date(one.time).toISOString(),
         })),
       ).toEqual(transaction.branches);
-      expect(
-        unpacked.replies.map(({ key, request, reply, time }) => [
-          key.toString("hex"),
-          request.toString("hex"),
-          reply.toString("utf8"),
-          time,
-        ]),
-      ).toEqual(transaction.replies.map(({ id, request, reply, time }) => [replyKey(id), request, reply, time]));
     }),
   );
 });
 
 test("leaves the seal open when a move says nothing of it", () => {
-  const [unpacked] = unpackTransaction(packTransaction({ ...objects(), branches: [move] })).branches;
+  const [unpacked] = unpackTransaction(pack({ ...objects(), branches: [move] })).branches;
   expect(unpacked?.sealed).toBe(null);
 });
 
-test("refuses a buffer that is cut, too long or of an unknown kind", () => {
+test("refuses a buffer that is cut or too long", () => {
   const packed = Buffer.from(
-    packTransaction({
+    pack({
       objects: [value(1), value(2, 100)],
       branches: [move],
       replies: [{ id: "id", request: A, reply: "{}", time: 1 }],
     }),
   );
   const unpack = (bytes: Uint8Array) => unpackTransaction(new Uint8Array(bytes).buffer);
-  expect(unpack(packed).objects).toHaveLength(2);
+  expect(unpack(packed).blocks).toHaveLength(2);
   for (let length = 0; length < packed.length; length++)
     expect(() => unpack(packed.subarray(0, length))).toThrow(/cut/);
   expect(() => unpack(Buffer.concat([packed, Buffer.alloc(1)]))).toThrow(/left over/);
   const counts = Buffer.from(packed);
   counts.writeUInt32LE(0xffffffff, 0);
   expect(() => unpack(counts)).toThrow(/cut/);
-  const kind = Buffer.from(packed);
-  kind.writeUInt8(KINDS.length, 12);
-  expect(() => unpack(kind)).toThrow(/kind/);
 });
 
 test("refuses what has no packed form", () => {
-  expect(() => packTransaction({ ...objects(), branches: [{ ...move, time: "yesterday" }] })).toThrow(/time/);
-  expect(() => packTransaction({ ...objects(), branches: [{ ...move, id: "xyz" as typeof A }] })).toThrow(/hash/);
+  expect(() => pack({ ...objects(), branches: [{ ...move, time: "yesterday" }] })).toThrow(/time/);
+  expect(() => pack({ ...objects(), branches: [{ ...move, id: "xyz" as typeof A }] })).toThrow(/hash/);
   const huge = { ...value(1), bytes: Object.defineProperty(new Uint8Array(), "length", { value: 1_000_000_000 }) };
-  expect(() => packTransaction(objects(huge))).toThrow(/larger/);
+  expect(() => pack(objects(huge))).toThrow(/larger/);
+});
+
+test("small transactions are one block, larger ones are cut by kind so that rows fit on pages", () => {
+  const small = [value(1, 256), { ...value(2, 400), kind: "commit" as const }];
+  expect(blocksOf(small, [], NOTHING).blocks).toHaveLength(1);
+  const many = Array.from({ length: 64 }, (_, at) => [
+    value(at, 256),
+    { ...value(`c${at}`, 420), kind: "commit" as const },
+  ]).flat();
+  const { blocks } = blocksOf([...many, value("large", 60_000)], [], NOTHING);
+  for (const { head, items, size } of blocks) {
+    expect(new Set(items.map(({ shelf }) => shelf)).size).toBe(1);
+    if (items.length > 1) expect(head.length + size).toBeLessThanOrEqual(4040);
+  }
+  expect(blocks.length).toBeLessThan(16);
 });

@@ -57,7 +57,7 @@ test("when a writer thread dies, what is under way is refused, and the next appl
   // Enough that the thread is surely at work when it dies, however busy the machine is; what it had finished stands.
   const names = Array.from({ length: 200 }, (_, i) => 100 + i);
   const under = names.map((name) =>
-    storage.apply(objects(value(name))).then(
+    storage.apply(objects(value(name, 60_000))).then(
       () => null,
       (error: unknown) => error,
     ),

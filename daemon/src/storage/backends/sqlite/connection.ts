@@ -11,6 +11,8 @@ export interface WriterOptions {
   readonly durability: Durability;
   /** For tests of a full disk: the file's highest number of pages. */
   readonly maxPages?: number;
+  /** For tests of the index: entries at which a run of it is begun. */
+  readonly runEntries?: number;
 }
 
 /** How long a connection waits for another program's lock, in milliseconds: a wait stops all who share the thread. */
@@ -30,6 +32,7 @@ export function openForWriting({ path, durability, maxPages }: WriterOptions): D
     db.pragma("checkpoint_fullfsync = ON");
     db.pragma(`synchronous = ${durability === "disk" ? "FULL" : "NORMAL"}`);
     prepareSchema(db);
+    db.pragma("secure_delete = FAST");
     db.pragma("wal_autocheckpoint = 0");
     db.pragma(`journal_size_limit = ${LOG_BYTES}`);
     db.pragma(`cache_size = -${CACHE_KIB}`);

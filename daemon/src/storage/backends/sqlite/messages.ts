@@ -13,7 +13,7 @@ export interface Attachment {
 export type WriterRequest = { readonly database: number; readonly call: number } & (
   | { readonly op: "open" }
   | { readonly op: "apply"; readonly packed: ArrayBuffer }
-  | { readonly op: "remove"; readonly shelf: number; readonly hashes: ArrayBuffer }
+  | { readonly op: "remove"; readonly locations: Float64Array }
   | { readonly op: "dropReplies"; readonly before: number; readonly limit: number }
   | { readonly op: "close" }
 );
@@ -22,9 +22,9 @@ export type WriterMessage = Attachment | WriterRequest;
 
 export interface WriterAnswer {
   readonly call: number;
-  /** Null: done. */
-  readonly outcome: Outcome;
-  /** Replies dropped. */
+  /** Null: done, and there is nothing to say. */
+  readonly outcome: Outcome | null;
+  /** Of `dropReplies`: blocks looked at. */
   readonly count: number;
 }
 

@@ -1,7 +1,7 @@
-import { hash as hashOnce } from "node:crypto";
 import { type Hash, VlinderError } from "@vlinder/protocol";
-import { KINDS, type Transaction } from "../../object-storage.ts";
+import type { BranchMove } from "../../object-storage.ts";
 import { reflogTime } from "../reflog-time.ts";
+import { type NewBlock, sizeOf, tooLarge } from "./blocks-of.ts";
 import { FLAG } from "./unpacked-transaction.ts";
 
 /*
@@ -9,47 +9,33 @@ import { FLAG } from "./unpacked-transaction.ts";
  * its hundreds of small Buffers costs more than storing them, and a view of a pooled Buffer
  * clones the whole pool.) It never leaves the process, so it has no version. Little-endian:
  *
- *   u32 objects, u32 branches, u32 replies
- *   objects:  u8 kind, 32 hash, u32 length
+ *   u32 blocks, u32 branches
+ *   blocks:   u32 bytes of head, u32 bytes of data, head, data
  *   branches: 32 id, u8 flags, 32 expected, 32 next, f64 time, text name, text why, u32 n, n times 32 deleted
- *   replies:  32 SHA-256 of the id, 32 request, f64 time, text reply
- *   the objects' bytes, one after another
  *
  * where a text is u32 length and UTF-8.
  */
-const OBJECT_HEAD = 37;
+const BLOCK_HEAD = 8;
 const BRANCH_HEAD = 32 + 1 + 32 + 32 + 8 + 4 + 4 + 4;
-const REPLY_HEAD = 32 + 32 + 8 + 4;
-/** SQLite refuses rows of 1,000,000,000 bytes. */
-const MAX_OBJECT = 999_000_000;
 const MAX_TRANSACTION = 2 ** 31 - 1;
 
-/** Where a reply is found. */
-export function replyKey(id: string): Hash {
-  return hashOnce("sha256", id, "hex") as Hash;
-}
-
 /** @throws too_large, invalid (a time or hash that is none) */
-export function packTransaction({ objects, branches, replies }: Transaction): ArrayBuffer {
-  let size = 12;
-  for (const { bytes } of objects) {
-    if (bytes.length > MAX_OBJECT) throw tooLarge(bytes.length, MAX_OBJECT, "an object");
-    size += OBJECT_HEAD + bytes.length;
-  }
+export function packTransaction(blocks: readonly NewBlock[], branches: readonly BranchMove[]): ArrayBuffer {
+  let size = 8;
+  for (const block of blocks) size += BLOCK_HEAD + block.head.length + block.size;
   for (const { name, why, deleted = [] } of branches) {
     size += BRANCH_HEAD + Buffer.byteLength(name) + Buffer.byteLength(why) + 32 * deleted.length;
   }
-  for (const { reply } of replies) size += REPLY_HEAD + Buffer.byteLength(reply);
   if (size > MAX_TRANSACTION) throw tooLarge(size, MAX_TRANSACTION, "a transaction");
 
   const packer = new Packer(size);
-  packer.uint32(objects.length);
+  packer.uint32(blocks.length);
   packer.uint32(branches.length);
-  packer.uint32(replies.length);
-  for (const { kind, hash, bytes } of objects) {
-    packer.byte(KINDS.indexOf(kind));
-    packer.hash(hash);
-    packer.uint32(bytes.length);
+  for (const block of blocks) {
+    packer.uint32(block.head.length);
+    packer.uint32(block.size);
+    packer.bytes(block.head, block.head.length);
+    for (const item of block.items) packer.bytes(item.delta ?? item.bytes, sizeOf(item));
   }
   for (const { id, name, expected, next, sealed, deleted = [], why, time } of branches) {
     packer.hash(id);
@@ -67,21 +53,7 @@ export function packTransaction({ objects, branches, replies }: Transaction): Ar
     packer.uint32(deleted.length);
     for (const hash of deleted) packer.hash(hash);
   }
-  for (const { id, request, reply, time } of replies) {
-    packer.hash(replyKey(id));
-    packer.hash(request);
-    packer.double(time);
-    packer.text(reply);
-  }
-  for (const { bytes } of objects) packer.bytes(bytes);
   return packer.buffer;
-}
-
-function tooLarge(size: number, limit: number, what: string): VlinderError {
-  return new VlinderError("too_large", `${what} of ${size} bytes is larger than ${limit}`, {
-    remedy: "store it in parts",
-    details: { size, limit },
-  });
 }
 
 const NO_HASH = Buffer.alloc(32);
@@ -109,7 +81,7 @@ class Packer {
   }
 
   hash(hash: Hash | null): void {
-    if (hash === null) return this.bytes(NO_HASH);
+    if (hash === null) return this.bytes(NO_HASH, 32);
     const written = hash.length === 64 ? this.#bytes.write(hash, this.#at, 32, "hex") : 0;
     if (written !== 32) throw new VlinderError("invalid", `not a hash: ${JSON.stringify(hash).slice(0, 80)}`);
     this.#at += 32;
@@ -121,8 +93,8 @@ class Packer {
     this.#at += length;
   }
 
-  bytes(bytes: Uint8Array): void {
+  bytes(bytes: Uint8Array, length: number): void {
     this.#bytes.set(bytes, this.#at);
-    this.#at += bytes.length;
+    this.#at += length;
   }
 }

@@ -1,10 +1,12 @@
 import type Database from "better-sqlite3";
 import { type Hash, hashFromBytes, hashToBytes } from "@vlinder/protocol";
 import { type Kind, KINDS, type ReflogEntry, type StoredBranch, type StoredObject } from "../../object-storage.ts";
+import { applyDelta, baseOf, type Block, SLOT, slotCount, slotData, slotFlags, slotHas, slotHash } from "./block.ts";
 import { openForReading } from "./connection.ts";
-import { RecentRows } from "./recent-rows.ts";
-import { REPLY_SHELF, SHELVES } from "./schema.ts";
-import { type HashParts, hashOfParts, hashParts, ShelfRows } from "./shelf-rows.ts";
+import { IndexReader } from "./index-reader.ts";
+import { blockOf, shelfOf, slotOf } from "./location.ts";
+import { hashPrefix } from "./prefix-table.ts";
+import { pageInOrder } from "./scan.ts";
 import { storageError } from "./storage-error.ts";
 
 interface BranchRow {
@@ -25,40 +27,83 @@ interface MoveRow {
   readonly why: string;
 }
 
-type ScannedRow = { readonly prefix: number; readonly tail: Buffer; readonly data: Buffer };
+/** An object as it was found. `base`: what it is a delta on, or itself; null where it can be no base. */
+export interface Found {
+  readonly bytes: Buffer;
+  readonly location: number;
+  readonly base: { readonly location: number; readonly bytes: Buffer };
+}
 
 const hashOrNull = (bytes: Buffer | null): Hash | null => (bytes === null ? null : hashFromBytes(bytes));
 
 /** A connection with all that is prepared on it. */
 class ReaderSession {
   readonly db: Database.Database;
-  readonly recent: RecentRows;
-  readonly data: readonly ShelfRows<Buffer>[];
-  readonly replyIds: ShelfRows<number>;
-  readonly reply: Database.Statement<[number], { data: Buffer; time: number }>;
+  readonly index: IndexReader;
   readonly begin: Database.Statement<[]>;
   readonly commit: Database.Statement<[]>;
   readonly #version: Database.Statement<[], number>;
+  readonly #block: Database.Statement<[number], Block>;
   #seenVersion = -1;
+  /** Of this snapshot: what is read together often lies together. */
+  readonly #blocks = new Map<number, Block>();
 
   constructor(path: string) {
     this.db = openForReading(path);
-    this.recent = new RecentRows(this.db);
-    this.data = SHELVES.map((_, shelf) => new ShelfRows<Buffer>(this.db, this.recent, shelf, "data"));
-    this.replyIds = new ShelfRows<number>(this.db, this.recent, REPLY_SHELF, "id");
-    this.reply = this.db.prepare("SELECT data, time FROM object_reply WHERE id = ?");
+    this.index = new IndexReader(this.db);
     this.begin = this.db.prepare("BEGIN");
     this.commit = this.db.prepare("COMMIT");
     this.#version = this.db.prepare<[], number>("PRAGMA data_version").pluck();
+    this.#block = this.db.prepare("SELECT head, data FROM block WHERE id = ?");
   }
 
   refresh(): void {
     const version = this.#version.get() ?? 0;
     if (version === this.#seenVersion) return;
-    this.recent.refresh();
+    this.#blocks.clear();
+    this.index.refresh();
     this.#seenVersion = version;
   }
+
+  find(shelf: number, hash: Buffer, prefix = hashPrefix(hash)): Found | null {
+    for (const location of this.index.candidates(prefix)) {
+      if (shelfOf(location) !== shelf) continue;
+      const block = this.block(blockOf(location));
+      const slot = slotOf(location);
+      if (block === undefined || slot >= slotCount(block) || !slotHas(block.head, slot, hash)) continue;
+      const flags = slotFlags(block.head, slot);
+      if ((flags & SLOT.removed) !== 0 || (flags & SLOT.shelf) !== shelf) continue;
+      return this.#object(location, flags, slotData(block, slot));
+    }
+    return null;
+  }
+
+  bytesAt(block: Block, slot: number): Buffer {
+    return this.#object(0, slotFlags(block.head, slot), slotData(block, slot)).bytes;
+  }
+
+  block(id: number): Block | undefined {
+    const known = this.#blocks.get(id);
+    if (known !== undefined) return known;
+    const block = this.#block.get(id);
+    if (block === undefined) return undefined;
+    if (this.#blocks.size >= BLOCKS_KEPT) this.#blocks.clear();
+    this.#blocks.set(id, block);
+    return block;
+  }
+
+  #object(location: number, flags: number, data: Buffer): Found {
+    if ((flags & SLOT.delta) === 0) return { bytes: data, location, base: { location, bytes: data } };
+    const at = baseOf(data);
+    const block = this.block(blockOf(at));
+    // Without its base it is damaged, and its hash will say so.
+    const bytes = block === undefined ? Buffer.alloc(0) : slotData(block, slotOf(at));
+    return { bytes: bytes.length === 0 ? bytes : applyDelta(bytes, data), location, base: { location: at, bytes } };
+  }
 }
+
+/** Blocks of a snapshot that are kept at hand. */
+const BLOCKS_KEPT = 64;
 
 /**
  * Reads on the calling thread. All reads of one turn of the event loop see one snapshot: taking and leaving a
@@ -74,19 +119,13 @@ export class Reader {
     this.#path = path;
   }
 
-  objects(kind: Kind, hashes: readonly Hash[]): (Uint8Array | null)[] {
-    return this.#read((session) => {
-      const rows = session.data[KINDS.indexOf(kind)] as ShelfRows<Buffer>;
-      return hashes.map((hash) => rows.find(hashParts(hashToBytes(hash))) ?? null);
-    });
+  find(shelf: number, hash: Buffer, prefix?: number): Found | null {
+    return this.#read((session) => session.find(shelf, hash, prefix));
   }
 
-  /** The bytes of a reply: hash of the request, then the reply. */
-  reply(key: Hash): { readonly data: Buffer; readonly time: number } | null {
-    return this.#read((session) => {
-      const id = session.replyIds.find(hashParts(hashToBytes(key)));
-      return id === undefined ? null : (session.reply.get(id) ?? null);
-    });
+  /** A block that this process has stored, with those that follow. */
+  stored(first: number, heads: readonly Buffer[]): void {
+    this.#session?.index.stored(first, heads);
   }
 
   branches(): StoredBranch[] {
@@ -129,32 +168,38 @@ export class Reader {
   }
 
   scan(kind: Kind, after: Hash | null, limit: number): StoredObject[] {
-    return this.#read(({ db, recent }) => {
-      const from: HashParts = after === null ? { prefix: -1, tail: Buffer.alloc(0) } : hashParts(hashToBytes(after));
-      const indexed = db
-        .prepare<[number, number, Buffer, number], ScannedRow>(
-          `SELECT i.prefix, o.tail, o.data FROM index_${kind} i CROSS JOIN object_${kind} o ON o.id = i.id
-           WHERE i.prefix >= ? AND o.prefix = i.prefix AND (i.prefix > ? OR o.tail > ?)
-           ORDER BY i.prefix, o.tail LIMIT ?`,
-        )
-        .all(from.prefix, from.prefix, from.tail, limit);
-      const last = indexed.length === limit ? indexed.at(-1)?.prefix : undefined;
-      const rows = [...indexed, ...recentRows(db, recent, kind, from, last ?? Infinity, limit)];
-      const bytes = new Map(rows.map(({ prefix, tail, data }) => [hashOfParts(prefix, tail) as Hash, data]));
-      const hashes = [...bytes.keys()].filter((hash) => after === null || hash > after).sort();
-      return hashes.slice(0, limit).map((hash) => ({ kind, hash, bytes: bytes.get(hash) as Buffer }));
+    const shelf = KINDS.indexOf(kind);
+    return this.#read((session) => pageInOrder(session, shelf, after === null ? null : hashToBytes(after), limit)).map(
+      ({ hash, bytes }) => ({ kind, hash: hashFromBytes(hash), bytes }),
+    );
+  }
+
+  /** All objects of a kind in the order in which they were stored, from a block on; `next` is null at the end. */
+  sweep(kind: Kind, from: number, limit: number): { objects: StoredObject[]; next: number | null } {
+    const shelf = KINDS.indexOf(kind);
+    return this.#read((session) => {
+      const objects: StoredObject[] = [];
+      const rows = session.db.prepare<[number], Block & { id: number }>(
+        "SELECT id, head, data FROM block WHERE id >= ? ORDER BY id",
+      );
+      for (const block of rows.iterate(from)) {
+        if (objects.length >= limit) return { objects, next: block.id };
+        for (let slot = 0; slot < slotCount(block); slot++) {
+          const flags = slotFlags(block.head, slot);
+          if ((flags & SLOT.removed) !== 0 || (flags & SLOT.shelf) !== shelf) continue;
+          const bytes = session.bytesAt(block, slot);
+          objects.push({ kind, hash: hashFromBytes(slotHash(block.head, slot)), bytes });
+        }
+      }
+      return { objects, next: null };
     });
   }
 
-  /** How many rows each kind has, without counting them: the highest id less the ids that are not there. */
+  /** How many objects each kind has. */
   counts(): Record<Kind, number> {
     return this.#read(({ db }) => {
-      const gaps = new Map(db.prepare<[], [number, number]>("SELECT shelf, ids FROM gap").raw().all());
-      const counts = KINDS.map((kind, shelf) => {
-        const highest = db.prepare<[], number>(`SELECT coalesce(max(id), 0) FROM object_${kind}`).pluck().get() ?? 0;
-        return [kind, highest - (gaps.get(shelf) ?? 0)] as const;
-      });
-      return Object.fromEntries(counts) as Record<Kind, number>;
+      const counts = new Map(db.prepare<[], [number, number]>("SELECT id, objects FROM shelf").raw().all());
+      return Object.fromEntries(KINDS.map((kind, shelf) => [kind, counts.get(shelf) ?? 0])) as Record<Kind, number>;
     });
   }
 
@@ -193,33 +238,6 @@ export class Reader {
       throw storageError(error, this.#path);
     }
   }
-}
-
-/** The first rows after `from` that are not in the index, with prefixes up to `last`; at least `limit` where there are so many. */
-function recentRows(
-  db: Database.Database,
-  recent: RecentRows,
-  kind: Kind,
-  from: HashParts,
-  last: number,
-  limit: number,
-): ScannedRow[] {
-  const entries: [number, number][] = [];
-  for (const entry of recent.entries(KINDS.indexOf(kind))) {
-    if (entry[0] >= from.prefix && entry[0] <= last) entries.push(entry);
-  }
-  entries.sort(([a], [b]) => a - b);
-  const row = db.prepare<[number, number], ScannedRow>(
-    `SELECT prefix, tail, data FROM object_${kind} WHERE id = ? AND prefix = ?`,
-  );
-  const rows: ScannedRow[] = [];
-  for (const [prefix, id] of entries) {
-    if (rows.length >= limit && prefix !== rows.at(-1)?.prefix) break;
-    const found = row.get(id, prefix);
-    const isAfter = prefix > from.prefix || (found?.tail.compare(from.tail) ?? 0) > 0;
-    if (found !== undefined && isAfter) rows.push(found);
-  }
-  return rows;
 }
 
 function entryOf({ branch, name, from, to, time, why }: MoveRow): ReflogEntry {

@@ -4,7 +4,7 @@ import { StorageFailure } from "./failure.ts";
 
 /** "vlnd", at offset 68 of the file. */
 export const APPLICATION_ID = 0x766c6e64;
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 /** Tables that are found by hash: a kind of object each, and replies, by the hash of their id. */
 export const SHELVES = [...KINDS, "reply"] as const;
@@ -14,34 +14,27 @@ export const REPLY_SHELF = SHELVES.length - 1;
 /** Chosen among 2048, 4096 and 8192 by measurement: the best of speed and bytes written. */
 const PAGE_SIZE = 4096;
 
-/*
- * A row's id says when it came, so new rows go to the end of their table. The hash is cut in two:
- * `prefix`, the first 6 bytes as a number, which the index has, and `tail`, the other 26. The index is a
- * table of its own because rows enter it later, many at once and in order (recent-rows.ts): one at a time,
- * each would write a page of 4 KiB somewhere in it. `recent` lists the rows that are not in it yet.
- */
-function shelfSql(shelf: Shelf): string {
-  const time = shelf === "reply" ? ", time REAL NOT NULL" : "";
-  return `
-    CREATE TABLE object_${shelf}(
-      id INTEGER PRIMARY KEY, prefix INTEGER NOT NULL, tail BLOB NOT NULL, data BLOB NOT NULL${time}) STRICT;
-    CREATE TABLE index_${shelf}(prefix INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY(prefix, id)) STRICT, WITHOUT ROWID;`;
-}
-
 const SCHEMA = `
-  ${SHELVES.map(shelfSql).join("")}
-  CREATE INDEX reply_time ON object_reply(time);
+  -- Objects, several in a row: block.ts.
+  CREATE TABLE block(id INTEGER PRIMARY KEY, head BLOB NOT NULL, data BLOB NOT NULL) STRICT;
 
-  CREATE TABLE recent(
+  -- Where objects are: run.ts, index-writer.ts. Blocks up to \`upto\` are in runs.
+  CREATE TABLE run(
     id INTEGER PRIMARY KEY,
-    generation INTEGER NOT NULL,
-    shelf INTEGER NOT NULL,
-    first INTEGER NOT NULL,
-    prefixes BLOB NOT NULL) STRICT;
-  INSERT INTO recent(generation, shelf, first, prefixes) VALUES (1, 0, 0, x'');
+    level INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    pages INTEGER NOT NULL,
+    upto INTEGER NOT NULL,
+    bloom BLOB NOT NULL) STRICT;
+  CREATE TABLE run_page(id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+  CREATE TABLE runs(generation INTEGER NOT NULL) STRICT;
+  INSERT INTO runs VALUES (0);
 
-  -- Ids below a table's highest that no row has: what a count must leave out.
-  CREATE TABLE gap(shelf INTEGER PRIMARY KEY, ids INTEGER NOT NULL) STRICT;
+  -- Blocks that hold replies, each the replies of one transaction; times in milliseconds since 1970.
+  CREATE TABLE reply(block INTEGER PRIMARY KEY, oldest REAL NOT NULL, newest REAL NOT NULL) STRICT;
+
+  CREATE TABLE shelf(id INTEGER PRIMARY KEY, objects INTEGER NOT NULL) STRICT;
+  INSERT INTO shelf VALUES ${SHELVES.map((_, shelf) => `(${shelf}, 0)`).join(", ")};
 
   CREATE TABLE branch(
     id INTEGER PRIMARY KEY,

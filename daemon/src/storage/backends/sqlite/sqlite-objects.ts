@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { type Hash, hashFromBytes, VlinderError } from "@vlinder/protocol";
+import { type Hash, hashFromBytes, hashToBytes, VlinderError } from "@vlinder/protocol";
 import {
   BranchConflict,
   type Kind,
@@ -12,9 +12,14 @@ import {
   type Transaction,
   type Usage,
 } from "../../object-storage.ts";
+import { BaseCache } from "./base-cache.ts";
+import { type Base, blocksOf, type NewBlocks, type Stored } from "./blocks-of.ts";
 import type { WriterOptions } from "./connection.ts";
-import { packTransaction, replyKey } from "./packed-transaction.ts";
+import { packTransaction } from "./packed-transaction.ts";
+import type { PrefixTable } from "./prefix-table.ts";
 import { Reader } from "./reader.ts";
+import { replyKey } from "./reply-key.ts";
+import { REPLY_SHELF } from "./schema.ts";
 import { errorOf } from "./storage-error.ts";
 import { WriterConnection } from "./writer-connection.ts";
 
@@ -25,26 +30,24 @@ export interface SqliteOptions extends WriterOptions {
   readonly warn?: (error: VlinderError) => void;
 }
 
-/** Replies dropped in one transaction: more would keep writes waiting. */
-const DROP_STEP = 2000;
+/** Blocks of replies that one transaction drops: more would keep writes waiting. */
+const DROP_STEP = 500;
 
 /**
  * Opens the database at a path, making it where there is none. One process at a time.
  * @throws unavailable; invalid: not a database of vlinder, or of a newer version
  */
 export async function openSqliteObjects(options: SqliteOptions): Promise<ObjectStorage> {
-  const { path, durability, maxPages, warn } = options;
-  const writer = new WriterConnection(
-    { path, durability, ...(maxPages === undefined ? {} : { maxPages }) },
-    (failure) => warn?.(errorOf(failure, path)),
-  );
+  const { uri, warn, ...writing } = options;
+  const { path } = options;
+  const writer = new WriterConnection(writing, (failure) => warn?.(errorOf(failure, path)));
   try {
     await writer.open();
   } catch (error) {
     await writer.close();
     throw error;
   }
-  return new SqliteObjects(options.uri ?? `sqlite://${path}`, path, writer);
+  return new SqliteObjects(uri ?? `sqlite://${path}`, path, writer);
 }
 
 class SqliteObjects implements ObjectStorage {
@@ -52,6 +55,17 @@ class SqliteObjects implements ObjectStorage {
   readonly #path: string;
   readonly #writer: WriterConnection;
   readonly #reader: Reader;
+  readonly #bases = new BaseCache();
+  readonly #stored: Stored = {
+    has: (shelf, hash, prefix) => this.#reader.find(shelf, hash, prefix) !== null,
+    base: (shelf, hash) => this.#bases.get(hash) ?? this.#findBase(shelf, hash),
+  };
+  /** Hash prefixes of transactions that are under way. */
+  readonly #underWay = new Set<PrefixTable>();
+  /** Work that must not overlap with what is under way, one after another; what is asked for later waits for it. */
+  #alone: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+  readonly #pending = new Set<Promise<unknown>>();
   #closing: Promise<void> | null = null;
 
   constructor(uri: string, path: string, writer: WriterConnection) {
@@ -62,17 +76,83 @@ class SqliteObjects implements ObjectStorage {
   }
 
   async read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]> {
-    return this.#open().objects(kind, hashes);
+    this.#open();
+    return hashes.map((hash) => this.readNow(kind, hash));
+  }
+
+  readNow(kind: Kind, hash: Hash): Uint8Array | null {
+    const found = this.#open().find(KINDS.indexOf(kind), hashToBytes(hash));
+    if (found === null) return null;
+    if (kind === "node") this.#bases.set(hash, found.base);
+    return found.bytes;
   }
 
   async apply(transaction: Transaction): Promise<void> {
     this.#open();
-    const packed = packTransaction(transaction);
-    const { outcome } = await this.#writer.call({ op: "apply", packed }, packed);
+    const { objects, branches, replies } = transaction;
+    if (this.#waiting > 0 || this.#overlaps(transaction)) return await this.#exclusively(() => this.#apply(transaction));
+    return await this.#apply(transaction);
+  }
+
+  /** Whether what is under way may have an object of it: whether it is stored depends on what becomes of that. */
+  #overlaps({ objects, replies }: Transaction): boolean {
+    if (this.#underWay.size === 0) return false;
+    const tables = [...this.#underWay];
+    const isUnderWay = (hash: Hash): boolean => {
+      const prefix = Number.parseInt(hash.slice(0, 12), 16);
+      return tables.some((table) => table.has(prefix));
+    };
+    return objects.some(({ hash }) => isUnderWay(hash)) || replies.some(({ id }) => isUnderWay(replyKey(id)));
+  }
+
+  async #apply({ objects, branches, replies }: Transaction): Promise<void> {
+    // What is there is looked up in what is committed now, whoever committed it.
     this.#reader.leaveSnapshot();
-    if (outcome !== null && "conflict" in outcome) {
-      throw new BranchConflict(outcome.conflict.branch as Hash, outcome.conflict.actual as Hash | null);
+    const { blocks, prefixes } = blocksOf(objects, replies, this.#stored);
+    const packed = packTransaction(blocks, branches);
+    this.#underWay.add(prefixes);
+    try {
+      const { outcome } = await this.#track(this.#writer.call({ op: "apply", packed }, packed));
+      this.#reader.leaveSnapshot();
+      if (outcome === null || "failure" in outcome) return;
+      if ("conflict" in outcome) {
+        throw new BranchConflict(outcome.conflict.branch as Hash, outcome.conflict.actual as Hash | null);
+      }
+      if (blocks.length > 0) this.#landed(outcome.first, blocks);
+    } finally {
+      this.#underWay.delete(prefixes);
     }
+  }
+
+  #landed(first: number, blocks: NewBlocks["blocks"]): void {
+    this.#reader.stored(first, blocks.map(({ head }) => head));
+    for (const [at, { items }] of blocks.entries()) this.#bases.stored(first + at, items);
+  }
+
+  #findBase(shelf: number, hash: Hash): Base | null {
+    const found = this.#reader.find(shelf, hashToBytes(hash));
+    return found === null || found.base.bytes.length === 0 ? null : found.base;
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    const tracked = work.finally(() => this.#pending.delete(tracked));
+    this.#pending.add(tracked);
+    return tracked;
+  }
+
+  /** Waits until nothing is under way, and lets nothing begin until `work` is done. */
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    this.#waiting++;
+    const turn = this.#alone.then(async () => {
+      await Promise.allSettled(this.#pending);
+      try {
+        return await work();
+      } finally {
+        this.#waiting--;
+      }
+    });
+    this.#alone = turn.catch(() => {});
+    return turn;
   }
 
   async branches(): Promise<StoredBranch[]> {
@@ -84,17 +164,24 @@ class SqliteObjects implements ObjectStorage {
   }
 
   async reply(id: string): Promise<StoredReply | null> {
-    const row = this.#open().reply(replyKey(id));
-    if (row === null) return null;
-    return { id, request: hashFromBytes(row.data), reply: row.data.toString("utf8", 32), time: row.time };
+    return this.replyNow(id);
+  }
+
+  replyNow(id: string): StoredReply | null {
+    const bytes = this.#open().find(REPLY_SHELF, hashToBytes(replyKey(id)))?.bytes;
+    if (bytes === undefined) return null;
+    return { id, time: bytes.readDoubleLE(0), request: hashFromBytes(bytes, 8), reply: bytes.toString("utf8", 40) };
   }
 
   async dropReplies(before: number): Promise<void> {
-    let dropped = DROP_STEP;
-    while (dropped === DROP_STEP) {
+    let looked = DROP_STEP;
+    while (looked === DROP_STEP) {
       this.#open();
-      ({ count: dropped } = await this.#writer.call({ op: "dropReplies", before, limit: DROP_STEP }));
-      this.#reader.leaveSnapshot();
+      looked = await this.#exclusively(async () => {
+        const { count } = await this.#writer.call({ op: "dropReplies", before, limit: DROP_STEP });
+        this.#reader.leaveSnapshot();
+        return count;
+      });
     }
   }
 
@@ -104,11 +191,14 @@ class SqliteObjects implements ObjectStorage {
 
   async remove(kind: Kind, hashes: readonly Hash[]): Promise<void> {
     this.#open();
-    const packed = new ArrayBuffer(32 * hashes.length);
-    const bytes = Buffer.from(packed);
-    for (const [index, hash] of hashes.entries()) bytes.write(hash, 32 * index, 32, "hex");
-    await this.#writer.call({ op: "remove", shelf: KINDS.indexOf(kind), hashes: packed }, packed);
-    this.#reader.leaveSnapshot();
+    await this.#exclusively(async () => {
+      const shelf = KINDS.indexOf(kind);
+      const found = hashes.map((hash) => this.#reader.find(shelf, hashToBytes(hash))?.location);
+      const locations = Float64Array.from(found.filter((location) => location !== undefined));
+      await this.#writer.call({ op: "remove", locations });
+      this.#bases.clear();
+      this.#reader.leaveSnapshot();
+    });
   }
 
   async usage(): Promise<Usage> {
@@ -119,8 +209,9 @@ class SqliteObjects implements ObjectStorage {
 
   close(): Promise<void> {
     if (this.#closing === null) {
+      const begun = this.#waiting > 0 ? this.#alone : Promise.resolve();
       this.#reader.close();
-      this.#closing = this.#writer.close();
+      this.#closing = begun.then(() => this.#writer.close()).finally(() => this.#reader.close());
     }
     return this.#closing;
   }

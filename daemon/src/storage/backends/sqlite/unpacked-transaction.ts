@@ -1,14 +1,7 @@
-import { KINDS } from "../../object-storage.ts";
+import type { Block } from "./block.ts";
 
 /** Bits of a move's flags; packed-transaction.ts has the whole layout. */
 export const FLAG = { expected: 1, next: 2, sealedGiven: 4, sealed: 8 } as const;
-
-export interface UnpackedObject {
-  /** Index in KINDS, and so in SHELVES. */
-  readonly shelf: number;
-  readonly hash: Buffer;
-  readonly bytes: Buffer;
-}
 
 export interface UnpackedMove {
   readonly id: Buffer;
@@ -22,37 +15,22 @@ export interface UnpackedMove {
   readonly why: string;
 }
 
-export interface UnpackedReply {
-  readonly key: Buffer;
-  readonly request: Buffer;
-  readonly time: number;
-  readonly reply: Buffer;
-}
-
 export interface UnpackedTransaction {
-  readonly objects: readonly UnpackedObject[];
+  readonly blocks: readonly Block[];
   readonly branches: readonly UnpackedMove[];
-  readonly replies: readonly UnpackedReply[];
 }
 
 /** What `packTransaction` packed; hashes and bytes are views of the buffer. @throws Error when it is damaged */
 export function unpackTransaction(buffer: ArrayBuffer): UnpackedTransaction {
   const from = new Unpacker(buffer);
-  const counts = [from.uint32(), from.uint32(), from.uint32()];
-  const heads = times(counts[0], () => ({ shelf: from.byte(), hash: from.bytes(32), length: from.uint32() }));
-  const branches = times(counts[1], () => unpackMove(from));
-  const replies = times(counts[2], () => ({
-    key: from.bytes(32),
-    request: from.bytes(32),
-    time: from.double(),
-    reply: from.bytes(from.uint32()),
-  }));
-  const objects = heads.map(({ shelf, hash, length }) => {
-    if (shelf >= KINDS.length) throw new Error(`a packed transaction has an object of unknown kind ${shelf}`);
-    return { shelf, hash, bytes: from.bytes(length) };
+  const counts = [from.uint32(), from.uint32()];
+  const blocks = times(counts[0], () => {
+    const [head, data] = [from.uint32(), from.uint32()];
+    return { head: from.bytes(head), data: from.bytes(data) };
   });
+  const branches = times(counts[1], () => unpackMove(from));
   from.end();
-  return { objects, branches, replies };
+  return { blocks, branches };
 }
 
 function unpackMove(from: Unpacker): UnpackedMove {

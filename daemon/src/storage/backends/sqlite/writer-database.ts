@@ -1,31 +1,19 @@
+import { BlockRemoval } from "./block-removal.ts";
+import { type Block, SLOT, slotCount, slotFlags, slotLength } from "./block.ts";
 import type { WriterOptions } from "./connection.ts";
 import { type Failure, failureOf } from "./failure.ts";
-import { remember } from "./recent-rows.ts";
 import { REPLY_SHELF, SHELVES } from "./schema.ts";
-import { type HashParts, hashParts } from "./shelf-rows.ts";
-import { type UnpackedReply, type UnpackedTransaction, unpackTransaction } from "./unpacked-transaction.ts";
+import { type UnpackedTransaction, unpackTransaction } from "./unpacked-transaction.ts";
 import type { FoundConflict } from "./writer-branches.ts";
 import { WriterSession } from "./writer-session.ts";
 
-/** What became of a transaction. */
-export type Outcome = null | { readonly conflict: FoundConflict } | { readonly failure: Failure };
-
-interface RowOfPrefix {
-  readonly id: number;
-  readonly prefix: number;
-}
-
-/** New rows of a shelf in the transaction under way. */
-interface Added {
-  first: number;
-  readonly prefixes: number[];
-}
+/** What became of a transaction. `first`: the id of its first block, of which the others follow. */
+export type Outcome = { readonly first: number } | { readonly conflict: FoundConflict } | { readonly failure: Failure };
 
 /** A database as the writer thread has it. After a failure it closes the connection; the next work opens it again. */
 export class WriterDatabase {
   readonly options: WriterOptions;
   #session: WriterSession | null = null;
-  #rows = 0;
 
   constructor(options: WriterOptions) {
     this.options = options;
@@ -52,39 +40,22 @@ export class WriterDatabase {
     }
   }
 
-  /** @param hashes one after another; those that are not there are no error */
-  remove(shelf: number, hashes: Buffer): void {
-    this.#transaction((session) => {
-      session.folding.finish();
-      const gone = new Map<number, RowOfPrefix>();
-      for (let at = 0; at < hashes.length; at += 32) {
-        const parts = hashParts(hashes.subarray(at, at + 32));
-        const id = session.find[shelf]?.find(parts);
-        if (id !== undefined) gone.set(id, { id, prefix: parts.prefix });
-      }
-      // What is removed must not stay readable in free pages.
-      session.db.pragma("secure_delete = ON");
-      this.#delete(session, shelf, [...gone.values()]);
-      session.db.pragma("secure_delete = OFF");
+  /** Removes what is at these locations, as far as it is there. */
+  remove(locations: Float64Array): void {
+    this.#removal((session, removal) => {
+      for (const [shelf, count] of removal.remove(locations)) session.count.run(-count, shelf);
     });
   }
 
-  /** At most `limit`; returns how many. */
+  /** Looks at `limit` blocks of replies at most; returns how many. */
   dropReplies(before: number, limit: number): number {
-    return this.#transaction((session) => {
-      const rows = session.db
-        .prepare<[number, number], RowOfPrefix>(
-          "SELECT id, prefix FROM object_reply WHERE time < ? ORDER BY time LIMIT ?",
-        )
+    return this.#removal((session, removal) => {
+      const blocks = session.db
+        .prepare<[number, number], number>("SELECT block FROM reply WHERE oldest < ? ORDER BY block LIMIT ?")
+        .pluck()
         .all(before, limit);
-      const ids = new Set(rows.map(({ id }) => id));
-      for (const [, id] of session.recent.entries(REPLY_SHELF)) {
-        if (!ids.has(id)) continue;
-        session.folding.finish();
-        break;
-      }
-      this.#delete(session, REPLY_SHELF, rows);
-      return rows.length;
+      session.count.run(-removal.dropReplies(blocks, before), REPLY_SHELF);
+      return blocks.length;
     });
   }
 
@@ -106,25 +77,30 @@ export class WriterDatabase {
 
   #open(): WriterSession {
     if (this.#session?.isBehind === true) this.close();
-    if (this.#session !== null) return this.#session;
-    const session = new WriterSession(this.options);
-    this.#session = session;
-    this.#rows = session.highest.reduce((sum, highest) => sum + (highest.get() ?? 0), 0);
-    return session;
+    return (this.#session ??= new WriterSession(this.options));
+  }
+
+  #removal<T>(work: (session: WriterSession, removal: BlockRemoval) => T): T {
+    return this.#transaction((session) => {
+      const removal = new BlockRemoval(session.db);
+      const result = work(session, removal);
+      removal.end();
+      return result;
+    });
   }
 
   #transaction<T>(work: (session: WriterSession) => T): T {
     try {
       let session = this.#open();
-      session.db.exec("BEGIN IMMEDIATE");
+      session.begin.run();
       while (session.isBehind) {
         // Another process wrote between opening and locking.
         this.close();
         session = this.#open();
-        session.db.exec("BEGIN IMMEDIATE");
+        session.begin.run();
       }
       const result = work(session);
-      session.db.exec("COMMIT");
+      session.commit.run();
       return result;
     } catch (error) {
       // Closing rolls back. What is in memory may be ahead of the file now, and is read again.
@@ -133,55 +109,39 @@ export class WriterDatabase {
     }
   }
 
-  #applyOne(session: WriterSession, { objects, branches, replies }: UnpackedTransaction): Outcome {
+  #applyOne(session: WriterSession, { blocks, branches }: UnpackedTransaction): Outcome {
     const conflict = session.branches.check(branches);
     if (conflict !== null) return { conflict };
-    const added = new Map<number, Added>();
-    for (const { shelf, hash, bytes } of objects) {
-      const parts = hashParts(hash);
-      if (session.find[shelf]?.find(parts) === undefined) this.#insert(session, shelf, parts, [bytes], added);
+    let first = 0;
+    let added = 0;
+    const counts = SHELVES.map(() => 0);
+    for (const block of blocks) {
+      const id = Number(session.addBlock.run(block.head, block.data).lastInsertRowid);
+      if (first === 0) first = id;
+      for (let slot = 0; slot < slotCount(block); slot++) {
+        const shelf = slotFlags(block.head, slot) & SLOT.shelf;
+        counts[shelf] = (counts[shelf] as number) + 1;
+      }
+      added += slotCount(block);
+      if ((slotFlags(block.head, 0) & SLOT.shelf) === REPLY_SHELF) {
+        const times = replyTimes(block);
+        session.addReplies.run(id, Math.min(...times), Math.max(...times));
+      }
     }
-    for (const reply of replies) this.#addReply(session, reply, added);
-    let count = 0;
-    for (const [shelf, { first, prefixes }] of added) {
-      session.addRecent(shelf, first, prefixes);
-      count += prefixes.length;
-    }
+    for (const [shelf, count] of counts.entries()) if (count > 0) session.count.run(count, shelf);
     for (const move of branches) session.branches.move(move);
-    this.#rows += count;
-    session.folding.step(count, this.#rows);
-    return null;
+    session.index.step(added);
+    return { first };
   }
+}
 
-  #addReply(session: WriterSession, { key, request, reply, time }: UnpackedReply, added: Map<number, Added>): void {
-    const parts = hashParts(key);
-    if (session.find[REPLY_SHELF]?.find(parts) !== undefined) return;
-    this.#insert(session, REPLY_SHELF, parts, [Buffer.concat([request, reply]), time], added);
+/** When each reply of a block was given. */
+function replyTimes(block: Block): number[] {
+  const times: number[] = [];
+  let at = 0;
+  for (let slot = 0; slot < slotCount(block); slot++) {
+    times.push(block.data.readDoubleLE(at));
+    at += slotLength(block.head, slot);
   }
-
-  #insert(session: WriterSession, shelf: number, parts: HashParts, rest: unknown[], added: Map<number, Added>): void {
-    const { prefix, tail } = parts;
-    const id = Number(session.insert[shelf]?.run(prefix, tail, ...rest).lastInsertRowid);
-    const list = added.get(shelf);
-    if (list === undefined) added.set(shelf, { first: id, prefixes: [prefix] });
-    else list.prefixes.push(prefix);
-    const { recent, folding } = session;
-    if (recent.candidates(shelf, prefix).length > 0) folding.index(shelf, prefix, id);
-    remember(recent.generation(folding.current), shelf, prefix, id);
-  }
-
-  /** Deletes rows that the index has, and keeps the table's count. */
-  #delete({ db, highest }: WriterSession, shelf: number, rows: readonly RowOfPrefix[]): void {
-    const name = SHELVES[shelf];
-    const row = db.prepare(`DELETE FROM object_${name} WHERE id = ?`);
-    const entry = db.prepare(`DELETE FROM index_${name} WHERE prefix = ? AND id = ?`);
-    const gap = db.prepare<[number], number>("SELECT ids FROM gap WHERE shelf = ?").pluck().get(shelf) ?? 0;
-    const count = (highest[shelf]?.get() ?? 0) - gap - rows.length;
-    for (const { id, prefix } of rows) {
-      row.run(id);
-      entry.run(prefix, id);
-    }
-    // Ids above the highest that is left are given again, so they are no gap.
-    db.prepare("INSERT OR REPLACE INTO gap(shelf, ids) VALUES (?, ?)").run(shelf, (highest[shelf]?.get() ?? 0) - count);
-  }
+  return times;
 }

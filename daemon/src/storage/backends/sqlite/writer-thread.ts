@@ -93,8 +93,7 @@ function serve(number: number, group: readonly WriterRequest[]): WriterAnswer[] 
   if (request.op === "open") return [attempt(number, request.call, (database) => database.open())];
   if (request.op === "close") return close(number, request.call);
   if (request.op === "remove") {
-    const { shelf, hashes } = request;
-    return [attempt(number, request.call, (database) => database.remove(shelf, Buffer.from(hashes)))];
+    return [attempt(number, request.call, (database) => database.remove(request.locations))];
   }
   if (request.op === "dropReplies") {
     const { before, limit } = request;
@@ -114,7 +113,7 @@ function attempt(number: number, call: number, work: (database: WriterDatabase) 
   }
 }
 
-function answer(call: number, outcome: Outcome, count = 0): WriterAnswer {
+function answer(call: number, outcome: Outcome | null, count = 0): WriterAnswer {
   return { call, outcome, count };
 }
 

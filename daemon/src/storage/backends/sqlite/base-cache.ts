@@ -1,0 +1,40 @@
+import type { Hash } from "@vlinder/protocol";
+import { KINDS } from "../../object-storage.ts";
+import type { Base, Item } from "./blocks-of.ts";
+import { locationOf } from "./location.ts";
+
+const NODE_SHELF = KINDS.indexOf("node");
+const COMMIT_SHELF = KINDS.indexOf("commit");
+/** In each of two generations. */
+const KEPT = 16_384;
+
+/** Of objects that were read or stored lately: what the next version of each can be a delta on. */
+export class BaseCache {
+  #young = new Map<Hash, Base>();
+  #old = new Map<Hash, Base>();
+
+  get(hash: Hash): Base | undefined {
+    return this.#young.get(hash) ?? this.#old.get(hash);
+  }
+
+  set(hash: Hash, base: Base): void {
+    if (this.#young.size >= KEPT) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(hash, base);
+  }
+
+  /** Takes in what was stored in a block. */
+  stored(block: number, items: readonly Item[]): void {
+    for (const [slot, { shelf, hash, bytes, base }] of items.entries()) {
+      if (shelf !== NODE_SHELF) continue;
+      this.set(hash, base ?? { location: locationOf(block, slot, shelf), bytes: bytes as Buffer });
+    }
+  }
+
+  clear(): void {
+    this.#young.clear();
+    this.#old.clear();
+  }
+}

@@ -1,0 +1,113 @@
+import { hashPrefix } from "./prefix-table.ts";
+
+/*
+ * A block is a row with several objects: `head` has one slot of 37 bytes for each, `data` their bytes one after
+ * another. Small objects of a transaction share blocks that fill a page of SQLite, which makes a put cost a
+ * fraction of a row. A slot, little-endian:
+ *
+ *   u8 shelf (3 bits) and flags, 32 hash, u32 length in data
+ *
+ * A delta's data: u48 location of its base, then `u16 offset, u8 length, bytes` for each stretch that differs from
+ * the base, which has as many bytes and is no delta itself.
+ */
+export const SLOT_BYTES = 37;
+
+export const SLOT = {
+  shelf: 0x07,
+  delta: 0x08,
+  /** Nobody finds it any more. */
+  removed: 0x10,
+  /** Its bytes are still there, since deltas may rest on them. Only with `removed`. */
+  base: 0x20,
+} as const;
+
+export const LOCATION_BYTES = 6;
+const STRETCH_HEAD = 3;
+/** Stretches with fewer equal bytes between them are one: a stretch costs three bytes. */
+const GAP = 4;
+
+export interface Block {
+  readonly head: Buffer;
+  readonly data: Buffer;
+}
+
+export function slotCount({ head }: { readonly head: Buffer }): number {
+  return head.length / SLOT_BYTES;
+}
+
+export function slotFlags(head: Buffer, slot: number): number {
+  return head[slot * SLOT_BYTES] as number;
+}
+
+export function slotHash(head: Buffer, slot: number): Buffer {
+  return head.subarray(slot * SLOT_BYTES + 1, slot * SLOT_BYTES + 33);
+}
+
+export function slotPrefix(head: Buffer, slot: number): number {
+  return hashPrefix(head, slot * SLOT_BYTES + 1);
+}
+
+export function slotLength(head: Buffer, slot: number): number {
+  return head.readUInt32LE(slot * SLOT_BYTES + 33);
+}
+
+export function slotHas(head: Buffer, slot: number, hash: Buffer): boolean {
+  const at = slot * SLOT_BYTES + 1;
+  return hash.compare(head, at, at + 32) === 0;
+}
+
+export function writeSlot(head: Buffer, slot: number, flags: number, length: number): void {
+  head[slot * SLOT_BYTES] = flags;
+  head.writeUInt32LE(length, slot * SLOT_BYTES + 33);
+}
+
+/** A view of what a slot has in the block's data. */
+export function slotData({ head, data }: Block, slot: number): Buffer {
+  let start = 0;
+  for (let i = 0; i < slot; i++) start += slotLength(head, i);
+  return data.subarray(start, start + slotLength(head, slot));
+}
+
+/** Stretches in which two byte strings of one length differ, when that is worth it: at most half of the whole. Else null. */
+export function deltaOf(base: Buffer, location: number, bytes: Uint8Array): Buffer | null {
+  const size = bytes.length;
+  if (base.length !== size || size > 0xffff) return null;
+  const stretches: number[] = [];
+  let total = LOCATION_BYTES;
+  for (let at = 0; at < size; at++) {
+    if (base[at] === bytes[at]) continue;
+    const start = at;
+    let end = at + 1;
+    for (let next = end; next < size && next - end < GAP && next - start < 255; next++) {
+      if (base[next] !== bytes[next]) end = next + 1;
+    }
+    stretches.push(start, end);
+    total += STRETCH_HEAD + end - start;
+    if (total > size / 2) return null;
+    at = end - 1;
+  }
+  const delta = Buffer.allocUnsafe(total);
+  let to = delta.writeUIntLE(location, 0, LOCATION_BYTES);
+  for (let i = 0; i < stretches.length; i += 2) {
+    const [start, end] = [stretches[i] as number, stretches[i + 1] as number];
+    delta.writeUInt16LE(start, to);
+    delta[to + 2] = end - start;
+    delta.set(bytes.subarray(start, end), to + STRETCH_HEAD);
+    to += STRETCH_HEAD + end - start;
+  }
+  return delta;
+}
+
+export function baseOf(delta: Buffer): number {
+  return delta.readUIntLE(0, LOCATION_BYTES);
+}
+
+export function applyDelta(base: Buffer, delta: Buffer): Buffer {
+  const bytes = Buffer.from(base);
+  for (let at = LOCATION_BYTES; at < delta.length;) {
+    const length = delta[at + 2] as number;
+    delta.copy(bytes, delta.readUInt16LE(at), at + STRETCH_HEAD, at + STRETCH_HEAD + length);
+    at += STRETCH_HEAD + length;
+  }
+  return bytes;
+}

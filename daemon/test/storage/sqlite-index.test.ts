@@ -1,0 +1,101 @@
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import type { Hash } from "@vlinder/protocol";
+import { expect, test } from "vitest";
+import type { StoredObject } from "../../src/storage/object-storage.ts";
+import { has, objects, openSqlite, temporaryFolder, value } from "./samples.ts";
+
+interface Run {
+  readonly id: number;
+  readonly level: number;
+  readonly entries: number;
+}
+
+function look<T>(path: string, work: (db: Database.Database) => T): T {
+  const db = new Database(path, { readonly: true });
+  try {
+    return work(db);
+  } finally {
+    db.close();
+  }
+}
+
+const runsOf = (path: string): Run[] =>
+  look(path, (db) => db.prepare<[], Run>("SELECT id, level, entries FROM run").all());
+
+test("every object is found, counted and scanned while the index is merged", { timeout: 60_000 }, async () => {
+  const path = join(await temporaryFolder(), "objects.db");
+  // A short run, so that there are three levels.
+  const options = { runEntries: 40 };
+  let storage = await openSqlite(path, options);
+  const all = Array.from({ length: 6000 }, (_, index) => value(index));
+  const levels = new Set<number>();
+  for (let at = 0; at < all.length; at += 50) {
+    await storage.apply(objects(...all.slice(at, at + 50)));
+    for (const { level } of runsOf(path)) levels.add(level);
+    for (const index of [at + 49, Math.floor(at / 2), 0])
+      expect(await has(storage, all[index] as StoredObject)).toBe(true);
+    expect(await has(storage, value(`not there ${at}`))).toBe(false);
+    if (at % 1000 === 950) {
+      // Opened anew, often between two steps of a merge, and told all objects so far once more.
+      await storage.close();
+      storage = await openSqlite(path, options);
+      await storage.apply(objects(...all.slice(0, at + 50)));
+      expect((await storage.usage()).counts.value).toBe(at + 50);
+      const found: Hash[] = [];
+      for (let page = await storage.scan("value", null, 700); page.length > 0;) {
+        found.push(...page.map(({ hash }) => hash));
+        page = await storage.scan("value", found.at(-1) ?? null, 700);
+      }
+      expect(found).toEqual(
+        all
+          .slice(0, at + 50)
+          .map(({ hash }) => hash)
+          .sort(),
+      );
+    }
+  }
+  expect([...levels].sort()).toEqual([0, 1, 2]);
+  expect(runsOf(path).length).toBeLessThan(24);
+  await storage.remove("value", [value(5).hash]);
+  expect(await Promise.all([4, 5, 6].map((index) => has(storage, value(index))))).toEqual([true, false, true]);
+  // What merges left behind is dropped: pages of runs that there are, and little else.
+  await storage.apply(objects(...Array.from({ length: 500 }, (_, index) => value(`more ${index}`))));
+  const pages = look(path, (db) => db.prepare<[], number>("SELECT count(*) FROM run_page").pluck().get() ?? 0);
+  expect(pages).toBeLessThan(300);
+});
+
+test("hashes that begin alike are all found, before, while and after they are carried over", async () => {
+  const path = join(await temporaryFolder(), "objects.db");
+  const storage = await openSqlite(path);
+  const alike = Array.from({ length: 40 }, (_, index): StoredObject => {
+    const hash = `${"c0ffee".repeat(10)}${index.toString(16).padStart(4, "0")}` as Hash;
+    return { kind: "node", hash, bytes: Buffer.from(`node ${index}`) };
+  });
+  for (const [index, one] of alike.entries()) {
+    const others = Array.from({ length: 200 }, (_, other) => value(`${index}-${other}`));
+    await storage.apply(objects(one, ...others));
+    for (const known of alike.slice(0, index + 1)) expect(await has(storage, known)).toBe(true);
+  }
+  await storage.apply(objects(...alike));
+  expect((await storage.usage()).counts.node).toBe(40);
+  const tenth = alike[9]?.hash ?? null;
+  expect((await storage.scan("node", tenth, 5)).map(({ hash }) => hash)).toEqual(
+    alike.slice(10, 15).map(({ hash }) => hash),
+  );
+});
+
+test("a second connection of another process is noticed by writer and reader", async () => {
+  const path = join(await temporaryFolder(), "objects.db");
+  const one = await openSqlite(path);
+  const two = await openSqlite(path);
+  for (let round = 0; round < 30; round++) {
+    await one.apply(objects(value(`one ${round}`)));
+    await two.apply(objects(value(`one ${round}`), value(`two ${round}`)));
+    expect(await has(one, value(`two ${round}`))).toBe(true);
+  }
+  await two.remove("value", [value("one 3").hash]);
+  await one.apply(objects(value("one 3"), value("one 4")));
+  expect((await one.usage()).counts.value).toBe(60);
+  expect((await two.usage()).counts.value).toBe(60);
+});
