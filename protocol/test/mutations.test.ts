@@ -65,7 +65,7 @@ const formats: readonly {
     good: [
       { level: 0, keys: ["/a", "/ab", "/ü"].map(parseKey), hashes: [a, b, a], sizes: [0, 300, 2 ** 50], counts: [] },
       { level: 3, keys: ["/m", "/z"].map(parseKey), hashes: [a, b], sizes: [128, 1], counts: [200, 1] },
-    ].map(encodeTreeNode),
+    ].map((node) => encodeTreeNode(node)),
     again: (bytes) => encodeTreeNode(decodeTreeNode(bytes)),
   },
   {

@@ -48,6 +48,11 @@ export class BranchTable {
 
   set(branch: StoredBranch): void {
     const old = this.#byId.get(branch.id);
+    if (old !== undefined && old.name === branch.name && old.head !== null && branch.head !== null) {
+      // It only moved, as it does in nearly every call.
+      this.#byId.set(branch.id, branch);
+      return;
+    }
     if (old !== undefined && this.#idByName.get(old.name) === old.id) this.#idByName.delete(old.name);
     this.#byId.set(branch.id, branch);
     if (branch.head !== null) this.#idByName.set(branch.name, branch.id);

@@ -3,6 +3,7 @@ import {
   type BranchName,
   changeCount,
   type Changes,
+  CHUNKED_OVER,
   type Commit,
   type CommitEvent,
   type DeviceId,
@@ -16,9 +17,10 @@ import {
   VlinderError,
 } from "@vlinder/protocol";
 import type { BranchMove, StoredBranch, StoredObject } from "../storage/object-storage.ts";
+import { andThen } from "./and-then.ts";
 import type { BranchTable } from "./branch-table.ts";
 import { valueObjects } from "./chunks.ts";
-import { adopted, advance, applyChanges, type Head, type LayeredNodes, type Retiring } from "./head.ts";
+import { adopted, advance, type Applied, applyChanges, type Head, type Retiring } from "./head.ts";
 import { OverlaidSource, type Source, type Unsaved } from "./source.ts";
 
 /** What a commit says beside its changes. */
@@ -41,6 +43,16 @@ export interface Committer {
   readonly agent: AgentName;
   device(): DeviceId;
   now(): Date;
+}
+
+let lastTime = { milliseconds: Number.NaN, text: "" };
+
+/** Many drafts have the same moment. */
+function isoTime(milliseconds: number): string {
+  if (lastTime.milliseconds !== milliseconds) {
+    lastTime = { milliseconds, text: new Date(milliseconds).toISOString() };
+  }
+  return lastTime.text;
 }
 
 /** Where a branch is; head null: it is new. */
@@ -73,9 +85,11 @@ export class Draft {
   /** Commits of this draft. */
   readonly unsaved = new Map<Hash, Unsaved>();
   readonly table: BranchTable;
-  readonly source: Source;
+  readonly #stored: Source;
   readonly #working: Working;
   readonly #committer: Committer;
+  #source: Source | null = null;
+  #time: string | null = null;
   readonly #heads = new Map<Hash, Head>();
   readonly #before = new Map<Hash, StoredBranch | undefined>();
 
@@ -83,7 +97,12 @@ export class Draft {
     this.#working = working;
     this.#committer = committer;
     this.table = working.table;
-    this.source = new OverlaidSource(stored, [this.unsaved, working.unsaved]);
+    this.#stored = stored;
+  }
+
+  /** What is stored, what is on its way there, and what this draft made. */
+  get source(): Source {
+    return (this.#source ??= new OverlaidSource(this.#stored, [this.unsaved, this.#working.unsaved]));
   }
 
   get agent(): AgentName {
@@ -92,6 +111,11 @@ export class Draft {
 
   now(): Date {
     return this.#committer.now();
+  }
+
+  /** One moment for all that a draft does. */
+  get #now(): string {
+    return (this.#time ??= isoTime(this.now().getTime()));
   }
 
   /** A branch that may be written to. @throws not_found, sealed */
@@ -104,31 +128,31 @@ export class Draft {
     });
   }
 
-  async head(branch: LiveBranch): Promise<Head> {
-    const known = this.#heads.get(branch.id) ?? this.#working.heads.get(branch.id);
-    return known ?? (await this.source.at(branch.head));
+  head(branch: LiveBranch): Head | Promise<Head> {
+    return this.#heads.get(branch.id) ?? this.#working.heads.get(branch.id) ?? this.source.at(branch.head);
   }
 
   value(hash: Hash, bytes: Uint8Array): void {
-    for (const object of valueObjects(hash, bytes)) this.objects.push(object);
+    if (bytes.length <= CHUNKED_OVER) this.objects.push({ kind: "value", hash, bytes });
+    else for (const object of valueObjects(hash, bytes)) this.objects.push(object);
   }
 
   /** Makes a commit with changes on a branch and moves the branch to it. */
-  async commit(branch: LiveBranch, changes: Changes, told: Told): Promise<Head> {
-    const parent = await this.head(branch);
-    const state = await applyChanges(parent, changes);
-    const commit = this.#next(branch, parent, state.snapshot, {
-      ...told,
-      ...(changeCount(changes) === 0 ? {} : { changes: storedChanges(changes) }),
-    });
-    return this.#append(branch, parent, commit, changes, state, told.event.kind);
+  commit(branch: LiveBranch, changes: Changes, told: Told): Head | Promise<Head> {
+    return andThen(this.head(branch), (parent) =>
+      andThen(applyChanges(parent, changes), (state) => {
+        const listed = changeCount(changes) === 0 ? {} : { changes: storedChanges(changes) };
+        const commit = this.#next(branch, parent, state.snapshot, told, listed);
+        return this.#append(branch, parent, commit, changes, state, told.event.kind);
+      }),
+    );
   }
 
   /** Takes another commit's keys and vectors as a commit on top of the branch. */
   async rewind(branch: LiveBranch, adopts: Hash, told: Told): Promise<Head> {
     const parent = await this.head(branch);
     const state = adopted(parent, await this.source.at(adopts));
-    const commit = this.#next(branch, parent, state.snapshot, { ...told, adopts });
+    const commit = this.#next(branch, parent, state.snapshot, told, { adopts });
     return this.#append(branch, parent, commit, {}, state, `rewind to ${adopts.slice(0, 12)}`);
   }
 
@@ -155,7 +179,7 @@ export class Draft {
       expected: branch.head,
       next: next?.commit ?? null,
       why,
-      time: this.now().toISOString(),
+      time: this.#now,
       ...mark,
     };
     this.moves.push(move);
@@ -180,8 +204,14 @@ export class Draft {
     for (const [hash, unsaved] of this.unsaved) this.#working.unsaved.set(hash, unsaved);
   }
 
-  #next(branch: LiveBranch, parent: Head, snapshot: Snapshot, rest: Told & Pick<Commit, "changes" | "adopts">): Commit {
-    const now = this.now().toISOString();
+  #next(
+    branch: LiveBranch,
+    parent: Head,
+    snapshot: Snapshot,
+    { event, session, turn }: Told,
+    { changes, adopts }: Pick<Commit, "changes" | "adopts">,
+  ): Commit {
+    const now = this.#now;
     return {
       v: 1,
       agent: this.agent,
@@ -191,7 +221,11 @@ export class Draft {
       snapshot: hashSnapshot(snapshot),
       // A clock may go back; history does not.
       time: now > parent.time ? now : parent.time,
-      ...rest,
+      event,
+      ...(changes === undefined ? null : { changes }),
+      ...(adopts === undefined ? null : { adopts }),
+      ...(session === undefined ? null : { session }),
+      ...(turn === undefined ? null : { turn }),
     };
   }
 
@@ -200,13 +234,13 @@ export class Draft {
     parent: Head,
     commit: Commit,
     changes: Changes,
-    state: { readonly snapshot: Snapshot; readonly nodes: LayeredNodes },
+    state: Applied,
     why: string,
     mark: Mark = {},
   ): Head {
-    const text = encodeCommit(commit);
-    const hash = sha256(text);
-    this.objects.push({ kind: "commit", hash, bytes: Buffer.from(text, "utf8") });
+    const bytes = Buffer.from(encodeCommit(commit), "utf8");
+    const hash = sha256(bytes);
+    this.objects.push({ kind: "commit", hash, bytes });
     if (typeof commit.changes === "string") {
       this.objects.push({ kind: "changes", hash: commit.changes, bytes: Buffer.from(encodeChanges(changes), "utf8") });
     }

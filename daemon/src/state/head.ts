@@ -13,6 +13,7 @@ import type { StoredObject } from "../storage/object-storage.ts";
 import { timeOf } from "./ancestry.ts";
 import { editTree } from "./tree/edit.ts";
 import type { FreshNodes, NodeReader } from "./tree/node-reader.ts";
+import type { PackedNode } from "./tree/packed-node.ts";
 
 /** Trees are stored after this many commits or changes along first parents, whichever comes first. */
 export const STORE_AFTER_COMMITS = 64;
@@ -32,7 +33,7 @@ export class LayeredNodes implements NodeReader {
   node(hash: Hash): TreeNode | Promise<TreeNode> {
     for (const layer of this.layers) {
       const fresh = layer.get(hash);
-      if (fresh !== undefined) return fresh.node;
+      if (fresh !== undefined) return fresh;
     }
     return this.#stored.node(hash);
   }
@@ -91,25 +92,35 @@ export function emptyHead(stored: NodeReader): Head {
   };
 }
 
-/** Applies a commit's changes to the trees of a state; the new nodes go to a layer. */
-export async function applyChanges(from: Head, changes: Changes): Promise<{ snapshot: Snapshot; nodes: LayeredNodes }> {
+/** A state that has no commit yet. */
+export interface Applied {
+  readonly snapshot: Snapshot;
+  readonly nodes: LayeredNodes;
+}
+
+/** Applies a commit's changes to the trees of a state; the new nodes go to a layer. At once where `editTree` can. */
+export function applyChanges(from: Head, changes: Changes): Applied | Promise<Applied> {
   const kept = from.retiring?.durable === true ? from.nodes.without(from.retiring.layers) : from.nodes;
   // A state that is built on what is stored starts a layer; one that is not goes on with its layer.
   const layer: FreshNodes = kept.layers[0] ?? new Map();
   const nodes = kept.with(layer);
-  const edit = (root: Hash | null, list: Changes["kv"]): Promise<Hash | null> =>
-    editTree(
-      nodes,
-      root,
-      (list ?? []).map(([key, hash, size]) => ({ key, hash, size })),
-      layer,
-    );
-  const snapshot: Snapshot = {
-    contract: changes.contract ?? from.snapshot.contract,
-    kv: await edit(from.snapshot.kv, changes.kv),
-    vectors: await edit(from.snapshot.vectors, changes.vectors),
-  };
-  return { snapshot, nodes };
+  const edit = (root: Hash | null, list: Changes["kv"] = []): Hash | null | Promise<Hash | null> =>
+    list.length === 0
+      ? root
+      : editTree(
+          nodes,
+          root,
+          list.map(([key, hash, size]) => ({ key, hash, size })),
+          layer,
+        );
+  const contract = changes.contract ?? from.snapshot.contract;
+  const kv = edit(from.snapshot.kv, changes.kv);
+  const vectors = edit(from.snapshot.vectors, changes.vectors);
+  if (!(kv instanceof Promise || vectors instanceof Promise)) return { snapshot: { contract, kv, vectors }, nodes };
+  return Promise.all([kv, vectors]).then(([kvRoot, vectorsRoot]) => ({
+    snapshot: { contract, kv: kvRoot, vectors: vectorsRoot },
+    nodes,
+  }));
 }
 
 /**
@@ -121,7 +132,7 @@ export function advance(
   hash: Hash,
   commit: Commit,
   changes: Changes,
-  state: { readonly snapshot: Snapshot; readonly nodes: LayeredNodes },
+  state: Applied,
 ): { head: Head; stored: StoredObject[] } {
   const sinceCommits = from.sinceCommits + 1;
   const sinceChanges = from.sinceChanges + changeCount(changes);
@@ -134,28 +145,33 @@ export function advance(
   const retiring = { layers: state.nodes.layers, durable: false };
   const nodes = state.nodes.withNewLayer();
   const head = { ...base, nodes, sinceCommits: 0, sinceChanges: 0, retiring };
-  return { head, stored: treesToStore(state.snapshot, state.nodes) };
+  // A state that was edited from one that an earlier transaction stores, which this one can't overtake, has made its own
+  // nodes since. One that takes another commit's trees may need any node of the older layers.
+  const underWay = !store && from.retiring?.durable === false ? from.retiring.layers : [];
+  const layers = state.nodes.layers.filter((layer) => !underWay.includes(layer));
+  return { head, stored: treesToStore(state.snapshot, layers) };
 }
 
 /** The state of a rewind: another commit's keys and vectors under the branch's contract. */
-export function adopted(parent: Head, other: Head): { snapshot: Snapshot; nodes: LayeredNodes } {
+export function adopted(parent: Head, other: Head): Applied {
   return {
     snapshot: { ...other.snapshot, contract: parent.snapshot.contract },
     nodes: other.nodes.over(parent.nodes.layers),
   };
 }
 
-/** The snapshot, and those nodes of its trees that are in layers: all others are stored already. */
-function treesToStore(snapshot: Snapshot, nodes: LayeredNodes): StoredObject[] {
+/** The snapshot, and those nodes of its trees that are in these layers: all others are stored already. */
+function treesToStore(snapshot: Snapshot, layers: readonly FreshNodes[]): StoredObject[] {
   const objects: StoredObject[] = [];
   const taken = new Set<Hash>();
   const take = (hash: Hash): void => {
     if (taken.has(hash)) return;
-    const fresh = nodes.layers.find((layer) => layer.has(hash))?.get(hash);
+    let fresh: PackedNode | undefined;
+    for (let i = 0; i < layers.length && fresh === undefined; i++) fresh = layers[i]?.get(hash);
     if (fresh === undefined) return;
     taken.add(hash);
-    objects.push({ kind: "node", hash, bytes: fresh.bytes });
-    if (fresh.node.level > 0) for (const child of fresh.node.hashes) take(child);
+    objects.push({ kind: "node", hash, bytes: fresh.bytes, ...(fresh.like === null ? {} : { like: fresh.like }) });
+    if (fresh.level > 0) for (let i = 0; i < fresh.keys.length; i++) if (fresh.isChanged(i)) take(fresh.hashAt(i));
   };
   if (snapshot.kv !== null) take(snapshot.kv);
   if (snapshot.vectors !== null) take(snapshot.vectors);

@@ -6,22 +6,21 @@ import {
   decodeChunkList,
   decodeCommit,
   decodeSnapshot,
-  decodeTreeNode,
   type Hash,
   parseCanonicalJson,
   parseChanges,
   sha256,
   sha256Of,
   type Snapshot,
-  type TreeNode,
   VlinderError,
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage } from "../storage/object-storage.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
+import { PackedNode } from "./tree/packed-node.ts";
 import { TwoGenerations } from "./two-generations.ts";
 
 /** Nodes, decoded, for all agents of the process. About 1 KB each: at most about 60 MB. */
-const nodeCache = new TwoGenerations<Hash, TreeNode>(30_000);
+const nodeCache = new TwoGenerations<Hash, PackedNode>(30_000);
 
 /** What should be in the storage and is not, or is not what its hash says. */
 export class DamagedObject extends VlinderError {
@@ -68,17 +67,28 @@ export class Objects implements NodeReader {
     return bytes;
   }
 
-  node(hash: Hash): TreeNode | Promise<TreeNode> {
-    return nodeCache.get(hash) ?? this.#readNode(hash);
+  node(hash: Hash): PackedNode | Promise<PackedNode> {
+    const known = nodeCache.get(hash);
+    if (known !== undefined) return known;
+    const { readNow } = this.#storage;
+    if (readNow === undefined) return this.#required("node", hash).then((bytes) => this.#remember(hash, bytes));
+    const bytes = readNow.call(this.#storage, "node", hash);
+    if (bytes === null) throw new DamagedObject("node", hash, "missing");
+    if (sha256(bytes) !== hash) throw new DamagedObject("node", hash, "damaged");
+    return this.#remember(hash, bytes);
   }
 
   /** A node that was just stored: it is likely to be read next. */
-  static rememberNode(hash: Hash, node: TreeNode): void {
+  static rememberNode(hash: Hash, node: PackedNode): void {
+    // The version before it is of use to readers of the past only, and would crowd out what heads need.
+    if (node.like !== null) nodeCache.delete(node.like);
+    node.stored(hash);
     nodeCache.set(hash, node);
   }
 
-  async #readNode(hash: Hash): Promise<TreeNode> {
-    const node = decodeTreeNode(await this.#required("node", hash));
+  /** A copy: what a backend gives may be a small part of a large buffer. */
+  #remember(hash: Hash, bytes: Uint8Array): PackedNode {
+    const node = PackedNode.read(Buffer.from(bytes), hash);
     nodeCache.set(hash, node);
     return node;
   }

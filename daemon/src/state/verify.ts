@@ -19,6 +19,7 @@ import {
   parseChanges,
   sha256,
   type Snapshot,
+  type TreeNode,
 } from "@vlinder/protocol";
 import { createHash } from "node:crypto";
 import type { Kind, ObjectStorage, StoredBranch } from "../storage/object-storage.ts";
@@ -212,7 +213,7 @@ export class Verifier implements NodeReader {
   async #tree(head: Head, hash: Hash, commit: Hash): Promise<void> {
     if (this.#checked.has(`node ${hash}`)) return;
     this.#checked.add(`node ${hash}`);
-    let node = head.nodes.layers.find((layer) => layer.has(hash))?.get(hash)?.node;
+    let node: TreeNode | undefined = head.nodes.layers.find((layer) => layer.has(hash))?.get(hash);
     if (node === undefined) {
       const bytes = await this.#bytes("node", hash, commit, true);
       if (bytes === null) return;

@@ -21,7 +21,12 @@ export class StateView implements View {
     return this.head.snapshot;
   }
 
-  get(space: Space, key: Key): Promise<Entry | null> {
+  async get(space: Space, key: Key): Promise<Entry | null> {
+    return this.getNow(space, key);
+  }
+
+  /** The same, at once where it can be. */
+  getNow(space: Space, key: Key): Entry | null | Promise<Entry | null> {
     return getEntry(this.head.nodes, this.snapshot[space], key);
   }
 

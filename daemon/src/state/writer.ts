@@ -7,6 +7,7 @@ import {
   type StoredObject,
   type StoredReply,
 } from "../storage/object-storage.ts";
+import { andThen } from "./and-then.ts";
 import { BranchTable } from "./branch-table.ts";
 import { type Committer, Draft, type Working } from "./draft.ts";
 import type { Head, Retiring } from "./head.ts";
@@ -20,7 +21,8 @@ export interface Idempotency {
   readonly request: Hash;
 }
 
-type Work<T> = (draft: Draft) => Promise<T>;
+/** At once where it can be. */
+type Work<T> = (draft: Draft) => T | Promise<T>;
 
 interface Job {
   readonly work: Work<unknown>;
@@ -179,7 +181,8 @@ export class Writer {
   async #fill(batch: Batch): Promise<void> {
     let slice = performance.now();
     while (this.#queue.length > 0 && batch.jobs.length < BATCH_JOBS && batch.bytes < BATCH_BYTES) {
-      await this.#compute(this.#queue.shift() as Job, batch);
+      const computing = this.#compute(this.#queue.shift() as Job, batch);
+      if (computing !== undefined) await computing;
       if (performance.now() - slice > SLICE_MS) {
         await nextTurn();
         slice = performance.now();
@@ -187,43 +190,54 @@ export class Writer {
     }
   }
 
-  async #compute(job: Job, batch: Batch): Promise<void> {
+  #compute(job: Job, batch: Batch): void | Promise<void> {
     job.attempts++;
     batch.jobs.push(job);
     const draft = new Draft(this.#working, this.#source, this.#committer);
-    try {
-      const earlier = job.once === undefined ? null : await this.#reply(job.once.id);
-      if (earlier !== null) {
-        if (earlier.request !== job.once?.request) throw reusedId(earlier.id);
-        const reply: unknown = JSON.parse(earlier.reply);
-        batch.settle.push(() => job.resolve(reply));
-        return;
-      }
-      const reply = await job.work(draft);
-      draft.fold();
-      for (const object of draft.objects) {
-        batch.objects.push(object);
-        batch.bytes += object.bytes.length + 100;
-      }
-      for (const move of draft.moves) addMove(batch.moves, move);
-      batch.retiring.push(...draft.retiring);
-      batch.commits.push(...draft.unsaved.keys());
-      if (job.once !== undefined) {
-        batch.replies.push({ ...job.once, reply: JSON.stringify(reply), time: this.#now() });
-      }
-      batch.settle.push(() => job.resolve(reply));
-    } catch (error) {
+    const failed = (error: unknown): void => {
       draft.drop();
       batch.settle.push(() => job.reject(error));
+    };
+    try {
+      const earlier = job.once === undefined ? null : this.#reply(job.once.id);
+      const work = andThen(earlier, (reply) => this.#perform(job, batch, draft, reply));
+      if (work instanceof Promise) return work.catch(failed);
+    } catch (error) {
+      failed(error);
     }
   }
 
+  #perform(job: Job, batch: Batch, draft: Draft, earlier: StoredReply | null): void | Promise<void> {
+    if (earlier === null) return andThen(job.work(draft), (reply) => this.#take(job, batch, draft, reply));
+    if (earlier.request !== job.once?.request) throw reusedId(earlier.id);
+    const reply: unknown = JSON.parse(earlier.reply);
+    batch.settle.push(() => job.resolve(reply));
+  }
+
+  /** What a request has computed becomes part of the batch, and of what the next one builds on. */
+  #take(job: Job, batch: Batch, draft: Draft, reply: unknown): void {
+    draft.fold();
+    for (const object of draft.objects) {
+      batch.objects.push(object);
+      batch.bytes += object.bytes.length + 100;
+    }
+    for (const move of draft.moves) addMove(batch.moves, move);
+    batch.retiring.push(...draft.retiring);
+    for (const hash of draft.unsaved.keys()) batch.commits.push(hash);
+    if (job.once !== undefined) {
+      batch.replies.push({ ...job.once, reply: JSON.stringify(reply), time: this.#now() });
+    }
+    batch.settle.push(() => job.resolve(reply));
+  }
+
   /** The reply that was given to an id within its time; an older one must go, or it would keep the new one out. */
-  async #reply(id: string): Promise<StoredReply | null> {
-    const reply = await this.#storage.reply(id);
-    if (reply === null || reply.time > this.#now() - LIMITS.replyMemory) return reply;
-    await this.#storage.dropReplies(reply.time + 1);
-    return null;
+  #reply(id: string): StoredReply | null | Promise<StoredReply | null> {
+    const { replyNow } = this.#storage;
+    const found = replyNow === undefined ? this.#storage.reply(id) : replyNow.call(this.#storage, id);
+    return andThen(found, (reply): StoredReply | null | Promise<null> => {
+      if (reply === null || reply.time > this.#now() - LIMITS.replyMemory) return reply;
+      return this.#storage.dropReplies(reply.time + 1).then(() => null);
+    });
   }
 
   #store(batch: Batch): Flight {
@@ -252,7 +266,7 @@ export class Writer {
     const layers = batch.retiring.flatMap((retiring) => retiring.layers);
     for (const { kind, hash } of batch.objects) {
       const fresh = kind === "node" ? layers.find((layer) => layer.has(hash))?.get(hash) : undefined;
-      if (fresh !== undefined) Objects.rememberNode(hash, fresh.node);
+      if (fresh !== undefined) Objects.rememberNode(hash, fresh);
     }
     for (const hash of batch.commits) this.#working.unsaved.delete(hash);
     for (const move of branches) {
@@ -300,16 +314,24 @@ export class Writer {
 
 /** A tombstone has the commit that the branch had last: so what moved before a deletion is not left out. */
 function addMove(moves: Map<Hash, BranchMove[]>, move: BranchMove): void {
-  const earlier = moves.get(move.id) ?? [];
+  const earlier = moves.get(move.id);
+  if (earlier === undefined) {
+    moves.set(move.id, [move]);
+    return;
+  }
   const last = earlier.at(-1);
   if (last === undefined || last.next === null || move.next === null) {
-    moves.set(move.id, [...earlier, move]);
+    earlier.push(move);
     return;
   }
   const sealed = move.sealed ?? last.sealed;
-  const deleted = [...(last.deleted ?? []), ...(move.deleted ?? [])];
-  const joined = { ...move, expected: last.expected, deleted, ...(sealed === undefined ? {} : { sealed }) };
-  moves.set(move.id, [...earlier.slice(0, -1), joined]);
+  const deleted = move.deleted === undefined ? last.deleted : [...(last.deleted ?? []), ...move.deleted];
+  earlier[earlier.length - 1] = {
+    ...move,
+    expected: last.expected,
+    ...(deleted === undefined ? {} : { deleted }),
+    ...(sealed === undefined ? {} : { sealed }),
+  };
 }
 
 function reusedId(id: string): VlinderError {

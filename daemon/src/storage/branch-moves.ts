@@ -3,15 +3,21 @@ import { BranchConflict, type BranchMove, type StoredBranch } from "./object-sto
 
 /** What a move makes of a branch (undefined: it is not there yet). */
 export function movedBranch(branch: StoredBranch | undefined, move: BranchMove): StoredBranch {
-  const deleted = new Set([...(branch?.deleted ?? []), ...(move.deleted ?? [])]);
-  if (move.next === null && branch?.head != null) deleted.add(branch.head);
   return {
     id: move.id,
     name: move.name,
     head: move.next,
     sealed: move.sealed ?? branch?.sealed ?? false,
-    deleted: [...deleted].sort((a, b) => (a < b ? -1 : 1)),
+    deleted: deletedAfter(branch, move),
   };
+}
+
+function deletedAfter(branch: StoredBranch | undefined, { deleted, next }: BranchMove): readonly Hash[] {
+  const before = branch?.deleted ?? [];
+  if (deleted === undefined && next !== null) return before;
+  const all = new Set([...before, ...(deleted ?? [])]);
+  if (next === null && branch?.head != null) all.add(branch.head);
+  return [...all].sort((a, b) => (a < b ? -1 : 1));
 }
 
 /** Later moves of a transaction see what earlier ones did. @throws BranchConflict */

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { encodeTreeNode, type Hash, type Key, parseKey, sha256, type TreeNode } from "@vlinder/protocol";
+import { decodeTreeNode, encodeTreeNode, type Hash, type Key, parseKey, sha256, type TreeNode } from "@vlinder/protocol";
 import { describe, expect, test } from "vitest";
 import { editTree, type Edit } from "../../src/state/tree/edit.ts";
 import type { FreshNodes } from "../../src/state/tree/node-reader.ts";
@@ -17,9 +17,9 @@ class Nodes {
   async edit(root: Hash | null, edits: readonly Edit[]): Promise<{ root: Hash | null; made: number }> {
     const fresh: FreshNodes = new Map();
     const next = await editTree(this, root, edits, fresh);
-    for (const [hash, { node, bytes }] of fresh) {
+    for (const [hash, node] of fresh) {
       this.all.set(hash, node);
-      this.bytes.set(hash, bytes);
+      this.bytes.set(hash, node.bytes);
     }
     return { root: next, made: fresh.size };
   }
@@ -45,6 +45,38 @@ const keys = fc
 const step = fc.array(fc.tuple(keys, fc.option(fc.nat(1000))), { minLength: 1, maxLength: 60 });
 
 describe("the tree", () => {
+  test("one edit at a time gives the root that all at once give, whatever the edit is", async () => {
+    const dense = fc.tuple(
+      fc.integer({ min: 0, max: 150 }).map((n) => parseKey(`/k/${n}`)),
+      fc.option(fc.nat(300), { freq: 3 }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(dense, { minLength: 50, maxLength: 400 }), async (edits) => {
+        const nodes = new Nodes();
+        let root: Hash | null = null;
+        const model = new Map<Key, number>();
+        let atOnce = 0;
+        for (const [key, value] of edits) {
+          if (value === null) model.delete(key);
+          else model.set(key, value);
+          const edit = { key, hash: value === null ? null : hashOf(value), size: value ?? 0 };
+          const fresh: FreshNodes = new Map();
+          const next = editTree(nodes, root, [edit], fresh);
+          if (!(next instanceof Promise)) atOnce++;
+          root = await next;
+          for (const [hash, node] of fresh) {
+            expect(encodeTreeNode({ ...decodeTreeNode(node.bytes) }).equals(node.bytes)).toBe(true);
+            expect(sha256(node.bytes)).toBe(hash);
+            nodes.all.set(hash, node);
+          }
+        }
+        expect(root).toBe(await editTree(new Nodes(), null, sorted(model), new Map()));
+        expect(atOnce).toBeGreaterThan(edits.length / 2);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   test("holds what a Map holds, has one root for equal contents, and diffs as the model does", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {

@@ -34,8 +34,9 @@ function sharedPrefix(a: string, b: string): number {
  * `u8 version, u8 level, uvarint n`, then n entries `uvarint shared, uvarint rest, key rest, 32-byte
  * hash, uvarint size [, uvarint count above leaves]`; `shared` is how many bytes the key has in
  * common with the one before it. docs/formats.md has the table.
+ * @param places takes in where each entry's hash begins
  */
-export function encodeTreeNode(node: TreeNode): Buffer {
+export function encodeTreeNode(node: TreeNode, places: number[] = []): Buffer {
   const { keys, hashes, sizes, counts, level } = node;
   const n = keys.length;
   const shared: number[] = new Array<number>(n);
@@ -60,6 +61,7 @@ export function encodeTreeNode(node: TreeNode): Buffer {
     at = writeUvarint(buffer, at, common);
     at = writeUvarint(buffer, at, key.length - common);
     at += buffer.write(common === 0 ? key : key.slice(common), at, "latin1");
+    places.push(at);
     at += buffer.write(hashes[i] as Hash, at, "hex");
     at = writeUvarint(buffer, at, sizes[i] as number);
     if (level > 0) at = writeUvarint(buffer, at, counts[i] as number);

@@ -1,7 +1,9 @@
-import { encodeTreeNode, type Hash, type Key, sha256, type TreeNode } from "@vlinder/protocol";
+import { type Hash, type Key, sha256, type TreeNode } from "@vlinder/protocol";
 import { Boundary } from "./boundary.ts";
 import { Cursor } from "./cursor.ts";
+import { editOne } from "./edit-one.ts";
 import type { FreshNodes, NodeReader } from "./node-reader.ts";
+import { PackedNode } from "./packed-node.ts";
 
 /** Sets a key, or removes it when `hash` is null. */
 export interface Edit {
@@ -22,7 +24,8 @@ interface Row {
 type RowEdit = readonly [key: Key, row: Row | null];
 
 /**
- * Applies edits (keys unique and in order) to an immutable tree and returns the new root.
+ * Applies edits (keys unique and in order) to an immutable tree and returns the new root: at once when a single edit
+ * finds all that it needs in memory.
  *
  * Level by level, leaves first. On each level, every stretch that an edit touches is cut into nodes
  * again from the start of the first touched node, where a boundary surely lies, until a new
@@ -30,13 +33,24 @@ type RowEdit = readonly [key: Key, row: Row | null];
  * that went and came are the edits of the level above. So the result depends on the contents alone,
  * never on the way there, and one put rewrites one path.
  */
-export async function editTree(
+export function editTree(
+  nodes: NodeReader,
+  root: Hash | null,
+  edits: readonly Edit[],
+  fresh: FreshNodes,
+): Hash | null | Promise<Hash | null> {
+  const [first] = edits;
+  if (first === undefined) return root;
+  if (edits.length > 1 || root === null) return editLevels(nodes, root, edits, fresh);
+  return editOne(nodes, root, first, fresh) ?? editLevels(nodes, root, edits, fresh);
+}
+
+async function editLevels(
   nodes: NodeReader,
   root: Hash | null,
   edits: readonly Edit[],
   fresh: FreshNodes,
 ): Promise<Hash | null> {
-  if (edits.length === 0) return root;
   let pending: RowEdit[] = edits.map((e) => [
     e.key,
     e.hash === null ? null : { key: e.key, hash: e.hash, size: e.size, count: 1 },
@@ -133,7 +147,7 @@ async function buildUp(rows: Row[], level: number, nodes: NodeReader, fresh: Fre
   if (root === undefined) return null;
   // What is left of a taller tree may be a chain of nodes with one child each: not canonical.
   for (;;) {
-    const node: TreeNode = fresh.get(root)?.node ?? (await nodes.node(root));
+    const node: TreeNode = fresh.get(root) ?? (await nodes.node(root));
     if (node.level === 0 || node.keys.length > 1) return root;
     root = node.hashes[0] as Hash;
   }
@@ -183,10 +197,9 @@ class Cutter {
       size += row.size;
       count += row.count;
     }
-    const node: TreeNode = { level: this.#level, keys, hashes, sizes, counts };
-    const bytes = encodeTreeNode(node);
-    const hash = sha256(bytes);
-    this.#fresh.set(hash, { node, bytes });
+    const node = PackedNode.of({ level: this.#level, keys, hashes, sizes, counts });
+    const hash = sha256(node.bytes);
+    this.#fresh.set(hash, node);
     this.rows.push({ key: keys[n - 1] as Key, hash, size, count });
   }
 }

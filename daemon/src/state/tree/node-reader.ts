@@ -1,4 +1,5 @@
 import type { Hash, TreeNode } from "@vlinder/protocol";
+import type { PackedNode } from "./packed-node.ts";
 
 /**
  * Where tree code gets nodes from. A node that is in memory comes at once and costs no promise:
@@ -8,10 +9,5 @@ export interface NodeReader {
   node(hash: Hash): TreeNode | Promise<TreeNode>;
 }
 
-/** A node that an edit made, with the bytes that its hash is of. */
-export interface FreshNode {
-  readonly node: TreeNode;
-  readonly bytes: Uint8Array;
-}
-
-export type FreshNodes = Map<Hash, FreshNode>;
+/** Nodes that edits made. */
+export type FreshNodes = Map<Hash, PackedNode>;

@@ -2,22 +2,33 @@ import type { Hash, Key, TreeNode } from "@vlinder/protocol";
 import type { DiffEntry, Entry } from "../api.ts";
 import { Cursor, lowerBound } from "./cursor.ts";
 import type { NodeReader } from "./node-reader.ts";
+import { PackedNode } from "./packed-node.ts";
 
-/** One path down. */
-export async function getEntry(nodes: NodeReader, root: Hash | null, key: Key): Promise<Entry | null> {
-  if (root === null) return null;
-  let hash = root;
-  for (;;) {
-    const found = nodes.node(hash);
-    const node = found instanceof Promise ? await found : found;
-    const i = lowerBound(node.keys, key);
-    if (i === node.keys.length) return null;
-    if (node.level > 0) {
-      hash = node.hashes[i] as Hash;
-      continue;
-    }
-    return node.keys[i] === key ? { key, hash: node.hashes[i] as Hash, size: node.sizes[i] as number } : null;
+/** One path down; at once when all of it is at hand. */
+export function getEntry(nodes: NodeReader, root: Hash | null, key: Key): Entry | null | Promise<Entry | null> {
+  for (let at = root; at !== null;) {
+    const node = nodes.node(at);
+    if (node instanceof Promise) return node.then((found) => entryBelow(nodes, found, key));
+    const found = stepDown(node, key);
+    if (typeof found !== "string") return found;
+    at = found;
   }
+  return null;
+}
+
+function entryBelow(nodes: NodeReader, node: TreeNode, key: Key): Entry | null | Promise<Entry | null> {
+  const found = stepDown(node, key);
+  return typeof found === "string" ? getEntry(nodes, found, key) : found;
+}
+
+/** The child to go on in, the entry, or null when there is none. */
+function stepDown(node: TreeNode, key: Key): Hash | Entry | null {
+  const i = lowerBound(node.keys, key);
+  if (i === node.keys.length) return null;
+  const hash = node instanceof PackedNode ? node.hashAt(i) : (node.hashes[i] as Hash);
+  if (node.level > 0) return hash;
+  if (node.keys[i] !== key) return null;
+  return { key, hash, size: node instanceof PackedNode ? node.sizeAt(i) : (node.sizes[i] as number) };
 }
 
 /** Entries with keys of at least `from`, in order, leaf by leaf. */

@@ -1,10 +1,9 @@
-import type { Hash } from "@vlinder/protocol";
+import { asBuffer, type Hash } from "@vlinder/protocol";
 import { KINDS } from "../../object-storage.ts";
 import type { Base, Item } from "./blocks-of.ts";
 import { locationOf } from "./location.ts";
 
 const NODE_SHELF = KINDS.indexOf("node");
-const COMMIT_SHELF = KINDS.indexOf("commit");
 /** In each of two generations. */
 const KEPT = 16_384;
 
@@ -27,10 +26,18 @@ export class BaseCache {
 
   /** Takes in what was stored in a block. */
   stored(block: number, items: readonly Item[]): void {
-    for (const [slot, { shelf, hash, bytes, base }] of items.entries()) {
+    for (let slot = 0; slot < items.length; slot++) {
+      const { shelf, hash, bytes, base, like } = items[slot] as Item;
       if (shelf !== NODE_SHELF) continue;
-      this.set(hash, base ?? { location: locationOf(block, slot, shelf), bytes: bytes as Buffer });
+      if (like !== undefined) this.#delete(like);
+      this.set(hash, base ?? { location: locationOf(block, slot, shelf), bytes: asBuffer(bytes) });
     }
+  }
+
+  /** A version that has a newer one is hardly changed again. */
+  #delete(hash: Hash): void {
+    this.#young.delete(hash);
+    this.#old.delete(hash);
   }
 
   clear(): void {

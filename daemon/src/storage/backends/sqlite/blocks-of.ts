@@ -1,8 +1,8 @@
 import { type Hash, VlinderError } from "@vlinder/protocol";
 import { KINDS, type StoredObject, type StoredReply } from "../../object-storage.ts";
-import { deltaOf, SLOT, SLOT_BYTES, slotHas } from "./block.ts";
+import { deltaOf, SLOT_BYTES } from "./block.ts";
 import { SLOTS } from "./location.ts";
-import { hashPrefix, PrefixTable } from "./prefix-table.ts";
+import { PrefixTable } from "./prefix-table.ts";
 import { replyKey } from "./reply-key.ts";
 import { REPLY_SHELF, SHELVES } from "./schema.ts";
 
@@ -22,28 +22,26 @@ export interface Base {
 
 /** What the storage has already. */
 export interface Stored {
-  has(shelf: number, hash: Buffer, prefix: number): boolean;
+  has(shelf: number, hash: Hash, prefix: number): boolean;
   /** An object, itself stored whole, that resembles the one with this hash. */
   base(shelf: number, hash: Hash): Base | null;
 }
 
-/** A block on its way, and the objects in it, a slot each. */
-export interface NewBlock {
-  readonly head: Buffer;
-  readonly items: readonly Item[];
-  /** Bytes of `data`. */
-  readonly size: number;
-}
-
-/** An object on its way. `base`: its stored form is a delta on it. */
+/** An object on its way. `base`: its stored form is `delta`, on that. */
 export interface Item {
   readonly shelf: number;
   readonly hash: Hash;
+  readonly prefix: number;
   readonly bytes: Uint8Array;
   readonly delta: Buffer | null;
   readonly base: Base | null;
-  /** Where its slot is in the list of all. */
-  readonly slot: number;
+  readonly like: Hash | undefined;
+}
+
+/** What will be a block: its objects, a slot each, and how many bytes they have in `data`. */
+export interface NewBlock {
+  readonly items: readonly Item[];
+  readonly size: number;
 }
 
 export interface NewBlocks {
@@ -57,74 +55,68 @@ export interface NewBlocks {
  * @throws too_large, invalid (a hash that is none)
  */
 export function blocksOf(objects: readonly StoredObject[], replies: readonly StoredReply[], stored: Stored): NewBlocks {
-  const slots = Buffer.allocUnsafe((objects.length + replies.length) * SLOT_BYTES);
   const prefixes = new PrefixTable(objects.length + replies.length);
   const shelves: Item[][] = SHELVES.map(() => []);
-  let count = 0;
-  const isNew = (shelf: number, hash: Hash): boolean => {
-    const at = count * SLOT_BYTES;
-    const written = hash.length === 64 ? slots.write(hash, at + 1, 32, "hex") : 0;
-    if (written !== 32) throw new VlinderError("invalid", `not a hash: ${JSON.stringify(hash).slice(0, 80)}`);
-    const prefix = hashPrefix(slots, at + 1);
-    const bytes = slots.subarray(at + 1, at + 33);
-    if (prefixes.has(prefix) && shelves[shelf]?.some((item) => slotHas(slots, item.slot, bytes)) === true) return false;
-    if (stored.has(shelf, bytes, prefix)) return false;
+  let total = 0;
+  const add = (shelf: number, hash: Hash, bytes: Uint8Array, like: Hash | undefined): void => {
+    const prefix = prefixOf(hash);
+    const items = shelves[shelf] as Item[];
+    if (prefixes.has(prefix) && items.some((item) => item.hash === hash)) return;
+    if (stored.has(shelf, hash, prefix)) return;
     prefixes.add(prefix, 0);
-    return true;
+    const base = like === undefined ? null : stored.base(shelf, like);
+    const delta = base === null ? null : deltaOf(base.bytes, base.location, bytes);
+    items.push({ shelf, hash, prefix, bytes, delta, base: delta === null ? null : base, like });
+    total += SLOT_BYTES + (delta ?? bytes).length;
   };
   for (const { kind, hash, bytes, like } of objects) {
     if (bytes.length > MAX_OBJECT) throw tooLarge(bytes.length, MAX_OBJECT, "an object");
-    const shelf = KINDS.indexOf(kind);
-    if (!isNew(shelf, hash)) continue;
-    let base = like === undefined ? null : stored.base(shelf, like);
-    const delta = base === null ? null : deltaOf(base.bytes, base.location, bytes);
-    if (delta === null) base = null;
-    const size = delta?.length ?? bytes.length;
-    slots[count * SLOT_BYTES] = shelf | (delta === null ? 0 : SLOT.delta);
-    slots.writeUInt32LE(size, count * SLOT_BYTES + 33);
-    shelves[shelf]?.push({ shelf, hash, bytes, delta, base, slot: count++ });
+    add(KINDS.indexOf(kind), hash, bytes, like);
   }
+  const small = total <= PAGE_ROOM;
   for (const { id, request, reply, time } of replies) {
-    const hash = replyKey(id);
-    if (!isNew(REPLY_SHELF, hash)) continue;
-    const bytes = encodeReply(request, reply, time);
-    slots[count * SLOT_BYTES] = REPLY_SHELF;
-    slots.writeUInt32LE(bytes.length, count * SLOT_BYTES + 33);
-    shelves[REPLY_SHELF]?.push({ shelf: REPLY_SHELF, hash, bytes, delta: null, base: null, slot: count++ });
+    add(REPLY_SHELF, replyKey(id), encodeReply(request, reply, time), undefined);
   }
   const replyItems = shelves.pop() ?? [];
-  const total = shelves.flat().reduce((sum, item) => sum + SLOT_BYTES + sizeOf(item), 0);
-  const groups = total <= PAGE_ROOM ? [shelves.flat()] : shelves;
-  return { blocks: [...groups, replyItems].flatMap((items) => cut(items, slots)), prefixes };
+  const groups = small ? [shelves.flat()] : shelves;
+  return { blocks: [...groups, replyItems].flatMap(cut), prefixes };
 }
 
-export function sizeOf({ delta, bytes }: Item): number {
-  return delta?.length ?? bytes.length;
-}
-
-function cut(items: readonly Item[], slots: Buffer): NewBlock[] {
+function cut(items: readonly Item[]): NewBlock[] {
   const blocks: NewBlock[] = [];
-  let inBlock: Item[] = [];
+  let start = 0;
   let size = 0;
-  const end = (): void => {
-    if (inBlock.length === 0) return;
-    const head = Buffer.allocUnsafe(inBlock.length * SLOT_BYTES);
-    for (const [at, { slot }] of inBlock.entries()) {
-      slots.copy(head, at * SLOT_BYTES, slot * SLOT_BYTES, (slot + 1) * SLOT_BYTES);
+  for (let at = 0; at < items.length; at++) {
+    const { delta, bytes } = items[at] as Item;
+    const { length } = delta ?? bytes;
+    const room = length < LARGE ? PAGE_ROOM : LARGE_ROOM;
+    const count = at - start;
+    if (count === SLOTS || (count > 0 && size + length + (count + 1) * SLOT_BYTES > room)) {
+      blocks.push({ items: items.slice(start, at), size });
+      start = at;
+      size = 0;
     }
-    blocks.push({ head, items: inBlock, size });
-    inBlock = [];
-    size = 0;
-  };
-  for (const item of items) {
-    const bytes = sizeOf(item);
-    const room = bytes < LARGE ? PAGE_ROOM : LARGE_ROOM;
-    if (inBlock.length === SLOTS || size + bytes + (inBlock.length + 1) * SLOT_BYTES > room) end();
-    inBlock.push(item);
-    size += bytes;
+    size += length;
   }
-  end();
+  if (start < items.length) blocks.push({ items: items.slice(start), size });
   return blocks;
+}
+
+const HASH = /^[0-9a-f]{64}$/;
+
+/** The number that the first 12 digits are: as `hashPrefix` reads it from bytes. */
+function prefixOf(hash: Hash): number {
+  if (!HASH.test(hash)) throw new VlinderError("invalid", `not a hash: ${JSON.stringify(hash).slice(0, 80)}`);
+  return digits(hash, 0) * 0x1000000 + digits(hash, 6);
+}
+
+function digits(hash: Hash, from: number): number {
+  let value = 0;
+  for (let at = from; at < from + 6; at++) {
+    const code = hash.charCodeAt(at);
+    value = (value << 4) | (code < 0x3a ? code - 0x30 : code - 0x57);
+  }
+  return value;
 }
 
 /** f64 time, 32 request, reply as UTF-8. */

@@ -1,5 +1,6 @@
 import type Database from "better-sqlite3";
 import { SLOT, SLOT_BYTES, slotFlags, slotPrefix } from "./block.ts";
+import type { Item, NewBlock } from "./blocks-of.ts";
 import { locationOf } from "./location.ts";
 import { PrefixTable } from "./prefix-table.ts";
 import { Bloom, findOnPage, pageId, pageOf, type RunShape } from "./run.ts";
@@ -53,9 +54,22 @@ export class IndexReader {
   }
 
   /** Blocks that this process has stored, with ids from `first` on: unless a refresh has seen them. */
-  stored(first: number, heads: readonly Buffer[]): void {
+  stored(first: number, blocks: readonly NewBlock[]): void {
     if (first !== this.#seen + 1) return;
-    for (const head of heads) this.#take(++this.#seen, head);
+    for (const { items } of blocks) {
+      this.#seen++;
+      for (let slot = 0; slot < items.length; slot++) {
+        const { prefix, shelf } = items[slot] as Item;
+        this.#recent.add(prefix, locationOf(this.#seen, slot, shelf));
+      }
+    }
+  }
+
+  /** False: there is surely none with this prefix. */
+  mayHave(prefix: number): boolean {
+    if (this.#recent.has(prefix)) return true;
+    for (const { bloom } of this.#runs) if (bloom.mayHave(prefix)) return true;
+    return false;
   }
 
   /** Where there may be an object with this prefix, on any shelf. */

@@ -19,9 +19,9 @@ export function blockOf(location: number): number {
 }
 
 export function slotOf(location: number): number {
-  return Math.floor((location % BLOCK_ROOM) / SHELF_ROOM);
+  return (location & (BLOCK_ROOM - 1)) >>> 3;
 }
 
 export function shelfOf(location: number): number {
-  return location % SHELF_ROOM;
+  return location & (SHELF_ROOM - 1);
 }

@@ -1,7 +1,8 @@
 import { type Hash, VlinderError } from "@vlinder/protocol";
 import type { BranchMove } from "../../object-storage.ts";
 import { reflogTime } from "../reflog-time.ts";
-import { type NewBlock, sizeOf, tooLarge } from "./blocks-of.ts";
+import { SLOT, SLOT_BYTES } from "./block.ts";
+import { type NewBlock, tooLarge } from "./blocks-of.ts";
 import { FLAG } from "./unpacked-transaction.ts";
 
 /*
@@ -22,7 +23,7 @@ const MAX_TRANSACTION = 2 ** 31 - 1;
 /** @throws too_large, invalid (a time or hash that is none) */
 export function packTransaction(blocks: readonly NewBlock[], branches: readonly BranchMove[]): ArrayBuffer {
   let size = 8;
-  for (const block of blocks) size += BLOCK_HEAD + block.head.length + block.size;
+  for (const { items, size: data } of blocks) size += BLOCK_HEAD + items.length * SLOT_BYTES + data;
   for (const { name, why, deleted = [] } of branches) {
     size += BRANCH_HEAD + Buffer.byteLength(name) + Buffer.byteLength(why) + 32 * deleted.length;
   }
@@ -31,11 +32,15 @@ export function packTransaction(blocks: readonly NewBlock[], branches: readonly 
   const packer = new Packer(size);
   packer.uint32(blocks.length);
   packer.uint32(branches.length);
-  for (const block of blocks) {
-    packer.uint32(block.head.length);
-    packer.uint32(block.size);
-    packer.bytes(block.head, block.head.length);
-    for (const item of block.items) packer.bytes(item.delta ?? item.bytes, sizeOf(item));
+  for (const { items, size: data } of blocks) {
+    packer.uint32(items.length * SLOT_BYTES);
+    packer.uint32(data);
+    for (const { shelf, hash, delta, bytes } of items) {
+      packer.byte(delta === null ? shelf : shelf | SLOT.delta);
+      packer.hash(hash);
+      packer.uint32((delta ?? bytes).length);
+    }
+    for (const { delta, bytes } of items) packer.bytes(delta ?? bytes);
   }
   for (const { id, name, expected, next, sealed, deleted = [], why, time } of branches) {
     packer.hash(id);
@@ -69,7 +74,7 @@ class Packer {
   }
 
   byte(value: number): void {
-    this.#at = this.#bytes.writeUInt8(value, this.#at);
+    this.#bytes[this.#at++] = value;
   }
 
   uint32(value: number): void {
@@ -81,7 +86,7 @@ class Packer {
   }
 
   hash(hash: Hash | null): void {
-    if (hash === null) return this.bytes(NO_HASH, 32);
+    if (hash === null) return this.bytes(NO_HASH);
     const written = hash.length === 64 ? this.#bytes.write(hash, this.#at, 32, "hex") : 0;
     if (written !== 32) throw new VlinderError("invalid", `not a hash: ${JSON.stringify(hash).slice(0, 80)}`);
     this.#at += 32;
@@ -93,8 +98,8 @@ class Packer {
     this.#at += length;
   }
 
-  bytes(bytes: Uint8Array, length: number): void {
+  bytes(bytes: Uint8Array): void {
     this.#bytes.set(bytes, this.#at);
-    this.#at += length;
+    this.#at += bytes.length;
   }
 }

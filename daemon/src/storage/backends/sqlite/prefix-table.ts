@@ -16,7 +16,7 @@ export class PrefixTable {
   #mask: number;
   #size = 0;
 
-  constructor(room = 64) {
+  constructor(room = 32) {
     let slots = 64;
     while (slots < room * 2) slots *= 2;
     this.#prefixes = new Float64Array(slots).fill(-1);
@@ -71,9 +71,9 @@ export class PrefixTable {
     return kept;
   }
 
-  /** The low bits of a prefix are as good as any hash of it. */
+  /** The low bits of a prefix are as good as any hash of it. (Not with `%`, which is slow above 2^31.) */
   #start(prefix: number): number {
-    return (prefix % 0x100000000) & this.#mask;
+    return prefix & this.#mask;
   }
 
   #grow(): void {

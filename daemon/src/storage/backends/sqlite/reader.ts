@@ -2,6 +2,8 @@ import type Database from "better-sqlite3";
 import { type Hash, hashFromBytes, hashToBytes } from "@vlinder/protocol";
 import { type Kind, KINDS, type ReflogEntry, type StoredBranch, type StoredObject } from "../../object-storage.ts";
 import { applyDelta, baseOf, type Block, SLOT, slotCount, slotData, slotFlags, slotHas, slotHash } from "./block.ts";
+import type { BaseCache } from "./base-cache.ts";
+import type { NewBlock, Stored } from "./blocks-of.ts";
 import { openForReading } from "./connection.ts";
 import { IndexReader } from "./index-reader.ts";
 import { blockOf, shelfOf, slotOf } from "./location.ts";
@@ -123,9 +125,24 @@ export class Reader {
     return this.#read((session) => session.find(shelf, hash, prefix));
   }
 
-  /** A block that this process has stored, with those that follow. */
-  stored(first: number, heads: readonly Buffer[]): void {
-    this.#session?.index.stored(first, heads);
+  /** What is there, for a transaction that is made now; to be used at once. */
+  stored(bases: BaseCache): Stored {
+    return this.#read((session) => ({
+      has: (shelf, hash, prefix) => {
+        return session.index.mayHave(prefix) && session.find(shelf, hashToBytes(hash), prefix) !== null;
+      },
+      base: (shelf, hash) => {
+        const known = bases.get(hash);
+        if (known !== undefined) return known;
+        const found = session.find(shelf, hashToBytes(hash));
+        return found === null || found.base.bytes.length === 0 ? null : found.base;
+      },
+    }));
+  }
+
+  /** Blocks that this process has stored. */
+  landed(first: number, blocks: readonly NewBlock[]): void {
+    this.#session?.index.stored(first, blocks);
   }
 
   branches(): StoredBranch[] {

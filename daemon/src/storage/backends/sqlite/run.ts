@@ -10,7 +10,8 @@ const ENTRY_BYTES = PREFIX_BYTES + LOCATION_BYTES;
 /** Entries on a page in the mean: 4,000 bytes hold 333, which is more than three standard deviations away. */
 const PAGE_ENTRIES = 280;
 const PAGES_MAX = 2 ** 24;
-const BLOOM_BITS = 10;
+/** Bits for each entry at least. */
+const BLOOM_BITS = 8;
 const BLOOM_PROBES = 6;
 
 export interface RunShape {
@@ -67,43 +68,48 @@ export function findOnPage(page: Buffer, prefix: number, found: number[]): void 
   for (; low < count && prefixAt(page, low) === prefix; low++) found.push(locationAt(page, low));
 }
 
-/** A Bloom filter over prefixes: of one that was not added it says "perhaps" about once in a hundred times. */
+/**
+ * A Bloom filter over prefixes: of one that was not added it says "perhaps" about once in a hundred times. Its size is a
+ * power of two, so that a probe costs no division.
+ */
 export class Bloom {
   readonly bits: Uint8Array;
-  readonly #size: number;
+  readonly #mask: number;
 
   constructor(bits: Uint8Array) {
     this.bits = bits;
-    this.#size = bits.length * 8;
+    this.#mask = bits.length * 8 - 1;
   }
 
   static for(entries: number): Bloom {
-    return new Bloom(new Uint8Array(Math.ceil((Math.max(entries, 64) * BLOOM_BITS) / 8)));
+    let bytes = 64;
+    while (bytes * 8 < entries * BLOOM_BITS) bytes *= 2;
+    return new Bloom(new Uint8Array(bytes));
   }
 
   add(prefix: number): void {
-    let at = prefix % 0x100000000;
+    let at = prefix | 0;
     const step = stepOf(prefix);
     for (let probe = 0; probe < BLOOM_PROBES; probe++) {
-      const bit = at % this.#size;
+      const bit = at & this.#mask;
       this.bits[bit >>> 3] = (this.bits[bit >>> 3] as number) | (1 << (bit & 7));
-      at = (at + step) % 0x100000000;
+      at = (at + step) | 0;
     }
   }
 
   mayHave(prefix: number): boolean {
-    let at = prefix % 0x100000000;
+    let at = prefix | 0;
     const step = stepOf(prefix);
     for (let probe = 0; probe < BLOOM_PROBES; probe++) {
-      const bit = at % this.#size;
+      const bit = at & this.#mask;
       if (((this.bits[bit >>> 3] as number) & (1 << (bit & 7))) === 0) return false;
-      at = (at + step) % 0x100000000;
+      at = (at + step) | 0;
     }
     return true;
   }
 }
 
-/** From bits that the start does not depend on alone, spread over the whole range; never 0. */
+/** From bits that the start does not depend on alone, spread over the whole range; odd. */
 function stepOf(prefix: number): number {
-  return (Math.imul(Math.floor(prefix / 0x10000), 0x9e3779b1) | 1) >>> 0;
+  return Math.imul(Math.floor(prefix / 0x10000), 0x9e3779b1) | 1;
 }

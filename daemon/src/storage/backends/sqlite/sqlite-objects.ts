@@ -13,7 +13,7 @@ import {
   type Usage,
 } from "../../object-storage.ts";
 import { BaseCache } from "./base-cache.ts";
-import { type Base, blocksOf, type NewBlocks, type Stored } from "./blocks-of.ts";
+import { blocksOf, type NewBlocks } from "./blocks-of.ts";
 import type { WriterOptions } from "./connection.ts";
 import { packTransaction } from "./packed-transaction.ts";
 import type { PrefixTable } from "./prefix-table.ts";
@@ -56,10 +56,6 @@ class SqliteObjects implements ObjectStorage {
   readonly #writer: WriterConnection;
   readonly #reader: Reader;
   readonly #bases = new BaseCache();
-  readonly #stored: Stored = {
-    has: (shelf, hash, prefix) => this.#reader.find(shelf, hash, prefix) !== null,
-    base: (shelf, hash) => this.#bases.get(hash) ?? this.#findBase(shelf, hash),
-  };
   /** Hash prefixes of transactions that are under way. */
   readonly #underWay = new Set<PrefixTable>();
   /** Work that must not overlap with what is under way, one after another; what is asked for later waits for it. */
@@ -108,7 +104,7 @@ class SqliteObjects implements ObjectStorage {
   async #apply({ objects, branches, replies }: Transaction): Promise<void> {
     // What is there is looked up in what is committed now, whoever committed it.
     this.#reader.leaveSnapshot();
-    const { blocks, prefixes } = blocksOf(objects, replies, this.#stored);
+    const { blocks, prefixes } = blocksOf(objects, replies, this.#reader.stored(this.#bases));
     const packed = packTransaction(blocks, branches);
     this.#underWay.add(prefixes);
     try {
@@ -125,13 +121,8 @@ class SqliteObjects implements ObjectStorage {
   }
 
   #landed(first: number, blocks: NewBlocks["blocks"]): void {
-    this.#reader.stored(first, blocks.map(({ head }) => head));
+    this.#reader.landed(first, blocks);
     for (const [at, { items }] of blocks.entries()) this.#bases.stored(first + at, items);
-  }
-
-  #findBase(shelf: number, hash: Hash): Base | null {
-    const found = this.#reader.find(shelf, hashToBytes(hash));
-    return found === null || found.base.bytes.length === 0 ? null : found.base;
   }
 
   #track<T>(work: Promise<T>): Promise<T> {

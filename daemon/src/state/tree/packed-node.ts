@@ -1,0 +1,161 @@
+import { encodeTreeNode, type Hash, type Key, type TreeNode, uvarintLength, writeUvarint } from "@vlinder/protocol";
+
+const ALL = -1;
+
+/**
+ * A node as its bytes, with the keys read and the places of the hashes known. Hashes, sizes and counts are read where
+ * they are asked for: a step down a tree needs one of each. A new version of a node with another hash and size in one
+ * entry is a copy with these bytes changed, and shares the keys: so an overwrite costs a copy and a hash for
+ * each level, and nothing is decoded or encoded.
+ *
+ * For bytes that are known to be canonical: their hash is one that we computed ourselves. `decodeTreeNode` is for others.
+ */
+export class PackedNode implements TreeNode {
+  readonly level: number;
+  readonly keys: readonly Key[];
+  readonly bytes: Buffer;
+  /** The stored version of this node that it was made from, or its own hash when it is stored itself; null: neither. */
+  #like: Hash | null;
+  /** Entries that `like` does not have so, a bit each; with more than 31 entries -1 says "any". */
+  #changed: number;
+  /** Where each entry's hash begins. */
+  readonly #at: readonly number[];
+  #hashes: Hash[] | null = null;
+  #sizes: number[] | null = null;
+  #counts: number[] | null = null;
+
+  private constructor(
+    bytes: Buffer,
+    level: number,
+    keys: readonly Key[],
+    at: readonly number[],
+    like: Hash | null,
+    changed: number,
+  ) {
+    this.bytes = bytes;
+    this.level = level;
+    this.keys = keys;
+    this.#like = like;
+    this.#changed = changed;
+    this.#at = at;
+  }
+
+  static of(node: TreeNode): PackedNode {
+    if (node instanceof PackedNode) return node;
+    const places: number[] = [];
+    return new PackedNode(encodeTreeNode(node, places), node.level, node.keys, places, null, ALL);
+  }
+
+  /** @throws RangeError, when the bytes are no node */
+  static read(bytes: Buffer, like: Hash | null): PackedNode {
+    let at = 2;
+    const varint = (): number => {
+      let byte = bytes[at++] as number;
+      if (byte < 0x80) return byte;
+      let value = byte & 0x7f;
+      for (let scale = 0x80; byte >= 0x80; scale *= 0x80) {
+        byte = bytes[at++] as number;
+        value += (byte & 0x7f) * scale;
+      }
+      return value;
+    };
+    const level = bytes[1] as number;
+    const count = varint();
+    const keys: Key[] = [];
+    const places: number[] = [];
+    let previous = "";
+    for (let i = 0; i < count; i++) {
+      const common = varint();
+      const rest = varint();
+      if (at + rest + 32 > bytes.length) throw new RangeError("a node is cut short");
+      const own = bytes.toString("latin1", at, at + rest);
+      previous = common === 0 ? own : previous.slice(0, common) + own;
+      keys.push(previous as Key);
+      at += rest;
+      places.push(at);
+      at += 32;
+      varint();
+      if (level > 0) varint();
+    }
+    if (at !== bytes.length || count === 0) throw new RangeError("bytes are no node");
+    return new PackedNode(bytes, level, keys, places, like, like === null ? ALL : 0);
+  }
+
+  get like(): Hash | null {
+    return this.#like;
+  }
+
+  /** Whether an entry's subtree may have nodes that are not stored. */
+  isChanged(i: number): boolean {
+    return this.#changed === ALL || (i < 31 && (this.#changed & (1 << i)) !== 0);
+  }
+
+  /** It is stored, and durable, with all below it. */
+  stored(hash: Hash): void {
+    this.#like = hash;
+    this.#changed = 0;
+  }
+
+  hashAt(i: number): Hash {
+    const at = this.#at[i] as number;
+    return this.bytes.toString("hex", at, at + 32) as Hash;
+  }
+
+  sizeAt(i: number): number {
+    return this.#varintAt((this.#at[i] as number) + 32);
+  }
+
+  countAt(i: number): number {
+    if (this.level === 0) return 1;
+    const at = (this.#at[i] as number) + 32;
+    return this.#varintAt(at + uvarintLength(this.#varintAt(at)));
+  }
+
+  get hashes(): readonly Hash[] {
+    return (this.#hashes ??= this.keys.map((_, i) => this.hashAt(i)));
+  }
+
+  get sizes(): readonly number[] {
+    return (this.#sizes ??= this.keys.map((_, i) => this.sizeAt(i)));
+  }
+
+  get counts(): readonly number[] {
+    return (this.#counts ??= this.level === 0 ? [] : this.keys.map((_, i) => this.countAt(i)));
+  }
+
+  /** The same node with other values in one entry. */
+  with(i: number, hash: Hash, size: number, count: number): PackedNode {
+    const { bytes, level } = this;
+    const at = (this.#at[i] as number) + 32;
+    const [oldSize, oldCount] = [this.sizeAt(i), this.countAt(i)];
+    let copy: Buffer;
+    let places = this.#at;
+    if (size === oldSize && count === oldCount) {
+      copy = Buffer.allocUnsafe(bytes.length);
+      copy.set(bytes);
+    } else {
+      const end = at + uvarintLength(oldSize) + (level === 0 ? 0 : uvarintLength(oldCount));
+      const newEnd = at + uvarintLength(size) + (level === 0 ? 0 : uvarintLength(count));
+      copy = Buffer.allocUnsafe(bytes.length + newEnd - end);
+      bytes.copy(copy, 0, 0, at);
+      bytes.copy(copy, newEnd, end);
+      const behind = writeUvarint(copy, at, size);
+      if (level > 0) writeUvarint(copy, behind, count);
+      if (newEnd !== end) places = places.map((place) => (place > at ? place + newEnd - end : place));
+    }
+    copy.write(hash, at - 32, 32, "hex");
+    return new PackedNode(copy, level, this.keys, places, this.#like, i < 31 ? this.#changed | (1 << i) : ALL);
+  }
+
+  #varintAt(at: number): number {
+    const { bytes } = this;
+    let byte = bytes[at] as number;
+    if (byte < 0x80) return byte;
+    let value = byte & 0x7f;
+    for (let scale = 0x80; byte >= 0x80; scale *= 0x80) {
+      byte = bytes[++at] as number;
+      value += (byte & 0x7f) * scale;
+    }
+    return value;
+  }
+}
