@@ -59,6 +59,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       durability: config.storage.durability,
       backends: config.backends,
       warn: (error) => log.warn({ agent: name, err: error }, error.message),
+      notice: (message) => log.info({ agent: name }, message),
     });
     const engine = await StateEngine.open({ agent: name, storage, device: () => device });
     engine.onMoves((moves) => {

@@ -5,6 +5,7 @@ import {
   type AgentName,
   asVlinderError,
   encodeContract,
+  isNewerFormat,
   type PlanReply,
   type RegisterReply,
   sha256,
@@ -199,12 +200,15 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
 
   #admit(declaration: Declaration): Admission {
     const { name } = declaration.manifest;
+    const known = this.#items.get(name);
+    // A damaged record is set aside and written anew; a newer release's is whole, and not ours to replace.
+    if (known?.registration === null && isNewerFormat(known.error)) throw known.error;
     const others = [...this.#items.values()].flatMap((item) =>
       item.registration === null || item.name === name
         ? []
         : [{ record: item.registration, folder: this.#home.agentFolder(item.name) }],
     );
-    return admit(declaration, this.#items.get(name)?.registration ?? null, others);
+    return admit(declaration, known?.registration ?? null, others);
   }
 
   async #register(declaration: Declaration): Promise<Omit<RegisterReply, "creds">> {

@@ -7,6 +7,7 @@ import {
   decodeCommit,
   decodeSnapshot,
   decodeTreeNode,
+  isNewerFormat,
   type Hash,
   parseCanonicalJson,
   parseChanges,
@@ -37,6 +38,21 @@ export class DamagedObject extends VlinderError {
     this.kind = kind;
     this.hash = hash;
     this.problem = problem;
+  }
+}
+
+/** Says of which object it is that its form is unknown or not good. */
+export function naming<T>(kind: Kind, hash: Hash, decode: () => T): T {
+  try {
+    return decode();
+  } catch (cause) {
+    if (!(cause instanceof VlinderError)) throw cause;
+    const { code, message, remedy, details } = cause;
+    throw new VlinderError(code, `the ${kind} ${hash}: ${message}`, {
+      cause,
+      details: { ...details, kind, hash },
+      ...(remedy === undefined ? {} : { remedy }),
+    });
   }
 }
 
@@ -78,7 +94,8 @@ export class Objects implements NodeReader {
   }
 
   async #readNode(hash: Hash): Promise<TreeNode> {
-    const node = decodeTreeNode(await this.#required("node", hash));
+    const bytes = await this.#required("node", hash);
+    const node = naming("node", hash, () => decodeTreeNode(bytes));
     nodeCache.set(hash, node);
     return node;
   }
@@ -89,7 +106,7 @@ export class Objects implements NodeReader {
     if (known !== undefined) return known;
     const bytes = await this.#bytes("commit", hash);
     if (bytes === null) return null;
-    const commit = decodeCommit(bytes);
+    const commit = naming("commit", hash, () => decodeCommit(bytes));
     this.#commits.set(hash, commit);
     return commit;
   }
@@ -110,7 +127,7 @@ export class Objects implements NodeReader {
     if (known !== undefined) return known;
     const bytes = await this.#bytes("snapshot", hash);
     if (bytes === null) return null;
-    const snapshot = decodeSnapshot(bytes);
+    const snapshot = naming("snapshot", hash, () => decodeSnapshot(bytes));
     this.#snapshots.set(hash, snapshot);
     return snapshot;
   }
@@ -119,7 +136,8 @@ export class Objects implements NodeReader {
   async changesOf(commit: Commit): Promise<Changes> {
     const { changes } = commit;
     if (typeof changes !== "string") return changes ?? {};
-    return parseChanges(parseCanonicalJson(await this.#required("changes", changes), "change list"));
+    const bytes = await this.#required("changes", changes);
+    return naming("changes", changes, () => parseChanges(parseCanonicalJson(bytes, "change list")));
   }
 
   /** A value's bytes; null when it is not here. Its hash is checked. */
@@ -160,8 +178,9 @@ export class Objects implements NodeReader {
   /** A list's hash is not that of its bytes: only its form tells at once that it is damaged. */
   #decodeList(hash: Hash, bytes: Uint8Array): ChunkList {
     try {
-      return decodeChunkList(bytes);
+      return naming("list", hash, () => decodeChunkList(bytes));
     } catch (cause) {
+      if (isNewerFormat(cause)) throw cause;
       throw new DamagedObject("list", hash, "damaged", cause);
     }
   }

@@ -23,6 +23,8 @@ export interface SqliteOptions extends WriterOptions {
   readonly uri?: string;
   /** Told of what went wrong in the background and lost nothing: a log that could not be moved into the file. */
   readonly warn?: (error: VlinderError) => void;
+  /** Told in a sentence what opening does to a file of an older version. */
+  readonly notice?: (message: string) => void;
 }
 
 /** Replies dropped in one transaction: more would keep writes waiting. */
@@ -33,10 +35,11 @@ const DROP_STEP = 2000;
  * @throws unavailable; invalid: not a database of vlinder, or of a newer version
  */
 export async function openSqliteObjects(options: SqliteOptions): Promise<ObjectStorage> {
-  const { path, durability, maxPages, warn } = options;
+  const { path, durability, maxPages, warn, notice } = options;
   const writer = new WriterConnection(
     { path, durability, ...(maxPages === undefined ? {} : { maxPages }) },
     (failure) => warn?.(errorOf(failure, path)),
+    (message) => notice?.(message),
   );
   try {
     await writer.open();

@@ -1,5 +1,6 @@
 import type { WriterOptions } from "./connection.ts";
 import { type Failure, failureOf } from "./failure.ts";
+import type { Say } from "./migrate.ts";
 import { remember } from "./recent-rows.ts";
 import { REPLY_SHELF, SHELVES } from "./schema.ts";
 import { type HashParts, hashParts } from "./shelf-rows.ts";
@@ -27,8 +28,12 @@ export class WriterDatabase {
   #session: WriterSession | null = null;
   #rows = 0;
 
-  constructor(options: WriterOptions) {
+  readonly #say: Say | undefined;
+
+  /** @param say told of what opening does to the file when that takes long */
+  constructor(options: WriterOptions, say?: Say) {
     this.options = options;
+    this.#say = say;
   }
 
   /** @throws what opening throws */
@@ -107,7 +112,7 @@ export class WriterDatabase {
   #open(): WriterSession {
     if (this.#session?.isBehind === true) this.close();
     if (this.#session !== null) return this.#session;
-    const session = new WriterSession(this.options);
+    const session = new WriterSession(this.options, this.#say);
     this.#session = session;
     this.#rows = session.highest.reduce((sum, highest) => sum + (highest.get() ?? 0), 0);
     return session;

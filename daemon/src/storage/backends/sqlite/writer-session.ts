@@ -1,6 +1,7 @@
 import type Database from "better-sqlite3";
 import { openForWriting, type WriterOptions } from "./connection.ts";
 import { Folding } from "./folding.ts";
+import type { Say } from "./migrate.ts";
 import { PREFIX_BYTES, RecentRows } from "./recent-rows.ts";
 import { SHELVES } from "./schema.ts";
 import { ShelfRows } from "./shelf-rows.ts";
@@ -20,8 +21,8 @@ export class WriterSession {
   readonly #log: Database.Statement<[], [number, number, number]>;
   #seenVersion: number;
 
-  constructor(options: WriterOptions) {
-    this.db = openForWriting(options);
+  constructor(options: WriterOptions, say?: Say) {
+    this.db = openForWriting(options, say);
     try {
       const { db } = this;
       this.recent = new RecentRows(db);
