@@ -55,6 +55,8 @@ export interface EventMessages {
 const ONCE: ReadonlySet<string> = new Set([
   "timeline.delete_branch",
   "agents.remove",
+  "agents.export",
+  "agents.import",
   "daemon.drain",
   "sync.init",
 ] satisfies (AgentOperation | AdminOperation)[]);

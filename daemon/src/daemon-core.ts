@@ -8,6 +8,7 @@ import {
   type RegisterReply,
 } from "@vlinder/protocol";
 import type { Logger } from "pino";
+import { exportAgent, type ExportRequest, importAgent, type ImportRequest } from "./agent-archive.ts";
 import type { Agent } from "./registry/agent.ts";
 import type { Config } from "./registry/config.ts";
 import { renewDevice } from "./registry/device.ts";
@@ -39,6 +40,10 @@ export interface Core {
   /** Called with the durable moves of every agent's branches, from the first one of an agent on. */
   onMoves(listener: OnMoves): void;
   remove(name: AgentName, options: { readonly purge: boolean }): Promise<AdminReplies["agents.remove"]>;
+  /** Writes an agent with its history as one file. */
+  exportAgent(request: ExportRequest): Promise<AdminReplies["agents.export"]>;
+  /** Brings an agent from such a file, or merges it into one that is here. */
+  importAgent(request: ImportRequest): Promise<AdminReplies["agents.import"]>;
   /** Pulls, and brings what depends on the state along: vector storage and index. */
   pull(agent?: AgentName, progress?: OnProgress): Promise<PullReply>;
   /**
@@ -146,6 +151,12 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
         // Who asked for the status meanwhile has taken it up again.
         await sync.release(name);
       }
+    },
+    exportAgent: (request) => exportAgent(registry, request),
+    importAgent: async (request) => {
+      const reply = await importAgent(registry, home.path, request);
+      await settle(reply.agent as AgentName);
+      return reply;
     },
     pull: async (agent, progress) => {
       const reply = await sync.pull(agent, progress);

@@ -54,6 +54,8 @@ export const ADMIN_OPERATIONS = [
   "agents.list",
   "agents.show",
   "agents.remove",
+  "agents.export",
+  "agents.import",
   "daemon.status",
   "daemon.drain",
   "daemon.reload",

@@ -56,6 +56,13 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       await broker.revokeAgent(request.agent);
       return await core.remove(request.agent, { purge: request.purge ?? false });
     },
+    "agents.export": ({ request, progress }) =>
+      core.exportAgent({ ...request, branch: request.branch, overwrite: request.overwrite ?? false, progress }),
+    "agents.import": async ({ request, progress }) => {
+      const reply = await core.importAgent({ path: request.path, into: request.into, progress });
+      await credsOf(reply.agent as AgentName);
+      return reply;
+    },
     "daemon.status": async (): Promise<AdminReplies["daemon.status"]> => ({
       version: context.version,
       pid: process.pid,

@@ -144,6 +144,16 @@ const CASES: readonly Case[] = [
   { command: "sync status", works: () => ["sync", "status"] },
   { command: "sync push", works: () => ["sync", "push", "todo"], fails: () => ["sync", "push", "nobody"] },
   { command: "sync pull", works: () => ["sync", "pull"], fails: () => ["sync", "pull", "nobody"] },
+  {
+    command: "export",
+    works: () => ["export", "todo", join(folder.path, "todo.tar"), "--force"],
+    fails: () => ["export", "todo", folder.path],
+  },
+  {
+    command: "import archive",
+    works: () => ["import", join(folder.path, "todo.tar"), "--into", "todo"],
+    fails: () => ["import", join(folder.path, "todo.tar")],
+  },
   { command: "agent remove", works: () => ["agent", "remove", "spare"], fails: () => ["agent", "remove", "nobody"] },
 ];
 /** It ends the daemon, so it has a test of its own. */
