@@ -57,6 +57,7 @@ const ONCE: ReadonlySet<string> = new Set([
   "agents.remove",
   "agents.export",
   "agents.import",
+  "agents.import_vlindercli",
   "daemon.drain",
   "sync.init",
 ] satisfies (AgentOperation | AdminOperation)[]);

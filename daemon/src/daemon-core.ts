@@ -20,6 +20,7 @@ import type { DurableMove } from "./state/writer.ts";
 import { openObjectStorage } from "./storage/objects.ts";
 import { openVectorStorage, resetVectorStorage } from "./storage/vectors/open.ts";
 import { type OnProgress, Sync } from "./sync/sync.ts";
+import { importVlinderCli, type VlinderCliImport } from "./foreign/vlindercli-import.ts";
 import { VectorIndex } from "./vectors/vector-index.ts";
 
 export type OnMoves = (agent: AgentName, moves: readonly DurableMove[]) => void;
@@ -44,6 +45,8 @@ export interface Core {
   exportAgent(request: ExportRequest): Promise<AdminReplies["agents.export"]>;
   /** Brings an agent from such a file, or merges it into one that is here. */
   importAgent(request: ImportRequest): Promise<AdminReplies["agents.import"]>;
+  /** Brings a history of VlinderCLI as a new agent. */
+  importVlinderCli(request: VlinderCliImport): Promise<AdminReplies["agents.import_vlindercli"]>;
   /** Pulls, and brings what depends on the state along: vector storage and index. */
   pull(agent?: AgentName, progress?: OnProgress): Promise<PullReply>;
   /**
@@ -158,6 +161,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       await settle(reply.agent as AgentName);
       return reply;
     },
+    importVlinderCli: (request) => importVlinderCli(registry, home, request),
     pull: async (agent, progress) => {
       const reply = await sync.pull(agent, progress);
       for (const item of reply.agents) if (item.error === null) await settle(item.agent as AgentName);

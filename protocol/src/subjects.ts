@@ -56,6 +56,7 @@ export const ADMIN_OPERATIONS = [
   "agents.remove",
   "agents.export",
   "agents.import",
+  "agents.import_vlindercli",
   "daemon.status",
   "daemon.drain",
   "daemon.reload",

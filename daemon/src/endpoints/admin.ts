@@ -63,6 +63,11 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       await credsOf(reply.agent as AgentName);
       return reply;
     },
+    "agents.import_vlindercli": async ({ request, progress }) => {
+      const reply = await core.importVlinderCli({ ...request, progress });
+      await credsOf(request.agent);
+      return reply;
+    },
     "daemon.status": async (): Promise<AdminReplies["daemon.status"]> => ({
       version: context.version,
       pid: process.pid,

@@ -26,6 +26,7 @@ export const adminRequests = {
     progress: z.boolean().optional(),
   }),
   "agents.import": z.strictObject({ path: file, into: agentField.optional(), progress: z.boolean().optional() }),
+  "agents.import_vlindercli": z.strictObject({ agent: agentField, path: file, progress: z.boolean().optional() }),
   "daemon.status": z.strictObject({}),
   "daemon.drain": z.strictObject({}),
   "daemon.reload": z.strictObject({}),
@@ -152,6 +153,26 @@ export interface ImportReply {
   readonly branches: PullReply["agents"][number]["branches"];
   readonly notes: readonly string[];
 }
+/** What of a foreign history could not be mapped as it was. */
+export interface ImportFinding {
+  readonly what: string;
+  readonly count: number;
+  /** Some of them: hashes, paths or names. */
+  readonly examples: readonly string[];
+  /** What was done about it. */
+  readonly done: string;
+}
+export interface VlinderCliImportReply {
+  readonly agent: string;
+  /** Ours: one for each of theirs that could be mapped. */
+  readonly commits: number;
+  /** Values of the file that are in the history now, and their bytes. */
+  readonly values: number;
+  readonly bytes: number;
+  /** `original`: the hash of VlinderCLI's commit at the branch's end. */
+  readonly branches: readonly { readonly name: string; readonly state: Hash; readonly original: string }[];
+  readonly findings: readonly ImportFinding[];
+}
 export interface StatusReply {
   readonly version: string;
   readonly pid: number;
@@ -172,6 +193,7 @@ export interface AdminReplies {
   "agents.remove": { readonly agent: string; readonly purged: boolean; readonly kept: string | null };
   "agents.export": ExportReply;
   "agents.import": ImportReply;
+  "agents.import_vlindercli": VlinderCliImportReply;
   "daemon.status": StatusReply;
   "daemon.drain": { readonly draining: true };
   "daemon.reload": { readonly reloaded: readonly string[] };
