@@ -1,4 +1,5 @@
-import { statfs } from "node:fs/promises";
+import { mkdtemp, rm, statfs } from "node:fs/promises";
+import { join } from "node:path";
 import {
   type AdminReplies,
   type AgentName,
@@ -8,9 +9,13 @@ import {
   type Progress,
   VlinderError,
 } from "@vlinder/protocol";
+import { keptData } from "./registry/agent-errors.ts";
+import type { Home } from "./registry/home.ts";
 import type { Registry } from "./registry/registry.ts";
-import type { StateEngine } from "./state/engine.ts";
+import { renameHistory } from "./renamed-history.ts";
+import { StateEngine } from "./state/engine.ts";
 import { firstCommit } from "./state/mutations.ts";
+import { openObjectStorage } from "./storage/objects.ts";
 import { exportArchive } from "./sync/archive/export.ts";
 import { Archive, type Imported } from "./sync/archive/import.ts";
 import type { VectorIndex } from "./vectors/vector-index.ts";
@@ -30,6 +35,8 @@ export interface ImportRequest {
   readonly path: string;
   /** An agent that is here and takes what is in the file; absent: the file brings a new one. */
   readonly into: AgentName | undefined;
+  /** Another name for the new agent. */
+  readonly name: AgentName | undefined;
   readonly progress: (progress: Progress) => void;
 }
 
@@ -47,12 +54,12 @@ export async function exportAgent(agents: Agents, request: ExportRequest): Promi
  */
 export async function importAgent(
   agents: Agents,
-  home: string,
-  { path, into, progress }: ImportRequest,
+  home: Home,
+  { path, into, name, progress }: ImportRequest,
 ): Promise<AdminReplies["agents.import"]> {
   const archive = await Archive.open(path);
   try {
-    await requireSpace(home, archive.contents.raw);
+    await requireSpace(home.path, archive.contents.raw * (name === undefined ? 1 : 2));
     const { agent } = archive;
     if (into !== undefined && into !== agent) {
       throw invalid(`${path} holds the agent "${agent}", not "${into}": their histories have nothing in common`, {
@@ -61,14 +68,51 @@ export async function importAgent(
     }
     if (into !== undefined) return replyOf(agent, false, await archive.into(agents.get(into).engine, progress));
     requireMain(archive, path);
+    const target = name ?? agent;
     let imported: Imported | null = null;
-    await agents.bring(agent, async (engine) => {
-      imported = await archive.into(engine, progress);
+    await agents.bring(target, async (engine) => {
+      imported =
+        target === agent
+          ? await archive.into(engine, progress)
+          : await renamed(archive, { name: target, engine, scratch: home.run, progress });
     });
-    if (imported === null) throw new VlinderError("internal", `agent "${agent}" was brought without its history`);
-    return replyOf(agent, true, imported);
+    if (imported === null) throw new VlinderError("internal", `agent "${target}" was brought without its history`);
+    return replyOf(target, true, imported);
   } finally {
     await archive.close();
+  }
+}
+
+/** By way of a storage of its own, where the history is checked under the name that it has. */
+async function renamed(
+  archive: Archive,
+  to: {
+    readonly name: AgentName;
+    readonly engine: StateEngine;
+    readonly scratch: string;
+    readonly progress: (progress: Progress) => void;
+  },
+): Promise<Imported> {
+  const { name, engine, scratch, progress } = to;
+  // What a removed agent kept is another history, or this one already: one of them would have to give way.
+  if (engine.branches().length > 0) throw keptData(name);
+  const folder = await mkdtemp(join(scratch, "rename-"));
+  try {
+    const path = join(folder, "objects.db");
+    const storage = await openObjectStorage({ scheme: "sqlite", path, uri: `sqlite://${path}`, durability: "process" });
+    const device = (): never => {
+      throw new Error("nothing is committed under the old name");
+    };
+    const before = await StateEngine.open({ agent: archive.agent, storage, device });
+    try {
+      const imported = await archive.into(before, progress);
+      const branches = await renameHistory(before, archive.contents.manifest.branches, name, engine);
+      return { ...imported, branches: await engine.integrate(branches) };
+    } finally {
+      await before.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
 }
 

@@ -157,7 +157,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     },
     exportAgent: (request) => exportAgent(registry, request),
     importAgent: async (request) => {
-      const reply = await importAgent(registry, home.path, request);
+      const reply = await importAgent(registry, home, request);
       await settle(reply.agent as AgentName);
       return reply;
     },

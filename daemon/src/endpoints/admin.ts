@@ -59,7 +59,7 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
     "agents.export": ({ request, progress }) =>
       core.exportAgent({ ...request, branch: request.branch, overwrite: request.overwrite ?? false, progress }),
     "agents.import": async ({ request, progress }) => {
-      const reply = await core.importAgent({ path: request.path, into: request.into, progress });
+      const reply = await core.importAgent({ ...request, into: request.into, name: request.name, progress });
       await credsOf(reply.agent as AgentName);
       return reply;
     },

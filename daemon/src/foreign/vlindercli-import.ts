@@ -11,6 +11,7 @@ import {
   VlinderError,
 } from "@vlinder/protocol";
 import { differences, type Entries, entriesOf } from "./history.ts";
+import { keptData } from "../registry/agent-errors.ts";
 import type { Home } from "../registry/home.ts";
 import type { Registry } from "../registry/registry.ts";
 import { ImportFindings } from "./findings.ts";
@@ -235,11 +236,4 @@ class Flight {
     this.#bytes = 0;
     return state;
   }
-}
-
-function keptData(agent: AgentName): VlinderError {
-  return new VlinderError("conflict", `agent "${agent}" was removed, and its data is still here`, {
-    remedy: `import it under another name; or \`vlinder agent remove ${agent} --purge\` first`,
-    details: { agent },
-  });
 }

@@ -19,7 +19,15 @@ export function reopening(name: AgentName): VlinderError {
 /** It can't be brought a second time. */
 export function isHere(name: AgentName): VlinderError {
   return new VlinderError("conflict", `agent "${name}" is here already`, {
-    remedy: `--into ${name} merges what the file holds into it, as a pull does`,
+    remedy: `--into ${name} merges what an archive holds into it, as a pull does; another name makes another agent`,
     details: { agent: name },
+  });
+}
+
+/** It was removed, and what it kept is in the way of another history. */
+export function keptData(agent: AgentName): VlinderError {
+  return new VlinderError("conflict", `agent "${agent}" was removed, and its data is still here`, {
+    remedy: `import it under another name; or \`vlinder agent remove ${agent} --purge\` first`,
+    details: { agent },
   });
 }

@@ -272,6 +272,7 @@ describe("wrong usage is exit code 2", () => {
     [["vector", "search", "todo", "--vector", "nope"]],
     [["vector", "search", "todo", "--text", "hello"]],
     [["completion", "tcsh"]],
+    [["import", "todo.tar", "--into", "todo", "--name", "other"]],
     [["import", "vlindercli", "/Not An Agent/state.db"]],
   ])("%j", async (argv) => {
     expect((await vlinder(argv)).code).toBe(2);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { zstdCompressSync } from "node:zlib";
-import { type AgentName, type BranchName, type Hash, keyText, MAIN, sha256 } from "@vlinder/protocol";
+import { type AgentName, type BranchName, type Commit, type Hash, keyText, MAIN, sha256 } from "@vlinder/protocol";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Core, openCore } from "../../src/daemon-core.ts";
 import { createLog } from "../../src/observe/log.ts";
@@ -62,10 +62,17 @@ async function exported(core: Core, more: { branch?: BranchName; overwrite?: boo
   return path;
 }
 
+async function logOf(engine: StateEngine, branch: string): Promise<Commit[]> {
+  const log: Commit[] = [];
+  for await (const { commit } of engine.log(await engine.resolve(branch))) log.push(commit);
+  return log.toSorted((x, y) => ((x.time ?? "") + x.event.kind < (y.time ?? "") + y.event.kind ? -1 : 1));
+}
+
 /** In one order: after a start it is that of their ids. */
 const byId = (engine: StateEngine) => engine.branches().toSorted((a, b) => (a.id < b.id ? -1 : 1));
 
-const imported = (core: Core, path: string, into?: AgentName) => core.importAgent({ path, into, progress: quiet });
+const imported = (core: Core, path: string, into?: AgentName, name?: AgentName) =>
+  core.importAgent({ path, into, name, progress: quiet });
 
 describe("an agent as one tar", () => {
   test("comes back with every branch, commit and value, and nothing damaged", async () => {
@@ -161,6 +168,37 @@ describe("an agent as one tar", () => {
     await register(other, "notes");
     await expect(imported(other, path, "notes" as AgentName)).rejects.toMatchObject({ code: "invalid" });
     await expect(imported(other, path, "nobody" as AgentName)).rejects.toMatchObject({ code: "invalid" });
+  });
+
+  test("under another name every commit is written anew, with the same values, trees, branches and times", async () => {
+    const from = await filled();
+    const path = await exported(from);
+    const copy = "copy" as AgentName;
+    expect(await imported(from, path, undefined, copy)).toMatchObject({ agent: copy, created: true });
+    const [a, b] = [from.registry.get(TODO).engine, from.registry.get(copy).engine];
+    const seen = (engine: StateEngine) =>
+      engine
+        .branches()
+        .map(({ name, head, deleted }) => [name, head === null, deleted.length])
+        .toSorted();
+    expect(seen(b)).toEqual(seen(a));
+    for (const { name } of a.liveBranches()) {
+      expect(await contents(b, name)).toEqual(await contents(a, name));
+      const [logA, logB] = await Promise.all([a, b].map((engine) => logOf(engine, name)));
+      expect(logB?.map(({ time, event, device }) => [time, event.kind, device])).toEqual(
+        logA?.map(({ time, event, device }) => [time, event.kind, device]),
+      );
+      expect(logB?.every(({ agent }) => agent === copy)).toBe(true);
+      const [rootsA, rootsB] = await Promise.all(
+        [a, b].map(async (engine) => (await engine.view(await engine.resolve(name))).snapshot),
+      );
+      expect([rootsB?.kv, rootsB?.vectors]).toEqual([rootsA?.kv, rootsA?.vectors]);
+    }
+    expect((await b.contract())?.name).toBe(copy);
+    expect((await b.verify()).damage).toEqual([]);
+    await put(b, { "/a": "later" });
+    expect((await readdir(join(from.path, "run"))).filter((name) => name.startsWith("rename"))).toEqual([]);
+    await expect(imported(from, path, undefined, copy)).rejects.toMatchObject({ code: "conflict" });
   });
 
   test("a removed agent comes back by import, also a purged one", async () => {

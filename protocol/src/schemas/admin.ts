@@ -25,7 +25,16 @@ export const adminRequests = {
     overwrite: z.boolean().optional(),
     progress: z.boolean().optional(),
   }),
-  "agents.import": z.strictObject({ path: file, into: agentField.optional(), progress: z.boolean().optional() }),
+  "agents.import": z
+    .strictObject({
+      path: file,
+      into: agentField.optional(),
+      name: agentField.optional(),
+      progress: z.boolean().optional(),
+    })
+    .refine(({ into, name }) => into === undefined || name === undefined, {
+      message: "either into or name: a new name is for a new agent",
+    }),
   "agents.import_vlindercli": z.strictObject({ agent: agentField, path: file, progress: z.boolean().optional() }),
   "daemon.status": z.strictObject({}),
   "daemon.drain": z.strictObject({}),

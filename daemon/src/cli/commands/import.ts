@@ -21,9 +21,17 @@ function defineArchive(command: Command, act: Act): void {
     .description("bring an agent from the tar that `vlinder export` wrote (the word may be left out)")
     .argument("<tar>", "the file, on the daemon's machine")
     .option("--into <agent>", "merge it into this agent, as a pull does; else it is a new one")
+    .option("--name <agent>", "another name for the new agent: its commits are written anew under it")
     .action(
-      act(async (context, file: string, { into }: { into?: string }): Promise<Outcome> => {
-        const request = { path: resolve(file), ...(into === undefined ? {} : { into: agentArgument(into) }) };
+      act(async (context, file: string, { into, name }: { into?: string; name?: string }): Promise<Outcome> => {
+        if (into !== undefined && name !== undefined) {
+          throw new UsageError("either --into or --name", "a new name is for a new agent");
+        }
+        const request = {
+          path: resolve(file),
+          ...(into === undefined ? {} : { into: agentArgument(into) }),
+          ...(name === undefined ? {} : { name: agentArgument(name) }),
+        };
         const client = await context.client();
         const reply = await client.admin("agents.import", request, { onProgress: context.progress });
         return {
