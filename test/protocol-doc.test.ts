@@ -16,7 +16,11 @@ test("every example of PROTOCOL.md is answered as the document says", async () =
   await mkdir(folder);
   await writeFile(path.join(folder, "agent.toml"), manifest);
   const dir = await realpath(folder);
-  const placeholders = new Placeholders({ dir, bucket: `file://${await stage.path("bucket")}` });
+  const placeholders = new Placeholders({
+    dir,
+    bucket: `file://${await stage.path("bucket")}`,
+    file: await stage.path("example.tar"),
+  });
   const admin = await stage.wire(daemon);
   const different: string[] = [];
   for (const { operation, request, reply, error, line } of steps) {

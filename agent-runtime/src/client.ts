@@ -55,6 +55,9 @@ export interface EventMessages {
 const ONCE: ReadonlySet<string> = new Set([
   "timeline.delete_branch",
   "agents.remove",
+  "agents.export",
+  "agents.import",
+  "agents.import_vlindercli",
   "daemon.drain",
   "sync.init",
 ] satisfies (AgentOperation | AdminOperation)[]);

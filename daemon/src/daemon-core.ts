@@ -8,6 +8,7 @@ import {
   type RegisterReply,
 } from "@vlinder/protocol";
 import type { Logger } from "pino";
+import { exportAgent, type ExportRequest, importAgent, type ImportRequest } from "./agent-archive.ts";
 import type { Agent } from "./registry/agent.ts";
 import type { Config } from "./registry/config.ts";
 import { renewDevice } from "./registry/device.ts";
@@ -19,6 +20,7 @@ import type { DurableMove } from "./state/writer.ts";
 import { openObjectStorage } from "./storage/objects.ts";
 import { openVectorStorage, resetVectorStorage } from "./storage/vectors/open.ts";
 import { type OnProgress, Sync } from "./sync/sync.ts";
+import { importVlinderCli, type VlinderCliImport } from "./foreign/vlindercli-import.ts";
 import { VectorIndex } from "./vectors/vector-index.ts";
 
 export type OnMoves = (agent: AgentName, moves: readonly DurableMove[]) => void;
@@ -39,6 +41,12 @@ export interface Core {
   /** Called with the durable moves of every agent's branches, from the first one of an agent on. */
   onMoves(listener: OnMoves): void;
   remove(name: AgentName, options: { readonly purge: boolean }): Promise<AdminReplies["agents.remove"]>;
+  /** Writes an agent with its history as one file. */
+  exportAgent(request: ExportRequest): Promise<AdminReplies["agents.export"]>;
+  /** Brings an agent from such a file, or merges it into one that is here. */
+  importAgent(request: ImportRequest): Promise<AdminReplies["agents.import"]>;
+  /** Brings a history of VlinderCLI as a new agent. */
+  importVlinderCli(request: VlinderCliImport): Promise<AdminReplies["agents.import_vlindercli"]>;
   /** Pulls, and brings what depends on the state along: vector storage and index. */
   pull(agent?: AgentName, progress?: OnProgress): Promise<PullReply>;
   /**
@@ -59,6 +67,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       durability: config.storage.durability,
       backends: config.backends,
       warn: (error) => log.warn({ agent: name, err: error }, error.message),
+      notice: (message) => log.info({ agent: name }, message),
     });
     const engine = await StateEngine.open({ agent: name, storage, device: () => device });
     engine.onMoves((moves) => {
@@ -146,6 +155,13 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
         await sync.release(name);
       }
     },
+    exportAgent: (request) => exportAgent(registry, request),
+    importAgent: async (request) => {
+      const reply = await importAgent(registry, home, request);
+      await settle(reply.agent as AgentName);
+      return reply;
+    },
+    importVlinderCli: (request) => importVlinderCli(registry, home, request),
     pull: async (agent, progress) => {
       const reply = await sync.pull(agent, progress);
       for (const item of reply.agents) if (item.error === null) await settle(item.agent as AgentName);

@@ -40,6 +40,7 @@ export {
 export { decodeSnapshot, EMPTY_SNAPSHOT, encodeSnapshot, hashSnapshot, type Snapshot } from "./format/snapshot.ts";
 export { decodeTreeNode, encodeTreeNode, type TreeNode } from "./format/tree-node.ts";
 export { ByteReader, uvarintLength, writeUvarint } from "./format/varint.ts";
+export { isNewerFormat } from "./format/version.ts";
 export { decodeVectorRecord, encodeVectorRecord, type Metadata, type VectorRecord } from "./format/vector-record.ts";
 export { asBuffer, type Hash, hashFromBytes, hashToBytes, isHash, parseHash, sha256, sha256Of } from "./hash.ts";
 export { LIMITS } from "./limits.ts";
@@ -73,7 +74,9 @@ export type {
   DaemonFile,
   PlanReply,
   Progress,
+  ImportFinding,
   PullReply,
+  VlinderCliImportReply,
   PushReply,
   RegisterReply,
   StatusReply,

@@ -18,7 +18,12 @@ test("every request in the document is one that the daemon accepts", () => {
   expect(steps.length).toBeGreaterThan(35);
   const names = text.match(/<[a-z]+(?=:hash>)/g) ?? [];
   const given = Object.fromEntries(names.map((name) => [name.slice(1), sha256(name)]));
-  const placeholders = new Placeholders({ ...given, dir: "/agents/example", bucket: "file:///vault" });
+  const placeholders = new Placeholders({
+    ...given,
+    dir: "/agents/example",
+    bucket: "file:///vault",
+    file: "/example.tar",
+  });
   const schemas = { ...agentRequests, ...adminRequests };
   for (const { operation, request, line } of steps) {
     const schema = schemas[operation as keyof typeof schemas];

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import {
+  type AgentName,
   type BranchId,
   type Commit,
   type Contract,
@@ -19,8 +20,10 @@ import {
   encodeTreeNode,
   encodeVectorRecord,
   EVENT_KINDS,
+  type Hash,
   hashCommit,
   hashSnapshot,
+  isNewerFormat,
   type Key,
   parseAgentName,
   parseChanges,
@@ -395,3 +398,41 @@ describe("contract", () => {
     expect(() => decodeContract(Buffer.from(other))).toThrow(VlinderError);
   });
 });
+
+describe("of a newer release", () => {
+  const flip = (bytes: Uint8Array): Buffer => {
+    const copy = Buffer.from(bytes);
+    copy[0] = 2;
+    return copy;
+  };
+  const contract: Contract = { v: 1, name: "todo" as AgentName, merge: { rules: 1, policies: {} } };
+  const zero = "00".repeat(32) as Hash;
+  test.each<[string, () => unknown]>([
+    ["a tree node", () => decodeTreeNode(flip(Buffer.from("010001", "hex")))],
+    ["a chunk list", () => decodeChunkList(flip(encodeChunkList({ level: 1, parts: [{ hash: zero, size: 1 }] })))],
+    [
+      "a vector record",
+      () => decodeVectorRecord(flip(encodeVectorRecord({ vector: Float32Array.of(1), model: "", metadata: {} }))),
+    ],
+    ["a contract", () => decodeContract(encodeContract({ ...contract, later: true, v: 2 } as never))],
+    ["a commit", () => decodeCommit(Buffer.from('{"agent":"todo","later":true,"v":2}'))],
+  ])("%s is refused as such, with what to do", (what, decode) => {
+    const error = thrownBy(decode);
+    expect(error).toMatchObject({
+      code: "invalid",
+      message: `${what} of format 2; this release knows 1`,
+      remedy: expect.stringContaining("update"),
+      details: { version: 2 },
+    });
+    expect(isNewerFormat(error)).toBe(true);
+  });
+});
+
+function thrownBy(work: () => unknown): unknown {
+  try {
+    work();
+  } catch (error) {
+    return error;
+  }
+  return null;
+}

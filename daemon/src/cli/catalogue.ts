@@ -23,6 +23,7 @@ const AGENTS = "Agents:";
 const MEMORY = "What an agent remembers:";
 const TIME = "Its history:";
 const SYNC = "The same on every machine:";
+const FILES = "As a file:";
 
 export const CATALOGUE: readonly CatalogueEntry[] = [
   {
@@ -150,5 +151,17 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     summary: "push to the bucket, pull from it, see what is owed",
     group: SYNC,
     load: async () => (await import("./commands/sync.ts")).defineSync,
+  },
+  {
+    name: "export",
+    summary: "write an agent with its history as one tar",
+    group: FILES,
+    load: async () => (await import("./commands/export.ts")).defineExport,
+  },
+  {
+    name: "import",
+    summary: "bring an agent from a file",
+    group: FILES,
+    load: async () => (await import("./commands/import.ts")).defineImport,
   },
 ];

@@ -56,6 +56,18 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       await broker.revokeAgent(request.agent);
       return await core.remove(request.agent, { purge: request.purge ?? false });
     },
+    "agents.export": ({ request, progress }) =>
+      core.exportAgent({ ...request, branch: request.branch, overwrite: request.overwrite ?? false, progress }),
+    "agents.import": async ({ request, progress }) => {
+      const reply = await core.importAgent({ ...request, into: request.into, name: request.name, progress });
+      await credsOf(reply.agent as AgentName);
+      return reply;
+    },
+    "agents.import_vlindercli": async ({ request, progress }) => {
+      const reply = await core.importVlinderCli({ ...request, progress });
+      await credsOf(request.agent);
+      return reply;
+    },
     "daemon.status": async (): Promise<AdminReplies["daemon.status"]> => ({
       version: context.version,
       pid: process.pid,

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { type DeviceId, parseDeviceId, VlinderError } from "@vlinder/protocol";
+import { type DeviceId, isNewerFormat, parseDeviceId, VlinderError } from "@vlinder/protocol";
 import { z } from "zod";
+import { refuseNewer } from "../file-version.ts";
 import { createFileAtomic, writeFileAtomic } from "./atomic-file.ts";
 
 const deviceFile = z.object({ v: z.literal(1), device: z.string() });
@@ -30,8 +31,11 @@ async function read(path: string): Promise<DeviceId | null> {
     throw error;
   }
   try {
-    return parseDeviceId(deviceFile.parse(JSON.parse(text)).device);
+    const contents = JSON.parse(text) as { readonly v?: unknown } | null;
+    refuseNewer(path, contents?.v, 1);
+    return parseDeviceId(deviceFile.parse(contents).device);
   } catch (cause) {
+    if (isNewerFormat(cause)) throw cause;
     throw new VlinderError("invalid", `${path} is damaged`, {
       remedy: "restore it from a backup; or remove it, and this home becomes a new device to its bucket",
       cause,

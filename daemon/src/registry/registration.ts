@@ -1,7 +1,8 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { type AgentName, parseAgentName, VlinderError } from "@vlinder/protocol";
+import { type AgentName, isNewerFormat, parseAgentName, VlinderError } from "@vlinder/protocol";
 import { z } from "zod";
+import { refuseNewer } from "../file-version.ts";
 import { writeFileAtomic } from "./atomic-file.ts";
 
 /**
@@ -60,9 +61,12 @@ export async function readRegistration(folder: string, name: AgentName): Promise
   }
   let record: z.output<typeof schema>;
   try {
-    record = schema.parse(JSON.parse(text));
+    const contents = JSON.parse(text) as { readonly v?: unknown } | null;
+    refuseNewer(path, contents?.v, VERSION);
+    record = schema.parse(contents);
     if (parseAgentName(record.name) !== name) throw new Error(`it is of agent "${record.name}"`);
   } catch (cause) {
+    if (isNewerFormat(cause)) throw cause;
     throw damaged(path, name, cause);
   }
   const { v: _version, ...rest } = record;
@@ -77,7 +81,7 @@ export async function writeRegistration(folder: string, registration: Registrati
 }
 
 function damaged(path: string, name: AgentName, cause: unknown): VlinderError {
-  return new VlinderError("invalid", `${path} is damaged, or of a newer vlinder`, {
+  return new VlinderError("invalid", `${path} is damaged`, {
     remedy: `\`vlinder agent add DIR\` with the folder of "${name}" writes it anew and takes up the data`,
     details: { path },
     cause,

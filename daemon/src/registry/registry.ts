@@ -1,10 +1,11 @@
-import { rename } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import {
   type AdminReplies,
   type AgentName,
   asVlinderError,
   encodeContract,
+  isNewerFormat,
   type PlanReply,
   type RegisterReply,
   sha256,
@@ -15,12 +16,14 @@ import { type Admission, admit } from "./admission.ts";
 import type { Agent, EngineLike, OpenAgent, OpenedAgent, OpenSpec, RegistryItem, VectorsLike } from "./agent.ts";
 import type { Config } from "./config.ts";
 import { type Declaration, readDeclaration, uriRules } from "./declaration.ts";
+import { isHere, notRegistered, reopening } from "./agent-errors.ts";
 import { agentFolders, type Home } from "./home.ts";
 import { type Manifest, manifestOf } from "./manifest.ts";
-import { pendingNotes } from "./pending.ts";
+import { closeOpened } from "./close-opened.ts";
 import { contractFor, planOf } from "./plan.ts";
 import { exists, makeFolders, outsideOf, purgeFolder, requireFile } from "./provision.ts";
 import { isRemoved, readRegistration, type Registration, registrationFile, writeRegistration } from "./registration.ts";
+import { notesOn, setAside } from "./registration-notes.ts";
 import { type ResolvedUri, resolveUri } from "./storage-uri.ts";
 import { TomlSource } from "./toml-source.ts";
 
@@ -110,6 +113,27 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
     return this.#serially(() => this.#adopt(name, vectors));
   }
 
+  /**
+   * Opens storage, where config.toml says, for an agent that is brought by a file, and registers it when `fill` has brought
+   * all of it; when that fails, what was made is deleted again, and what a removed agent kept stays.
+   * @throws conflict: there is such an agent; what `fill` throws
+   */
+  async bring(name: AgentName, fill: (engine: Engine) => Promise<void>): Promise<Agent<Engine, Vectors>> {
+    return this.#serially(async () => {
+      const record = this.#items.get(name)?.registration ?? null;
+      if (this.#items.has(name) && !isRemoved(record)) throw isHere(name);
+      const folder = this.#home.agentFolder(name);
+      const wasThere = await exists(folder);
+      try {
+        return await this.#take(name, record?.purged === true ? null : record, false, fill);
+      } catch (error) {
+        if (!wasThere) await rm(folder, { recursive: true, force: true });
+        else if (record?.purged === true) await purgeFolder(folder);
+        throw error;
+      }
+    });
+  }
+
   /** Ends the registration. Data stays unless `purge`, which can also be asked for later. @throws not_registered */
   async remove(name: AgentName, { purge }: { readonly purge: boolean }): Promise<AdminReplies["agents.remove"]> {
     return this.#serially(() => this.#remove(name, purge));
@@ -169,7 +193,7 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
         await opened.engine.setContract(contractFor(manifest, null));
       }
     } catch (error) {
-      await this.#closeOpened(name, opened);
+      await closeOpened(name, opened, this.#log);
       throw error;
     }
     this.#serve({ ...opened, name, registration, manifest, storage: spec });
@@ -199,12 +223,15 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
 
   #admit(declaration: Declaration): Admission {
     const { name } = declaration.manifest;
+    const known = this.#items.get(name);
+    // A damaged record is set aside and written anew; a newer release's is whole, and not ours to replace.
+    if (known?.registration === null && isNewerFormat(known.error)) throw known.error;
     const others = [...this.#items.values()].flatMap((item) =>
       item.registration === null || item.name === name
         ? []
         : [{ record: item.registration, folder: this.#home.agentFolder(item.name) }],
     );
-    return admit(declaration, this.#items.get(name)?.registration ?? null, others);
+    return admit(declaration, known?.registration ?? null, others);
   }
 
   async #register(declaration: Declaration): Promise<Omit<RegisterReply, "creds">> {
@@ -214,7 +241,7 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
     const item = this.#items.get(name);
     const record = item?.registration ?? null;
     const admission = this.#admit(declaration);
-    const notes = await this.#notesOn(declaration, admission);
+    const notes = await notesOn(declaration, admission);
     if (admission !== "new") await requireFile(name, objects);
 
     return this.#change({ name, objects, vectors, folder }, manifest, async ({ engine }) => {
@@ -232,7 +259,7 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
       };
       const same = record !== null && isDeepStrictEqual(record, registration);
       if (!same) {
-        if (item !== undefined && record === null) notes.push(await this.#setAside(folder));
+        if (item !== undefined && record === null) notes.push(await setAside(folder));
         await writeRegistration(folder, registration);
       }
       const result = RESULTS[admission] ?? (same && !changed ? "unchanged" : "updated");
@@ -262,6 +289,16 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
       const agent = this.get(name);
       if (!wantsVectors || agent.vectors !== null || agent.registration.source !== null) return agent;
     }
+    return this.#take(name, record, wantsVectors);
+  }
+
+  /** Opens, fills and registers an agent that has no folder here. */
+  async #take(
+    name: AgentName,
+    record: Registration | null,
+    wantsVectors: boolean,
+    fill: (engine: Engine) => Promise<void> = async () => {},
+  ): Promise<Agent<Engine, Vectors>> {
     const { storage } = this.#config;
     const registration: Registration = {
       name,
@@ -274,10 +311,11 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
       purged: false,
     };
     const spec = await this.#specOf(registration);
-    return this.#change(spec, null, async () => {
+    return this.#change(spec, null, async ({ engine }) => {
+      await fill(engine);
       const canonical = { ...registration, objects: spec.objects.uri, vectors: spec.vectors?.uri ?? null };
       await writeRegistration(spec.folder, canonical);
-      this.#log.info({ agent: name }, "adopted from the bucket");
+      this.#log.info({ agent: name }, "adopted: it has no folder here");
       return { registration: canonical, reply: null };
     }).then(() => this.get(name));
   }
@@ -330,28 +368,10 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
       this.#serve({ ...opened, name, registration, manifest, storage: spec });
       return reply;
     } catch (error) {
-      if (opened !== null) await this.#closeOpened(name, opened);
+      if (opened !== null) await closeOpened(name, opened, this.#log);
       if (previous !== null) await this.#load(name);
       throw error;
     }
-  }
-
-  /** What the user should know though the registration works. */
-  async #notesOn({ manifest, objects }: Declaration, admission: Admission): Promise<string[]> {
-    const notes = pendingNotes(manifest);
-    if (admission === "kept") notes.push("it was removed before; the data that was kept was taken up again");
-    if (admission === "new" && objects.path !== null && (await exists(objects.path))) {
-      notes.push(`${objects.path} was there already and was taken up`);
-    }
-    if (objects.scheme === "memory") notes.push("memory:// storage is gone when the daemon stops");
-    return notes;
-  }
-
-  async #setAside(folder: string): Promise<string> {
-    const path = registrationFile(folder);
-    const aside = `${path}.damaged`;
-    await rename(path, aside);
-    return `the damaged registration was set aside as ${aside}`;
   }
 
   /** Afterwards the agent is known and not served. */
@@ -359,18 +379,7 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
     const item = this.#items.get(name);
     if (item === undefined || item.agent === null) return;
     this.#items.set(name, { ...item, agent: null });
-    await this.#closeOpened(name, item.agent);
-  }
-
-  /** What can't be closed must not keep the rest from being closed; what was acknowledged is durable. */
-  async #closeOpened(name: AgentName, { engine, vectors }: OpenedAgent<Engine, Vectors>): Promise<void> {
-    for (const part of [vectors, engine]) {
-      try {
-        await part?.close();
-      } catch (err) {
-        this.#log.error({ agent: name, err }, "storage did not close cleanly");
-      }
-    }
+    await closeOpened(name, item.agent, this.#log);
   }
 }
 
@@ -383,18 +392,4 @@ const RESULTS: Readonly<Record<Admission, RegisterReply["result"] | null>> = {
 
 function now(): string {
   return new Date().toISOString();
-}
-
-function notRegistered(name: AgentName, removed: boolean): VlinderError {
-  return new VlinderError("not_registered", `agent "${name}" ${removed ? "was removed" : "is not registered"}`, {
-    remedy: `\`vlinder agent add DIR\` with the folder of its agent.toml ${removed ? "takes it up again" : "registers it"}`,
-    details: { agent: name },
-  });
-}
-
-function reopening(name: AgentName): VlinderError {
-  return new VlinderError("unavailable", `agent "${name}" is being opened again`, {
-    remedy: "ask again in a moment",
-    details: { agent: name },
-  });
 }

@@ -5,6 +5,7 @@ import {
   type Change,
   CHUNKED_OVER,
   type Commit,
+  type CommitEvent,
   type Contract,
   decodeContract,
   encodeContract,
@@ -43,6 +44,8 @@ export interface WriteRequest {
   readonly ops: readonly Op[];
   readonly session?: string;
   readonly turn?: string;
+  /** For the event. */
+  readonly info?: CommitEvent["info"];
   /** Components of the vectors that are put. */
   readonly dimension?: number;
 }
@@ -111,9 +114,9 @@ async function writeAll(draft: Draft, request: WriteRequest): Promise<WriteReply
   return { state: next.commit, applied };
 }
 
-function told(kind: EventKind, from: { readonly session?: string; readonly turn?: string }): Told {
+function told(kind: EventKind, from: Pick<WriteRequest, "session" | "turn" | "info">): Told {
   return {
-    event: { kind },
+    event: { kind, ...(from.info === undefined ? {} : { info: from.info }) },
     ...(from.session === undefined ? {} : { session: from.session }),
     ...(from.turn === undefined ? {} : { turn: from.turn }),
   };

@@ -6,6 +6,7 @@ import {
   decodeChunkList,
   decodeCommit,
   decodeSnapshot,
+  isNewerFormat,
   type Hash,
   parseCanonicalJson,
   parseChanges,
@@ -36,6 +37,21 @@ export class DamagedObject extends VlinderError {
     this.kind = kind;
     this.hash = hash;
     this.problem = problem;
+  }
+}
+
+/** Says of which object it is that its form is unknown or not good. */
+export function naming<T>(kind: Kind, hash: Hash, decode: () => T): T {
+  try {
+    return decode();
+  } catch (cause) {
+    if (!(cause instanceof VlinderError)) throw cause;
+    const { code, message, remedy, details } = cause;
+    throw new VlinderError(code, `the ${kind} ${hash}: ${message}`, {
+      cause,
+      details: { ...details, kind, hash },
+      ...(remedy === undefined ? {} : { remedy }),
+    });
   }
 }
 
@@ -88,7 +104,7 @@ export class Objects implements NodeReader {
 
   /** A copy: what a backend gives may be a small part of a large buffer. */
   #remember(hash: Hash, bytes: Uint8Array): PackedNode {
-    const node = PackedNode.read(Buffer.from(bytes), hash);
+    const node = naming("node", hash, () => PackedNode.read(Buffer.from(bytes), hash));
     nodeCache.set(hash, node);
     return node;
   }
@@ -99,7 +115,7 @@ export class Objects implements NodeReader {
     if (known !== undefined) return known;
     const bytes = await this.#bytes("commit", hash);
     if (bytes === null) return null;
-    const commit = decodeCommit(bytes);
+    const commit = naming("commit", hash, () => decodeCommit(bytes));
     this.#commits.set(hash, commit);
     return commit;
   }
@@ -120,7 +136,7 @@ export class Objects implements NodeReader {
     if (known !== undefined) return known;
     const bytes = await this.#bytes("snapshot", hash);
     if (bytes === null) return null;
-    const snapshot = decodeSnapshot(bytes);
+    const snapshot = naming("snapshot", hash, () => decodeSnapshot(bytes));
     this.#snapshots.set(hash, snapshot);
     return snapshot;
   }
@@ -129,7 +145,8 @@ export class Objects implements NodeReader {
   async changesOf(commit: Commit): Promise<Changes> {
     const { changes } = commit;
     if (typeof changes !== "string") return changes ?? {};
-    return parseChanges(parseCanonicalJson(await this.#required("changes", changes), "change list"));
+    const bytes = await this.#required("changes", changes);
+    return naming("changes", changes, () => parseChanges(parseCanonicalJson(bytes, "change list")));
   }
 
   /** A value's bytes; null when it is not here. Its hash is checked. */
@@ -170,8 +187,9 @@ export class Objects implements NodeReader {
   /** A list's hash is not that of its bytes: only its form tells at once that it is damaged. */
   #decodeList(hash: Hash, bytes: Uint8Array): ChunkList {
     try {
-      return decodeChunkList(bytes);
+      return naming("list", hash, () => decodeChunkList(bytes));
     } catch (cause) {
+      if (isNewerFormat(cause)) throw cause;
       throw new DamagedObject("list", hash, "damaged", cause);
     }
   }

@@ -25,7 +25,7 @@ import type { Kind, ObjectStorage, StoredObject } from "../storage/object-storag
 import { timeOf } from "./ancestry.ts";
 import { adopted, advance, applyChanges, type Head, type LayeredNodes } from "./head.ts";
 import type { Heads } from "./heads.ts";
-import { type Objects, valueKind } from "./objects.ts";
+import { naming, type Objects, valueKind } from "./objects.ts";
 
 /** Commits that are checked and stored together. */
 const SLICE = 256;
@@ -90,7 +90,7 @@ export class Receiver {
   /** Checks one commit against its parents' state; returns the tree objects that it stores. */
   async #commit(object: StoredObject, intake: Intake, states: Map<Hash, Head>): Promise<StoredObject[]> {
     const { hash, bytes } = object;
-    const commit = decodeCommit(bytes);
+    const commit = naming("commit", hash, () => decodeCommit(bytes));
     if (Buffer.compare(Buffer.from(encodeCommit(commit)), bytes) !== 0)
       throw bad("commit", hash, "it is not canonical");
     if (commit.agent !== this.#agent) throw bad("commit", hash, `it belongs to the agent "${commit.agent}"`);
@@ -176,11 +176,12 @@ class Intake {
   /** Checks what can be checked of an object by itself. */
   add({ kind, hash, bytes }: StoredObject): void {
     if (kind !== "list" && sha256(bytes) !== hash) throw bad(kind, hash, "its bytes have another hash");
-    if (kind === "node" && Buffer.compare(encodeTreeNode(decodeTreeNode(bytes)), bytes) !== 0) {
-      throw bad(kind, hash, "it is not canonical");
+    if (kind === "node") {
+      const node = naming(kind, hash, () => decodeTreeNode(bytes));
+      if (Buffer.compare(encodeTreeNode(node), bytes) !== 0) throw bad(kind, hash, "it is not canonical");
     }
-    if (kind === "snapshot") decodeSnapshot(bytes);
-    if (kind === "changes") parseChanges(parseCanonicalJson(bytes, "change list"));
+    if (kind === "snapshot") naming(kind, hash, () => decodeSnapshot(bytes));
+    if (kind === "changes") naming(kind, hash, () => parseChanges(parseCanonicalJson(bytes, "change list")));
     // A list's name does not fix its bytes: of two, the one that is not looked at might be stored.
     const earlier = this.#objects.get(`${kind} ${hash}`);
     if (kind === "list" && earlier !== undefined && Buffer.compare(earlier, bytes) !== 0) {
@@ -208,7 +209,7 @@ class Intake {
   }
 
   async #walk(list: Uint8Array, hash: Hash, visit: (part: Uint8Array) => void): Promise<void> {
-    const { level, parts } = decodeChunkList(list);
+    const { level, parts } = naming("list", hash, () => decodeChunkList(list));
     for (const part of parts) {
       const bytes = await this.find(level === 1 ? "chunk" : "list", part.hash);
       if (bytes === null) throw bad("list", hash, `its part ${part.hash} is not here`);

@@ -17,6 +17,8 @@ export interface ObjectStorageOptions {
   readonly backends?: Readonly<Record<string, string>>;
   /** Told of what went wrong in the background and lost nothing. */
   readonly warn?: (error: VlinderError) => void;
+  /** Told in a sentence what opening does to a file of an older version. */
+  readonly notice?: (message: string) => void;
 }
 
 /** What the package of a backend exports. */
@@ -30,10 +32,10 @@ const BUILT_IN = ["sqlite", "memory"];
  * Opens the object storage that a resolved URI names, making it where there is none. @throws invalid, unavailable
  */
 export async function openObjectStorage(options: ObjectStorageOptions): Promise<ObjectStorage> {
-  const { scheme, path, uri, shown = uri, durability, backends = {}, warn } = options;
+  const { scheme, path, uri, shown = uri, durability, backends = {}, warn, notice } = options;
   if (scheme === "memory") return new MemoryObjects(uri);
   if (scheme === "sqlite" && path !== null) {
-    return openSqliteObjects({ path, uri: shown, durability, ...(warn === undefined ? {} : { warn }) });
+    return openSqliteObjects({ path, uri: shown, durability, ...(warn && { warn }), ...(notice && { notice }) });
   }
   const name = Object.hasOwn(backends, scheme) ? backends[scheme] : undefined;
   if (name !== undefined) return (await importBackend(scheme, name)).openObjectStorage(uri, { durability });

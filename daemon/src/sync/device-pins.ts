@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { canonicalJson, type DeviceId, invalid, parseCanonicalJson, parseDeviceId } from "@vlinder/protocol";
+import { refuseNewer } from "../file-version.ts";
 import { type Device, isPublicKey, type PublicKey } from "./device.ts";
 import { readHomeFile, writeHomeFile } from "./home-file.ts";
 
@@ -65,9 +66,10 @@ export class DevicePins {
 
 function parsePins(bytes: Buffer, file: string): Map<DeviceId, PublicKey> {
   const value = parseCanonicalJson(bytes, "list of devices") as Record<string, unknown> | null;
+  refuseNewer(file, value?.["v"], 1);
   const keys = value?.["keys"];
   if (value?.["v"] !== 1 || typeof keys !== "object" || keys === null) {
-    throw invalid(`${file} is not a list of devices`, { remedy: "restore it from a backup, or update vlinder" });
+    throw invalid(`${file} is not a list of devices`, { remedy: "restore it from a backup" });
   }
   return new Map(
     Object.entries(keys).map(([device, key]): [DeviceId, PublicKey] => {

@@ -9,6 +9,7 @@ import {
   parseDeviceId,
   VlinderError,
 } from "@vlinder/protocol";
+import { refuseNewer } from "../file-version.ts";
 import { readHomeFile, writeHomeFile } from "./home-file.ts";
 
 /** An Ed25519 public key, 32 bytes as 64 hex digits. */
@@ -92,6 +93,7 @@ async function checkMode(file: string): Promise<void> {
 
 function parseKeyFile(bytes: Buffer, file: string): { device: DeviceId; seed: Buffer } {
   const value = parseCanonicalJson(bytes, "device key") as Record<string, unknown> | null;
+  refuseNewer(file, value?.["v"], 1);
   const seed = value?.["seed"];
   if (value?.["v"] !== 1 || typeof seed !== "string" || !/^[0-9a-f]{64}$/.test(seed)) {
     throw invalid(`${file} is not a device key`, {

@@ -106,12 +106,9 @@ function parseBody(value: unknown): HeadBody {
   if (!isHashes(predecessors) || !isSorted(predecessors)) throw bad("its predecessors are no list in order");
   if (typeof time !== "string" || !TIME.test(time) || Number.isNaN(Date.parse(time))) throw bad("its time is none");
   if (!isVaultId(vault)) throw bad("its vault is none");
-  if (!Array.isArray(branches)) throw bad("its branches are no list");
-  const parsed = branches.map(parseBranch);
-  if (!isSorted(parsed.map(({ id }) => id))) throw bad("its branches are not in the order of their ids");
   return {
     agent: parseAgentName(body["agent"]),
-    branches: parsed,
+    branches: parseBranches(branches),
     device: parseDeviceId(body["device"]),
     key,
     n,
@@ -120,6 +117,14 @@ function parseBody(value: unknown): HeadBody {
     time,
     vault,
   };
+}
+
+/** Each id once, in order. @throws invalid */
+export function parseBranches(value: unknown): TheirBranch[] {
+  if (!Array.isArray(value)) throw bad("its branches are no list");
+  const parsed = value.map(parseBranch);
+  if (!isSorted(parsed.map(({ id }) => id))) throw bad("its branches are not in the order of their ids");
+  return parsed;
 }
 
 function parseBranch(value: unknown): TheirBranch {

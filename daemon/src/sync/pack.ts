@@ -110,9 +110,9 @@ export async function decodePack(stored: Uint8Array): Promise<StoredObject[]> {
   return objects;
 }
 
-async function payload(stored: Buffer): Promise<Buffer> {
+/** Checks a pack's header; the length that it gives its raw payload. @throws invalid */
+export function packRawLength(stored: Buffer): number {
   if (stored.length < HEADER || !stored.subarray(0, 6).equals(MAGIC)) throw invalid("not a pack");
-  if (stored.length > PACK_LIMITS.stored) throw invalid(`a pack of ${stored.length} bytes is over the limit`);
   if (stored[6] !== VERSION) throw newer(`format ${stored[6]}`);
   if (stored[8] === ENCRYPTION.age) {
     throw invalid("the pack is encrypted with age, which this release can't read yet", { remedy: "update vlinder" });
@@ -121,8 +121,14 @@ async function payload(stored: Buffer): Promise<Buffer> {
   if (stored.readUIntLE(9, 3) !== 0) throw newer("something in reserved bytes");
   const length = stored.readUInt32LE(12);
   if (length === 0 || length > PACK_LIMITS.raw) throw invalid(`a pack's payload can't have ${length} bytes`);
-  const body = stored.subarray(HEADER);
   if (stored[7] !== COMPRESSION.none && stored[7] !== COMPRESSION.zstd) throw newer(`compression ${stored[7]}`);
+  return length;
+}
+
+async function payload(stored: Buffer): Promise<Buffer> {
+  const length = packRawLength(stored);
+  if (stored.length > PACK_LIMITS.stored) throw invalid(`a pack of ${stored.length} bytes is over the limit`);
+  const body = stored.subarray(HEADER);
   const raw = stored[7] === COMPRESSION.zstd ? await inflate(body, length) : body;
   if (raw.length !== length) throw invalid(`a pack's payload has ${raw.length} bytes where its header says ${length}`);
   return raw;

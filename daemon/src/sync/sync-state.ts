@@ -6,6 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import Database from "better-sqlite3";
 import { type DeviceId, type Hash, hashFromBytes, hashToBytes, invalid, VlinderError } from "@vlinder/protocol";
 import type { Kind } from "../storage/object-storage.ts";
+import { lookBeforeLog } from "../storage/sqlite-log.ts";
 import type { VaultId } from "./vault.ts";
 
 /** A pack whose objects are in this agent's state and, as far as is known, in the bucket. */
@@ -265,8 +266,10 @@ interface SeenRow {
 }
 
 function openDatabase(file: string): Database.Database {
+  lookBeforeLog(file, refuseNewer);
   const db = new Database(file);
   try {
+    refuseNewer(db);
     db.pragma("journal_mode = WAL");
     // A kill loses nothing; a power cut may lose the last steps, which are then done again.
     db.pragma("synchronous = NORMAL");
@@ -276,14 +279,20 @@ function openDatabase(file: string): Database.Database {
         db.exec(SCHEMA);
         db.pragma(`user_version = ${VERSION}`);
       })();
-    } else if (version !== VERSION) {
-      throw invalid(`${file} has format ${String(version)}; this release knows ${VERSION}`, {
-        remedy: "update vlinder; or remove the file, and the next pull and push make it anew",
-      });
     }
     return db;
   } catch (error) {
     db.close();
     throw error;
   }
+}
+
+/** Reads only. @throws invalid */
+function refuseNewer(db: Database.Database): void {
+  const version = db.pragma("user_version", { simple: true }) as number;
+  if (version <= VERSION) return;
+  throw invalid(`${db.name} has format ${version}; this release knows ${VERSION}`, {
+    remedy: "update vlinder; or remove the file, and the next pull and push make it anew",
+    details: { path: db.name, version },
+  });
 }

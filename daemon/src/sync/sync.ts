@@ -13,6 +13,7 @@ import {
   type SyncStatusReply,
   VlinderError,
 } from "@vlinder/protocol";
+import { refuseNewer } from "../file-version.ts";
 import type { Exchange } from "../state/api.ts";
 import { AgentSync, type OpenVault } from "./agent-sync.ts";
 import type { Bucket } from "./buckets/bucket.ts";
@@ -120,7 +121,7 @@ export class Sync {
   async init(uri: string): Promise<{ bucket: string; vault: string; created: boolean }> {
     const bucket = await this.#open(uri, { create: true });
     const { vault, created } = await initVault(bucket, this.#options.home, this.#now());
-    await writeHomeFile(uriFile(this.#options.home), canonicalJson({ uri }));
+    await writeHomeFile(uriFile(this.#options.home), canonicalJson({ uri, v: 1 }));
     this.#uri = uri;
     return { bucket: uri, vault: vault.id, created };
   }
@@ -354,6 +355,8 @@ async function readUri(home: string): Promise<string | null> {
   const bytes = await readHomeFile(uriFile(home));
   if (bytes === null) return null;
   const value = parseCanonicalJson(bytes, "bucket.json") as Record<string, unknown> | null;
+  // The first release wrote no version.
+  refuseNewer(uriFile(home), value?.["v"], 1);
   if (typeof value?.["uri"] === "string") return value["uri"];
   throw invalid(`${uriFile(home)} names no bucket`, { remedy: "run vlinder init again" });
 }

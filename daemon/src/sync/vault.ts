@@ -33,7 +33,13 @@ export function decodeVault(bytes: Buffer): Vault {
   const value = parseCanonicalJson(bytes, "vault.json") as Record<string, unknown> | null;
   const remedy = "a newer vlinder may have made the vault: update this one";
   if (value === null || typeof value !== "object" || Array.isArray(value)) throw invalid("vault.json is no object");
-  if (value["format"] !== 1) throw invalid(`a vault of format ${JSON.stringify(value["format"])}`, { remedy });
+  if (value["format"] !== 1) {
+    const version = value["format"];
+    throw invalid(`vault.json has format ${JSON.stringify(version)}; this release knows 1`, {
+      remedy,
+      details: { version },
+    });
+  }
   if (value["join"] !== "open") throw invalid(`a vault to join by ${JSON.stringify(value["join"])}`, { remedy });
   if (Object.keys(value).join() !== "created,format,id,join")
     throw invalid("vault.json has unknown fields", { remedy });

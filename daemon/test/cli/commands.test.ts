@@ -16,6 +16,8 @@ let folder: Awaited<ReturnType<typeof temporary>>;
 let daemon: RunningDaemon;
 let agentDir: string;
 let bucket: string;
+/** A file of VlinderCLI's, with nothing in it. */
+let stateDb: string;
 /** Main's state before the last writes. */
 let past: string;
 
@@ -34,6 +36,11 @@ beforeAll(async () => {
   daemon = await startDaemon(process.env["VLINDER_HOME"]);
   agentDir = join(folder.path, "todo");
   bucket = `file://${join(folder.path, "bucket")}`;
+  stateDb = join(folder.path, "state.db");
+  const old = new Database(stateDb);
+  old.exec(`CREATE TABLE state_values(hash, content); CREATE TABLE state_snapshots(hash, entries);
+    CREATE TABLE state_commits(hash, snapshot_hash, parent_hash); CREATE TABLE notes(x)`);
+  old.close();
   await json("agent", "new", agentDir);
   await writeFile(
     join(agentDir, "agent.toml"),
@@ -144,6 +151,21 @@ const CASES: readonly Case[] = [
   { command: "sync status", works: () => ["sync", "status"] },
   { command: "sync push", works: () => ["sync", "push", "todo"], fails: () => ["sync", "push", "nobody"] },
   { command: "sync pull", works: () => ["sync", "pull"], fails: () => ["sync", "pull", "nobody"] },
+  {
+    command: "export",
+    works: () => ["export", "todo", join(folder.path, "todo.tar"), "--force"],
+    fails: () => ["export", "todo", folder.path],
+  },
+  {
+    command: "import archive",
+    works: () => ["import", join(folder.path, "todo.tar"), "--into", "todo"],
+    fails: () => ["import", join(folder.path, "todo.tar")],
+  },
+  {
+    command: "import vlindercli",
+    works: () => ["import", "vlindercli", stateDb, "--agent", `old-${Math.random().toString(36).slice(2)}`],
+    fails: () => ["import", "vlindercli", stateDb, "--agent", "todo"],
+  },
   { command: "agent remove", works: () => ["agent", "remove", "spare"], fails: () => ["agent", "remove", "nobody"] },
 ];
 /** It ends the daemon, so it has a test of its own. */
@@ -250,6 +272,8 @@ describe("wrong usage is exit code 2", () => {
     [["vector", "search", "todo", "--vector", "nope"]],
     [["vector", "search", "todo", "--text", "hello"]],
     [["completion", "tcsh"]],
+    [["import", "todo.tar", "--into", "todo", "--name", "other"]],
+    [["import", "vlindercli", "/Not An Agent/state.db"]],
   ])("%j", async (argv) => {
     expect((await vlinder(argv)).code).toBe(2);
     const ran = await vlinder([...argv, "--json"]);

@@ -44,6 +44,17 @@ describe("the home", () => {
     expect(await readFile(join(path, "device.json"), "utf8")).toBe('{"v":1,"dev');
   });
 
+  test("a device.json of a newer release is refused and not replaced", async () => {
+    const path = await temporaryFolder();
+    const newer = '{"v":2,"device":"somewhere else"}';
+    await writeFile(join(path, "device.json"), newer);
+    expect(await errorOf(() => openHome(path))).toMatchObject({
+      message: `${join(path, "device.json")} has version 2; this release knows 1`,
+      remedy: expect.stringContaining("update"),
+    });
+    expect(await readFile(join(path, "device.json"), "utf8")).toBe(newer);
+  });
+
   test("a renewed device is the one that the home has from then on", async () => {
     const path = await temporaryFolder();
     const { device } = await openHome(path);

@@ -321,3 +321,14 @@ describe("a chunk list that does not fit", () => {
     await refused([other(Buffer.alloc(0)), ...without()], /chunk list/);
   });
 });
+
+test("an object of a newer release is named as such, not as damaged", async () => {
+  const bytes = Buffer.from(encodeTreeNode({ level: 0, keys: [key("/a")], hashes: [known], sizes: [1], counts: [1] }));
+  bytes[0] = 2;
+  const hash = sha256(bytes);
+  await expect(receiver.engine.receive([{ kind: "node", hash, bytes }])).rejects.toMatchObject({
+    code: "invalid",
+    message: `the node ${hash}: a tree node of format 2; this release knows 1`,
+    remedy: expect.stringContaining("update"),
+  });
+});

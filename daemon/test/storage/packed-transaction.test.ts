@@ -4,7 +4,7 @@ import { SLOT_BYTES, slotCount, slotData, slotFlags, slotHash } from "../../src/
 import { blocksOf, type Stored } from "../../src/storage/backends/sqlite/blocks-of.ts";
 import { packTransaction } from "../../src/storage/backends/sqlite/packed-transaction.ts";
 import { replyKey } from "../../src/storage/backends/sqlite/reply-key.ts";
-import { SHELVES } from "../../src/storage/backends/sqlite/schema.ts";
+import { SHELVES } from "../../src/storage/backends/sqlite/shelves.ts";
 import { unpackTransaction } from "../../src/storage/backends/sqlite/unpacked-transaction.ts";
 import { type BranchMove, KINDS, type Transaction } from "../../src/storage/object-storage.ts";
 import { hashOf, objects, value } from "./samples.ts";

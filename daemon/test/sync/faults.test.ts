@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import Database from "better-sqlite3";
 import { existsSync } from "node:fs";
+import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256 } from "@vlinder/protocol";
 import { SyncState } from "../../src/sync/sync-state.ts";
@@ -213,6 +214,25 @@ describe("sync.db", () => {
     const db = new Database(file);
     db.pragma("user_version = 2");
     db.close();
+    const before = await readFile(file);
+    expect(() => SyncState.open(file)).toThrow(
+      expect.objectContaining({ code: "invalid", message: `${file} has format 2; this release knows 1` }),
+    );
+    expect(await readFile(file)).toEqual(before);
+  });
+
+  test("of a newer release with a log that a kill left: neither is touched", async () => {
+    const folder = await tempFolder();
+    const [made, file] = [join(folder, "made.db"), join(folder, "sync.db")];
+    SyncState.open(made).close();
+    const db = new Database(made);
+    db.pragma("user_version = 2");
+    for (const suffix of ["", "-wal"]) await copyFile(made + suffix, file + suffix);
+    db.close();
+    const read = (): Promise<Buffer[]> => Promise.all([file, `${file}-wal`].map((path) => readFile(path)));
+    const before = await read();
+    expect(before[1]?.length).toBeGreaterThan(0);
     expect(() => SyncState.open(file)).toThrow(expect.objectContaining({ code: "invalid" }));
+    expect(await read()).toEqual(before);
   });
 });

@@ -128,10 +128,13 @@ describe("a damaged index file", () => {
   it("of a newer version is refused and left alone, and searches read the records", async () => {
     const { history, path } = await built();
     new Database(path).exec("update meta set value = 2 where name = 'version'; pragma user_version = 2").close();
+    const before = await readFile(path);
     await expect(openVectorStorage(`sqlite://${path}`, { dimension: 4, metric: "cosine" })).rejects.toMatchObject({
       code: "invalid",
+      message: `${path} is a vector index of version 2; this release knows 1`,
       remedy: expect.stringContaining("update vlinder"),
     });
+    expect(await readFile(path)).toEqual(before);
     const index = await openIndex(history, `sqlite://${path}`);
     const query = { vector: Float32Array.of(3, 1, 2, 0), limit: 5 };
     const head = history.head(history.main);

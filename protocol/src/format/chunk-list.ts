@@ -1,5 +1,6 @@
 import { invalid } from "../errors.ts";
 import { asBuffer, type Hash, hashFromBytes } from "../hash.ts";
+import { refuseNewerFormat } from "./version.ts";
 
 /**
  * The order of a large value's parts. Level 1 lists chunks; level 2, for values of more than 1,024
@@ -38,6 +39,7 @@ export function encodeChunkList(list: ChunkList): Buffer {
 /** @throws invalid */
 export function decodeChunkList(bytes: Uint8Array): ChunkList {
   const buffer = asBuffer(bytes);
+  refuseNewerFormat("a chunk list", buffer[0]);
   if (buffer.length < HEADER || buffer[0] !== 1) throw invalid("not a chunk list of format 1");
   const level = buffer[1];
   const n = buffer.readUInt32LE(4);

@@ -4,6 +4,7 @@ import { canonicalJson, canonicalString, type Json } from "../canonical.ts";
 import { type Hash, isHash, sha256 } from "../hash.ts";
 import { type AgentName, type DeviceId, type Key, keyText, parseAgentName, parseDeviceId, parseKey } from "../names.ts";
 import { LIMITS } from "../limits.ts";
+import { refuseNewerFormat } from "./version.ts";
 
 /** `[key, value hash, size in bytes]`; a delete is `[key, null, 0]`. */
 export type Change = readonly [key: Key, hash: Hash | null, size: number];
@@ -218,12 +219,10 @@ export function decodeCommit(bytes: Uint8Array): Commit {
     throw invalid("not a commit: not JSON", { cause });
   }
   if (!isObject(value)) fail("not an object");
+  // First: a newer one may have other fields.
+  refuseNewerFormat("a commit", value["v"]);
+  if (value["v"] !== 1) fail(`format ${JSON.stringify(value["v"])}`);
   for (const name of Object.keys(value)) if (!COMMIT_FIELDS.has(name)) fail(`unknown field ${name}`);
-  if (value["v"] !== 1) {
-    throw invalid(`a commit of format ${JSON.stringify(value["v"])}; this release knows 1`, {
-      remedy: "update vlinder",
-    });
-  }
   const { adopts, branch, changes, device, parents, session, time, turn } = value;
   if (!Array.isArray(parents) || parents.length > 2 || !parents.every(isHash)) fail("parents are not 0 to 2 hashes");
   if ((parents.length === 0) !== (branch === undefined)) fail("only the first commit has no branch");

@@ -1,6 +1,7 @@
 import { canonicalJson, type Json, parseCanonicalJson } from "../canonical.ts";
 import { invalid } from "../errors.ts";
 import { type AgentName, parseAgentName } from "../names.ts";
+import { refuseNewerFormat } from "./version.ts";
 
 export const METRICS = ["cosine", "l2", "dot"] as const;
 export type Metric = (typeof METRICS)[number];
@@ -39,6 +40,7 @@ export function decodeContract(bytes: Uint8Array): Contract {
     throw invalid(`not a contract: ${what}`, { remedy: "a newer vlinder may have written it: update this one" });
   };
   if (value === null || typeof value !== "object" || Array.isArray(value)) return bad("not an object");
+  refuseNewerFormat("a contract", value["v"]);
   if (value["v"] !== 1) return bad(`format ${JSON.stringify(value["v"])}`);
   for (const name of Object.keys(value)) {
     if (!["v", "name", "merge", "retention", "vectors"].includes(name)) bad(`unknown field ${name}`);

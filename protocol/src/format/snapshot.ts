@@ -33,7 +33,9 @@ export function hashSnapshot(snapshot: Snapshot): Hash {
 export function decodeSnapshot(bytes: Uint8Array): Snapshot {
   const value = parseCanonicalJson(bytes, "snapshot") as Record<string, unknown> | null;
   const names = value === null || typeof value !== "object" ? [] : Object.keys(value);
-  if (value === null || names.join() !== "contract,kv,vectors") throw invalid("not a snapshot");
+  if (value === null || names.join() !== "contract,kv,vectors") {
+    throw invalid("not a snapshot", { remedy: "a newer vlinder may have written it: update this one" });
+  }
   for (const name of names) {
     if (value[name] !== null && !isHash(value[name])) throw invalid(`not a snapshot: ${name} is not a hash`);
   }

@@ -3,6 +3,7 @@ import { asBuffer, type Hash, hashFromBytes } from "../hash.ts";
 import { LIMITS } from "../limits.ts";
 import { type Key, keyFromBytes } from "../names.ts";
 import { ByteReader, uvarintLength, writeUvarint } from "./varint.ts";
+import { refuseNewerFormat } from "./version.ts";
 
 /**
  * A node of the tree, entries in key order, as parallel arrays.
@@ -73,6 +74,7 @@ export function encodeTreeNode(node: TreeNode, places: number[] = []): Buffer {
 export function decodeTreeNode(bytes: Uint8Array): TreeNode {
   const reader = new ByteReader(asBuffer(bytes));
   const version = reader.u8();
+  refuseNewerFormat("a tree node", version, VERSION);
   if (version !== VERSION) throw invalid(`a tree node of format ${version}; this release knows ${VERSION}`);
   const level = reader.u8();
   const n = reader.uvarint();

@@ -2,6 +2,7 @@ import { invalid, VlinderError } from "../errors.ts";
 import { canonicalJson, type Json, parseCanonicalJson } from "../canonical.ts";
 import { asBuffer } from "../hash.ts";
 import { LIMITS } from "../limits.ts";
+import { refuseNewerFormat } from "./version.ts";
 
 export type Metadata = { readonly [name: string]: Json };
 
@@ -60,6 +61,7 @@ export function encodeVectorRecord(record: VectorRecord): Buffer {
 /** @throws invalid */
 export function decodeVectorRecord(bytes: Uint8Array): VectorRecord {
   const buffer = asBuffer(bytes);
+  refuseNewerFormat("a vector record", buffer[0]);
   if (buffer.length < HEADER || buffer[0] !== 1) throw invalid("not a vector record of format 1");
   const dimension = buffer.readUInt16LE(2);
   const modelBytes = buffer.readUInt16LE(4);

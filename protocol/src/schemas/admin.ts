@@ -1,17 +1,41 @@
 import { z } from "zod";
 import type { ErrorBody } from "../errors.ts";
 import type { Hash } from "../hash.ts";
-import { agentField } from "./fields.ts";
+import { agentField, branchField } from "./fields.ts";
 
 const folder = z.string().min(1).max(4096);
+const file = z.string().min(1).max(4096).refine(isAbsolutePath, "must be an absolute path on the daemon's machine");
 
-/** Requests of `vlinder.admin.v1.*`. `dir` is an absolute path on the daemon's machine. */
+/** Of a POSIX system or of Windows: this package knows no platform. */
+function isAbsolutePath(path: string): boolean {
+  return !path.includes("\0") && /^(?:\/|[A-Za-z]:[\\/])/.test(path);
+}
+
+/** Requests of `vlinder.admin.v1.*`. `dir` and `path` are absolute paths on the daemon's machine. */
 export const adminRequests = {
   "agents.plan": z.strictObject({ dir: folder }),
   "agents.register": z.strictObject({ dir: folder }),
   "agents.list": z.strictObject({}),
   "agents.show": z.strictObject({ agent: agentField }),
   "agents.remove": z.strictObject({ agent: agentField, purge: z.boolean().optional() }),
+  "agents.export": z.strictObject({
+    agent: agentField,
+    path: file,
+    branch: branchField.optional(),
+    overwrite: z.boolean().optional(),
+    progress: z.boolean().optional(),
+  }),
+  "agents.import": z
+    .strictObject({
+      path: file,
+      into: agentField.optional(),
+      name: agentField.optional(),
+      progress: z.boolean().optional(),
+    })
+    .refine(({ into, name }) => into === undefined || name === undefined, {
+      message: "either into or name: a new name is for a new agent",
+    }),
+  "agents.import_vlindercli": z.strictObject({ agent: agentField, path: file, progress: z.boolean().optional() }),
   "daemon.status": z.strictObject({}),
   "daemon.drain": z.strictObject({}),
   "daemon.reload": z.strictObject({}),
@@ -116,6 +140,48 @@ export interface PullReply {
     readonly error: ErrorBody | null;
   }[];
 }
+export interface ExportReply {
+  readonly agent: string;
+  readonly path: string;
+  /** Of the file. */
+  readonly bytes: number;
+  readonly packs: number;
+  readonly commits: number;
+  readonly objects: number;
+  readonly branches: readonly { readonly name: string; readonly state: Hash }[];
+}
+export interface ImportReply {
+  readonly agent: string;
+  /** It was not here before. */
+  readonly created: boolean;
+  /** That were not here before. */
+  readonly commits: number;
+  /** Of the archive. */
+  readonly objects: number;
+  readonly bytes: number;
+  readonly branches: PullReply["agents"][number]["branches"];
+  readonly notes: readonly string[];
+}
+/** What of a foreign history could not be mapped as it was. */
+export interface ImportFinding {
+  readonly what: string;
+  readonly count: number;
+  /** Some of them: hashes, paths or names. */
+  readonly examples: readonly string[];
+  /** What was done about it. */
+  readonly done: string;
+}
+export interface VlinderCliImportReply {
+  readonly agent: string;
+  /** Ours: one for each of theirs that could be mapped. */
+  readonly commits: number;
+  /** Values of the file that are in the history now, and their bytes. */
+  readonly values: number;
+  readonly bytes: number;
+  /** `original`: the hash of VlinderCLI's commit at the branch's end. */
+  readonly branches: readonly { readonly name: string; readonly state: Hash; readonly original: string }[];
+  readonly findings: readonly ImportFinding[];
+}
 export interface StatusReply {
   readonly version: string;
   readonly pid: number;
@@ -134,6 +200,9 @@ export interface AdminReplies {
   "agents.list": { readonly items: readonly AgentItem[] };
   "agents.show": AgentDetails;
   "agents.remove": { readonly agent: string; readonly purged: boolean; readonly kept: string | null };
+  "agents.export": ExportReply;
+  "agents.import": ImportReply;
+  "agents.import_vlindercli": VlinderCliImportReply;
   "daemon.status": StatusReply;
   "daemon.drain": { readonly draining: true };
   "daemon.reload": { readonly reloaded: readonly string[] };

@@ -1,4 +1,4 @@
-import { encodeTreeNode, type Hash, type Key, type TreeNode, uvarintLength, writeUvarint } from "@vlinder/protocol";
+import { decodeTreeNode, encodeTreeNode, type Hash, type Key, type TreeNode, uvarintLength, writeUvarint } from "@vlinder/protocol";
 
 const ALL = -1;
 
@@ -46,8 +46,10 @@ export class PackedNode implements TreeNode {
     return new PackedNode(encodeTreeNode(node, places), node.level, node.keys, places, null, ALL);
   }
 
-  /** @throws RangeError, when the bytes are no node */
+  /** @throws RangeError, when the bytes are no node; invalid: of a newer format */
   static read(bytes: Buffer, like: Hash | null): PackedNode {
+    // Of a newer format: this says so.
+    if (bytes[0] !== 1) decodeTreeNode(bytes);
     let at = 2;
     const varint = (): number => {
       let byte = bytes[at++] as number;

@@ -3,7 +3,8 @@ import Database from "better-sqlite3";
 import { load } from "sqlite-vec";
 import { asBuffer, hashToBytes, keyBytes, type Metric, VlinderError } from "@vlinder/protocol";
 import type { Advance, Candidate, NearestQuery, RowName, VectorRow } from "../vector-storage.ts";
-import { checkIndex, crcOf, createIndex, type Digest } from "./index-schema.ts";
+import { lookBeforeLog } from "../sqlite-log.ts";
+import { checkIndex, crcOf, createIndex, type Digest, refuseNewer } from "./index-schema.ts";
 import { Nearest } from "./nearest.ts";
 import { Quantiser } from "./quantise.ts";
 import { norm } from "./score.ts";
@@ -30,8 +31,10 @@ export class IndexFile {
   /** Opens or makes the file, and checks all of it. @throws IndexDamaged, VlinderError, SqliteError */
   constructor(options: IndexFileOptions) {
     const { path, dimension, metric } = options;
+    lookBeforeLog(path, refuseNewer);
     this.#db = openFile(path);
     try {
+      refuseNewer(this.#db);
       load(this.#db);
       // 16 KiB: a vector of 384 in 4 KiB pages leaves a fifth of each page empty.
       this.#db.pragma("page_size = 16384");

@@ -107,18 +107,28 @@ export function checkIndex(db: Database.Database, dimension: number, metric: Met
   return { count, live, sum };
 }
 
-/** Before anything else is looked at: a newer release may have other tables, and its file is not ours to drop. */
+/**
+ * Before anything else is looked at, and before anything is set: a newer release may have other tables, and its file is
+ * not ours to drop. Reads the header only. @throws invalid
+ */
+export function refuseNewer(db: Database.Database): void {
+  const version = db.pragma("user_version", { simple: true }) as number;
+  if (db.pragma("application_id", { simple: true }) !== INDEX_MARK || version <= SCHEMA_VERSION) return;
+  throw new VlinderError(
+    "invalid",
+    `${db.name} is a vector index of version ${version}; this release knows ${SCHEMA_VERSION}`,
+    {
+      remedy: "update vlinder, or build the index again with `vlinder vector reindex`",
+      details: { version, path: db.name },
+    },
+  );
+}
+
 function checkVersion(db: Database.Database): void {
   const version = db.prepare("select value from meta where name = 'version'").pluck().get();
   const header = db.pragma("user_version", { simple: true });
   if (version !== header) throw new IndexDamaged(`its versions disagree: ${String(version)}, ${String(header)}`);
-  if (typeof version !== "number" || version < SCHEMA_VERSION) throw new IndexDamaged(`of version ${String(version)}`);
-  if (version > SCHEMA_VERSION) {
-    throw new VlinderError("invalid", `a vector index of version ${version}; this release knows ${SCHEMA_VERSION}`, {
-      remedy: "update vlinder, or build the index again with `vlinder vector reindex`",
-      details: { version },
-    });
-  }
+  if (version !== SCHEMA_VERSION) throw new IndexDamaged(`of version ${String(version)}`);
 }
 
 function schemaOf(db: Database.Database): string {

@@ -4,7 +4,7 @@ import { deltaOf, SLOT_BYTES } from "./block.ts";
 import { SLOTS } from "./location.ts";
 import { PrefixTable } from "./prefix-table.ts";
 import { replyKey } from "./reply-key.ts";
-import { REPLY_SHELF, SHELVES } from "./schema.ts";
+import { REPLY_SHELF, SHELVES } from "./shelves.ts";
 
 /** What a row may have so that it fits on a page of SQLite. */
 const PAGE_ROOM = 4040;

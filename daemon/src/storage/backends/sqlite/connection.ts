@@ -1,7 +1,9 @@
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
-import { prepareSchema } from "./schema.ts";
+import { lookBeforeLog } from "../../sqlite-log.ts";
+import type { Say } from "./migrate.ts";
+import { checkVersion, prepareSchema } from "./schema.ts";
 
 /** `disk`: an acknowledged write survives power loss. `process`: it survives the end of the process. */
 export type Durability = "disk" | "process";
@@ -21,9 +23,10 @@ const BUSY_MS = 1000;
 const LOG_BYTES = 8 * 1024 * 1024;
 const CACHE_KIB = 16 * 1024;
 
-/** Makes file and schema where there are none. @throws StorageFailure, SqliteError, a system error */
-export function openForWriting({ path, durability, maxPages }: WriterOptions): Database.Database {
+/** Makes file and schema where there are none, and migrates an older one. @throws StorageFailure, SqliteError, a system error */
+export function openForWriting({ path, durability, maxPages }: WriterOptions, say?: Say): Database.Database {
   makeFile(path);
+  lookBeforeLog(path, checkVersion);
   const db = new Database(path, { fileMustExist: true, timeout: BUSY_MS });
   try {
     if (maxPages !== undefined) db.pragma(`max_page_count = ${maxPages}`);
@@ -31,7 +34,7 @@ export function openForWriting({ path, durability, maxPages }: WriterOptions): D
     db.pragma(`fullfsync = ${durability === "disk" ? "ON" : "OFF"}`);
     db.pragma("checkpoint_fullfsync = ON");
     db.pragma(`synchronous = ${durability === "disk" ? "FULL" : "NORMAL"}`);
-    prepareSchema(db);
+    prepareSchema(db, say);
     db.pragma("secure_delete = FAST");
     db.pragma("wal_autocheckpoint = 0");
     db.pragma(`journal_size_limit = ${LOG_BYTES}`);

@@ -2,7 +2,7 @@ import type Database from "better-sqlite3";
 import { SLOT, SLOT_BYTES, slotCount, slotFlags, slotPrefix } from "./block.ts";
 import { blockOf, locationOf, shelfOf } from "./location.ts";
 import { Bloom, encodePage, locationAt, pageEntries, pageId, pageOf, pagesFor, prefixAt } from "./run.ts";
-import { REPLY_SHELF } from "./schema.ts";
+import { REPLY_SHELF } from "./shelves.ts";
 
 /** Entries that are not in a run yet, at which the next run is begun. */
 const RUN_ENTRIES = 16_384;

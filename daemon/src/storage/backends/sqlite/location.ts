@@ -1,4 +1,4 @@
-import { SHELVES } from "./schema.ts";
+import { SHELVES } from "./shelves.ts";
 
 /*
  * Where an object lies: block, slot in the block, and shelf, in one number below 2^48, so that it is an exact number

@@ -28,10 +28,14 @@ export interface WriterAnswer {
   readonly count: number;
 }
 
-/** Answers of one round, or why a checkpoint could not be made (which loses nothing, and is tried again). */
+/**
+ * Answers of one round; why a checkpoint could not be made (which loses nothing, and is tried again); or what is being
+ * done to the file at opening.
+ */
 export type WriterReport =
   | { readonly answers: readonly WriterAnswer[] }
-  | { readonly database: number; readonly warning: Failure };
+  | { readonly database: number; readonly warning: Failure }
+  | { readonly database: number; readonly notice: string };
 
 export interface CheckpointRequest {
   readonly database: number;

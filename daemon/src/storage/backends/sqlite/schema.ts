@@ -1,41 +1,21 @@
 import type Database from "better-sqlite3";
-import { KINDS } from "../../object-storage.ts";
 import { StorageFailure } from "./failure.ts";
+import { OBJECT_TABLES } from "./object-tables.ts";
+import { rowsToBlocks } from "./rows-to-blocks.ts";
+import { migrate, type Migrating, type Migration, type Say, versionOf } from "./migrate.ts";
 
 /** "vlnd", at offset 68 of the file. */
 export const APPLICATION_ID = 0x766c6e64;
 export const SCHEMA_VERSION = 2;
 
-/** Tables that are found by hash: a kind of object each, and replies, by the hash of their id. */
-export const SHELVES = [...KINDS, "reply"] as const;
-export type Shelf = (typeof SHELVES)[number];
-export const REPLY_SHELF = SHELVES.length - 1;
+/** One for each version before this one. */
+const MIGRATIONS: readonly Migration[] = [rowsToBlocks];
 
 /** Chosen among 2048, 4096 and 8192 by measurement: the best of speed and bytes written. */
 const PAGE_SIZE = 4096;
 
 const SCHEMA = `
-  -- Objects, several in a row: block.ts.
-  CREATE TABLE block(id INTEGER PRIMARY KEY, head BLOB NOT NULL, data BLOB NOT NULL) STRICT;
-
-  -- Where objects are: run.ts, index-writer.ts. Blocks up to \`upto\` are in runs.
-  CREATE TABLE run(
-    id INTEGER PRIMARY KEY,
-    level INTEGER NOT NULL,
-    entries INTEGER NOT NULL,
-    pages INTEGER NOT NULL,
-    upto INTEGER NOT NULL,
-    bloom BLOB NOT NULL) STRICT;
-  CREATE TABLE run_page(id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
-  CREATE TABLE runs(generation INTEGER NOT NULL) STRICT;
-  INSERT INTO runs VALUES (0);
-
-  -- Blocks that hold replies, each the replies of one transaction; times in milliseconds since 1970.
-  CREATE TABLE reply(block INTEGER PRIMARY KEY, oldest REAL NOT NULL, newest REAL NOT NULL) STRICT;
-
-  CREATE TABLE shelf(id INTEGER PRIMARY KEY, objects INTEGER NOT NULL) STRICT;
-  INSERT INTO shelf VALUES ${SHELVES.map((_, shelf) => `(${shelf}, 0)`).join(", ")};
-
+  ${OBJECT_TABLES}
   CREATE TABLE branch(
     id INTEGER PRIMARY KEY,
     hash BLOB NOT NULL UNIQUE,
@@ -56,16 +36,26 @@ const SCHEMA = `
     why TEXT NOT NULL) STRICT;
 `;
 
-/** Makes the schema in an empty database; leaves one of this version as it is. @throws StorageFailure */
-export function prepareSchema(db: Database.Database): void {
-  if (isCurrent(db)) return;
+/** What opening goes by; tests have versions of their own. */
+export type SchemaSteps = Omit<Migrating, "say">;
+const STEPS: SchemaSteps = { version: SCHEMA_VERSION, migrations: MIGRATIONS };
+
+/**
+ * Makes the schema in an empty database, and brings one of an older version to this one.
+ * @throws StorageFailure: it is not ours, of a newer version, or can't be migrated; it is as it was then
+ */
+export function prepareSchema(db: Database.Database, say: Say = () => {}, steps: SchemaSteps = STEPS): void {
+  if (isOurs(db, steps.version)) {
+    if (versionOf(db) < steps.version) migrate(db, { ...steps, say });
+    return;
+  }
   // Both can only be set while there is no table. Pages are given back by `incremental_vacuum` only.
   db.pragma(`page_size = ${PAGE_SIZE}`);
   db.pragma("auto_vacuum = INCREMENTAL");
   db.pragma("journal_mode = WAL");
   db.exec("BEGIN IMMEDIATE");
   try {
-    if (!isCurrent(db)) {
+    if (!isOurs(db, steps.version)) {
       db.exec(SCHEMA);
       db.pragma(`application_id = ${APPLICATION_ID}`);
       db.pragma(`user_version = ${SCHEMA_VERSION}`);
@@ -77,24 +67,31 @@ export function prepareSchema(db: Database.Database): void {
 }
 
 /** False: the database is empty. @throws StorageFailure: it is not ours, or of a newer version */
-function isCurrent(db: Database.Database): boolean {
-  const application = db.pragma("application_id", { simple: true });
-  const version = db.pragma("user_version", { simple: true }) as number;
-  if (application === APPLICATION_ID && version === SCHEMA_VERSION) return true;
-  if (application === APPLICATION_ID) {
-    throw new StorageFailure({
-      code: "invalid",
-      message: `${db.name} has version ${version} of the schema, and this vlinder knows ${SCHEMA_VERSION}`,
-      remedy: "update vlinder on this machine",
-      retryable: false,
-    });
-  }
+function isOurs(db: Database.Database, version: number): boolean {
+  if (hasMark(db, version)) return true;
   const empty = db.prepare("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined;
-  if (empty && application === 0 && version === 0) return false;
+  if (empty && db.pragma("application_id", { simple: true }) === 0 && versionOf(db) === 0) return false;
   throw new StorageFailure({
     code: "invalid",
     message: `${db.name} is a database of another program`,
     remedy: "name another file for object_storage in agent.toml, or move this one away",
+    retryable: false,
+  });
+}
+
+/** Reads only. @throws StorageFailure: of a newer version */
+export function checkVersion(db: Database.Database): void {
+  hasMark(db, SCHEMA_VERSION);
+}
+
+function hasMark(db: Database.Database, version: number): boolean {
+  if (db.pragma("application_id", { simple: true }) !== APPLICATION_ID) return false;
+  const found = versionOf(db);
+  if (found <= version) return true;
+  throw new StorageFailure({
+    code: "invalid",
+    message: `${db.name} has version ${found} of the schema, and this vlinder knows ${version}`,
+    remedy: "update vlinder on this machine",
     retryable: false,
   });
 }

@@ -19,7 +19,7 @@ import { packTransaction } from "./packed-transaction.ts";
 import type { PrefixTable } from "./prefix-table.ts";
 import { Reader } from "./reader.ts";
 import { replyKey } from "./reply-key.ts";
-import { REPLY_SHELF } from "./schema.ts";
+import { REPLY_SHELF } from "./shelves.ts";
 import { errorOf } from "./storage-error.ts";
 import { WriterConnection } from "./writer-connection.ts";
 
@@ -28,6 +28,8 @@ export interface SqliteOptions extends WriterOptions {
   readonly uri?: string;
   /** Told of what went wrong in the background and lost nothing: a log that could not be moved into the file. */
   readonly warn?: (error: VlinderError) => void;
+  /** Told in a sentence what opening does to a file of an older version. */
+  readonly notice?: (message: string) => void;
 }
 
 /** Blocks of replies that one transaction drops: more would keep writes waiting. */
@@ -38,9 +40,13 @@ const DROP_STEP = 500;
  * @throws unavailable; invalid: not a database of vlinder, or of a newer version
  */
 export async function openSqliteObjects(options: SqliteOptions): Promise<ObjectStorage> {
-  const { uri, warn, ...writing } = options;
+  const { uri, warn, notice, ...writing } = options;
   const { path } = options;
-  const writer = new WriterConnection(writing, (failure) => warn?.(errorOf(failure, path)));
+  const writer = new WriterConnection(
+    writing,
+    (failure) => warn?.(errorOf(failure, path)),
+    (message) => notice?.(message),
+  );
   try {
     await writer.open();
   } catch (error) {

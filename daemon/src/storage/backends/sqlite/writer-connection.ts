@@ -14,12 +14,14 @@ let lastDatabase = 0;
 export class WriterConnection {
   readonly #options: WriterOptions;
   readonly #warn: (warning: Failure) => void;
+  readonly #notice: (notice: string) => void;
   readonly #database = ++lastDatabase;
   #thread: WriterThread | null = null;
 
-  constructor(options: WriterOptions, warn: (warning: Failure) => void) {
+  constructor(options: WriterOptions, warn: (warning: Failure) => void, notice: (notice: string) => void) {
     this.#options = options;
     this.#warn = warn;
+    this.#notice = notice;
   }
 
   async open(): Promise<void> {
@@ -41,6 +43,7 @@ export class WriterConnection {
       if (!thread.ended) this.#checked(await thread.call({ op: "close", database: this.#database }));
     } finally {
       thread.warnings.delete(this.#database);
+      thread.notices.delete(this.#database);
       await writerPool.release(thread);
     }
   }
@@ -49,6 +52,7 @@ export class WriterConnection {
     if (this.#thread === null || this.#thread.ended) {
       const thread = writerPool.acquire();
       thread.warnings.set(this.#database, this.#warn);
+      thread.notices.set(this.#database, this.#notice);
       thread.attach(this.#database, this.#options);
       this.#thread = thread;
     }

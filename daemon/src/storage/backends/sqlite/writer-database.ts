@@ -2,7 +2,8 @@ import { BlockRemoval } from "./block-removal.ts";
 import { type Block, SLOT, slotCount, slotFlags, slotLength } from "./block.ts";
 import type { WriterOptions } from "./connection.ts";
 import { type Failure, failureOf } from "./failure.ts";
-import { REPLY_SHELF, SHELVES } from "./schema.ts";
+import type { Say } from "./migrate.ts";
+import { REPLY_SHELF, SHELVES } from "./shelves.ts";
 import { type UnpackedTransaction, unpackTransaction } from "./unpacked-transaction.ts";
 import type { FoundConflict } from "./writer-branches.ts";
 import { WriterSession } from "./writer-session.ts";
@@ -15,8 +16,12 @@ export class WriterDatabase {
   readonly options: WriterOptions;
   #session: WriterSession | null = null;
 
-  constructor(options: WriterOptions) {
+  readonly #say: Say | undefined;
+
+  /** @param say told of what opening does to the file when that takes long */
+  constructor(options: WriterOptions, say?: Say) {
     this.options = options;
+    this.#say = say;
   }
 
   /** @throws what opening throws */
@@ -77,7 +82,7 @@ export class WriterDatabase {
 
   #open(): WriterSession {
     if (this.#session?.isBehind === true) this.close();
-    return (this.#session ??= new WriterSession(this.options));
+    return (this.#session ??= new WriterSession(this.options, this.#say));
   }
 
   #removal<T>(work: (session: WriterSession, removal: BlockRemoval) => T): T {

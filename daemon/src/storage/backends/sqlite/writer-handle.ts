@@ -16,7 +16,8 @@ interface Call {
 export class WriterThread {
   /** Those that are open on it; the pool counts. */
   databases = 0;
-  /** What to do with a database's warnings. */
+  /** What to do with what is said of a database. */
+  readonly notices = new Map<number, (notice: string) => void>();
   readonly warnings = new Map<number, (warning: Failure) => void>();
   readonly #worker: Worker;
   readonly #calls = new Map<number, Call>();
@@ -55,6 +56,10 @@ export class WriterThread {
   }
 
   #receive(report: WriterReport): void {
+    if ("notice" in report) {
+      this.notices.get(report.database)?.(report.notice);
+      return;
+    }
     if ("warning" in report) {
       this.warnings.get(report.database)?.(report.warning);
       return;

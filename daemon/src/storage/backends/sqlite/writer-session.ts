@@ -1,6 +1,7 @@
 import type Database from "better-sqlite3";
 import { openForWriting, type WriterOptions } from "./connection.ts";
 import { IndexWriter } from "./index-writer.ts";
+import type { Say } from "./migrate.ts";
 import { WriterBranches } from "./writer-branches.ts";
 
 /** An open connection with all that is prepared on it, and what is in memory of the database. */
@@ -17,8 +18,8 @@ export class WriterSession {
   readonly #log: Database.Statement<[], [number, number, number]>;
   #seenVersion: number;
 
-  constructor(options: WriterOptions) {
-    this.db = openForWriting(options);
+  constructor(options: WriterOptions, say?: Say) {
+    this.db = openForWriting(options, say);
     try {
       const { db } = this;
       this.begin = db.prepare("BEGIN IMMEDIATE");

@@ -47,9 +47,14 @@ let queue: WriterRequest[] = [];
 let checkpointsEnded = false;
 
 parentPort?.on("message", (message: WriterMessage) => {
-  if (message.op === "attach") databases.set(message.database, new ServedDatabase(new WriterDatabase(message.options)));
-  // What arrived together is taken together.
-  else if (queue.push(message) === 1) setImmediate(round);
+  if (message.op === "attach") {
+    const { database, options } = message;
+    const say = (notice: string): void => report({ database, notice });
+    databases.set(database, new ServedDatabase(new WriterDatabase(options, say)));
+  } else if (queue.push(message) === 1) {
+    // What arrived together is taken together.
+    setImmediate(round);
+  }
 });
 checkpoints.on("message", checkpointed);
 checkpoints.on("close", () => {

@@ -1,0 +1,102 @@
+import { basename, dirname, resolve } from "node:path";
+import type { AgentName, VlinderCliImportReply } from "@vlinder/protocol";
+import type { Command } from "commander";
+import { agentArgument } from "../arguments.ts";
+import type { Act, Define } from "../catalogue.ts";
+import { UsageError } from "../failure.ts";
+import type { Block, Outcome } from "../outcome.ts";
+import { shortHash } from "../render/hash.ts";
+import { bold, dim, green, yellow } from "../render/color.ts";
+import { pullBlocks } from "../render/pulled.ts";
+import { count, counted, size } from "../render/size.ts";
+
+export const defineImport: Define = (command, act) => {
+  defineArchive(command, act);
+  defineVlinderCli(command, act);
+};
+
+function defineArchive(command: Command, act: Act): void {
+  command
+    .command("archive", { isDefault: true })
+    .description("bring an agent from the tar that `vlinder export` wrote (the word may be left out)")
+    .argument("<tar>", "the file, on the daemon's machine")
+    .option("--into <agent>", "merge it into this agent, as a pull does; else it is a new one")
+    .option("--name <agent>", "another name for the new agent: its commits are written anew under it")
+    .action(
+      act(async (context, file: string, { into, name }: { into?: string; name?: string }): Promise<Outcome> => {
+        if (into !== undefined && name !== undefined) {
+          throw new UsageError("either --into or --name", "a new name is for a new agent");
+        }
+        const request = {
+          path: resolve(file),
+          ...(into === undefined ? {} : { into: agentArgument(into) }),
+          ...(name === undefined ? {} : { name: agentArgument(name) }),
+        };
+        const client = await context.client();
+        const reply = await client.admin("agents.import", request, { onProgress: context.progress });
+        return {
+          json: reply,
+          people: () => [
+            [green("imported "), `${reply.agent}${reply.created ? "   new here" : ""}`],
+            ...pullBlocks({ agents: [{ ...reply, error: null }] }),
+            ["next: ", bold(`vlinder log ${reply.agent}`), dim("   and vlinder agent add DIR, where its code is")],
+          ],
+        };
+      }),
+    );
+}
+
+function defineVlinderCli(command: Command, act: Act): void {
+  command
+    .command("vlindercli")
+    .description("bring the history of a VlinderCLI agent or session as a new agent")
+    .argument("<state.db>", "the file, on the daemon's machine; it is only read")
+    .option("--agent <name>", "the new agent's name; else that of the file's folder")
+    .action(
+      act(async (context, file: string, options: { agent?: string }): Promise<Outcome> => {
+        const path = resolve(file);
+        const agent = options.agent === undefined ? agentOfFolder(path) : agentArgument(options.agent);
+        const client = await context.client();
+        const work = { onProgress: context.progress };
+        const reply = await client.admin("agents.import_vlindercli", { agent, path }, work);
+        return { json: reply, people: () => vlinderCliBlocks(reply) };
+      }),
+    );
+}
+
+/** `<agent>/state.db`, or `<agent>/sessions/<id>/state.db`. */
+function agentOfFolder(path: string): AgentName {
+  const folder = dirname(path);
+  const sessions = dirname(folder);
+  const name = basename(basename(sessions) === "sessions" ? dirname(sessions) : folder);
+  try {
+    return agentArgument(name);
+  } catch {
+    throw new UsageError(`the folder of ${path} is not called like an agent`, "name it with --agent NAME");
+  }
+}
+
+function vlinderCliBlocks({ agent, commits, values, bytes, branches, findings }: VlinderCliImportReply): Block[] {
+  return [
+    [green("imported "), `${agent}: ${counted(commits, "commit")}, ${counted(values, "value")}, ${size(bytes)}`],
+    {
+      columns: [{ head: "branch" }, { head: "state" }, { head: "VlinderCLI's commit" }],
+      rows: branches.map(({ name, state, original }) => [name, shortHash(state), original.slice(0, 12)]),
+    },
+    ...(findings.length === 0
+      ? [dim("all of it was mapped")]
+      : [
+          [yellow("not mapped as it was:")],
+          {
+            columns: [{ right: true }, {}, {}, {}],
+            rows: findings.map(({ what, count: n, done, examples }) => [
+              count(n),
+              what,
+              done,
+              dim(examples.join(", ")),
+            ]),
+          },
+        ]),
+    ["next: ", bold(`vlinder log ${agent}`), dim("   and vlinder agent add DIR, where its code is")],
+  ];
+}
