@@ -1,8 +1,8 @@
 import { type AgentName, type DeviceId, type Hash, type Key, MAIN, parseKey, sha256 } from "@vlinder/protocol";
 import Database from "better-sqlite3";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { StateEngine } from "../../../daemon/src/state/engine.ts";
 import type { Op } from "../../../daemon/src/state/mutations.ts";
+import type { ObjectStorage } from "../../../daemon/src/storage/object-storage.ts";
 import { openSqliteObjects } from "../../../daemon/src/storage/backends/sqlite/sqlite-objects.ts";
 import { databaseBytes } from "../io.ts";
 import { Values } from "../values.ts";
@@ -19,11 +19,13 @@ export class EngineStore {
   /** Moves pages into the file, so that what one slot has written is not written in the next one. */
   #checkpoint: Database.Database;
   #transactions = 0;
+  #taken: () => void = () => {};
 
-  private constructor(path: string, agent: AgentName, engine: StateEngine) {
+  private constructor(path: string, agent: AgentName, { engine, storage }: Opened) {
     this.#path = path;
     this.#agent = agent;
-    this.#engine = this.#watched(engine);
+    this.#watch(storage);
+    this.#engine = engine;
     this.#checkpoint = new Database(path);
   }
 
@@ -41,7 +43,7 @@ export class EngineStore {
     return this.#engine;
   }
 
-  /** How many transactions moved a branch since it was opened. */
+  /** How many transactions there were since it was opened first. */
   get transactions(): number {
     return this.#transactions;
   }
@@ -49,7 +51,9 @@ export class EngineStore {
   /** Opens the file again, with empty caches. */
   async reopen(): Promise<void> {
     await this.close();
-    this.#engine = this.#watched(await open(this.#path, this.#agent));
+    const { engine, storage } = await open(this.#path, this.#agent);
+    this.#watch(storage);
+    this.#engine = engine;
     this.#checkpoint = new Database(this.#path);
   }
 
@@ -87,15 +91,15 @@ export class EngineStore {
     batches: Iterable<readonly string[]>,
     done: (commits: readonly Hash[]) => void = () => {},
   ): Promise<void> {
-    let before: Promise<Hash[]> = Promise.resolve([]);
+    const answered: Promise<Hash[]>[] = [];
     for (const keys of batches) {
-      const now = this.put(keys);
-      // Its requests are taken up in this turn of the loop; later ones must not join them.
-      await nextTurn();
-      done(await before);
-      before = now;
+      const taken = this.#nextTransaction();
+      const puts = this.put(keys);
+      // What is asked for before the storage has this transaction would join it.
+      await Promise.race([taken, puts]);
+      if (answered.push(puts) === 2) done(await (answered.shift() as Promise<Hash[]>));
     }
-    done(await before);
+    for (const puts of answered) done(await puts);
   }
 
   /** The value of a key at a commit, absent: at the head of main. */
@@ -123,17 +127,33 @@ export class EngineStore {
     await this.#engine.close();
   }
 
-  #watched(engine: StateEngine): StateEngine {
-    engine.onMoves(() => this.#transactions++);
-    return engine;
+  /** Counts the transactions that the storage is given. */
+  #watch(storage: ObjectStorage): void {
+    const apply = storage.apply.bind(storage);
+    storage.apply = (transaction) => {
+      this.#transactions++;
+      this.#taken();
+      return apply(transaction);
+    };
   }
+
+  #nextTransaction(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#taken = resolve;
+    });
+  }
+}
+
+interface Opened {
+  readonly engine: StateEngine;
+  readonly storage: ObjectStorage;
 }
 
 function opOf(key: string, bytes: Uint8Array): Op {
   return { key: key as Key, value: { hash: sha256(bytes), bytes } };
 }
 
-async function open(path: string, agent: AgentName): Promise<StateEngine> {
+async function open(path: string, agent: AgentName): Promise<Opened> {
   const storage = await openSqliteObjects({ path, durability: "disk" });
-  return await StateEngine.open({ agent, storage, device: () => DEVICE });
+  return { storage, engine: await StateEngine.open({ agent, storage, device: () => DEVICE }) };
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -47,7 +47,8 @@ export class Daemon {
 
   /** Registers an agent; again does nothing. A database that lies in its place is taken as it is. */
   async register(agent: string, { vectors = false } = {}): Promise<void> {
-    const folder = await mkdtemp(join(this.home, "declared-"));
+    const folder = join(this.home, "declared", agent);
+    await mkdir(folder, { recursive: true });
     const more = vectors ? 'vector_storage = "sqlite://vectors.db"\n[vectors]\ndimension = 384\n' : "";
     await writeFile(join(folder, "agent.toml"), `name = "${agent}"\nobject_storage = "sqlite://objects.db"\n${more}`);
     const admin = await Client.connect({ home: this.home });
