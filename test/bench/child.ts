@@ -28,7 +28,7 @@ export class Child {
     });
   }
 
-  async ask(message: string): Promise<unknown> {
+  async ask(message: string | object): Promise<unknown> {
     const answer = this.next();
     this.#process.send(message);
     return await answer;

@@ -1,49 +1,39 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { bytesWritten } from "../io.ts";
-import { npmPackage } from "../tools/npm-package.ts";
+import { Child } from "../child.ts";
 import { type Contestant, keysToFill } from "./contestant.ts";
+import { AGENTFS_VERSION, loadAgentFS, textOf } from "./agentfs-package.ts";
+import type { Measured, Task } from "./measure-lane.ts";
 
-const VERSION = "0.6.4";
-
-interface AgentFS {
-  readonly kv: {
-    set(key: string, value: unknown): Promise<void>;
-    get(key: string): Promise<unknown>;
-  };
-  close(): Promise<void>;
-}
-
-interface Module {
-  readonly AgentFS: { open(options: { readonly path: string }): Promise<AgentFS> };
-}
-
-/** AgentFS of npm in this process, as it is set up by itself: its own SQLite, each set a transaction that is synced. */
+/**
+ * AgentFS of npm as it sets itself up: its own SQLite, each set a transaction that is synced. It is called in
+ * process, in one that is started for it: what goes wrong in its native part ends that one alone.
+ */
 export async function startAgentFS(folder: string): Promise<Contestant> {
-  const { AgentFS } = await npmPackage<Module>("agentfs-sdk", VERSION, "dist/index_node.js");
+  await loadAgentFS();
   await mkdir(folder, { recursive: true });
-  const open: AgentFS[] = [];
+  const children = new Map<number, Promise<Child>>();
+  const start = async (keys: number): Promise<Child> => {
+    const path = join(folder, `${keys}.db`);
+    // It makes its tables; then plain SQL fills them, since a set of each key would take half a millisecond.
+    await (await Child.start("peers/agentfs-process.ts", [path])).stop();
+    fill(path, keys);
+    return await Child.start("peers/agentfs-process.ts", [path]);
+  };
   return {
-    name: `AgentFS ${VERSION}, in process`,
-    async lane(keys) {
-      const path = join(folder, `${keys}.db`);
-      // It makes its tables; then its file is filled by plain SQL, for a set of its own takes half a millisecond.
-      await (await AgentFS.open({ path })).close();
-      fill(path, keys);
-      const agent = await AgentFS.open({ path });
-      open.push(agent);
-      return {
-        put: (key, value) => agent.kv.set(key, textOf(value)),
-        get: async (key) => {
-          const value = await agent.kv.get(key);
-          if (typeof value !== "string") throw new Error(`the key ${key} is missing`);
-        },
-      };
+    name: `AgentFS ${AGENTFS_VERSION}, in process`,
+    async measure(task: Task) {
+      const child = children.get(task.keys) ?? start(task.keys);
+      children.set(task.keys, child);
+      const found = await (await child).ask(task);
+      if (typeof found === "string") throw new Error(found);
+      return found as Measured;
     },
-    written: () => bytesWritten(),
     async stop() {
-      for (const agent of open.splice(0)) await agent.close();
+      for (const child of await Promise.allSettled(children.values())) {
+        if (child.status === "fulfilled") await child.value.stop();
+      }
     },
   };
 }
@@ -56,9 +46,4 @@ function fill(path: string, keys: number): void {
   db.exec("COMMIT");
   db.pragma("wal_checkpoint(TRUNCATE)");
   db.close();
-}
-
-/** It stores JSON: as many bytes of text. */
-function textOf(value: Uint8Array): string {
-  return Buffer.from(value.buffer, value.byteOffset, value.length / 2).toString("hex");
 }

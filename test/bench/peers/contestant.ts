@@ -1,19 +1,11 @@
 import { BIG_BYTES, BIG_KEYS, bigKeyAt, keyAt, Values } from "../values.ts";
-
-/** Keys and values at one size of state. */
-export interface Lane {
-  put(key: string, value: Uint8Array): Promise<unknown>;
-  /** Rejects when there is no such key. */
-  get(key: string): Promise<unknown>;
-}
+import type { Measured, Task } from "./measure-lane.ts";
 
 /** One of those that are measured over the same keys and values. */
 export interface Contestant {
   readonly name: string;
-  /** Its state of so many keys, which it has filled. */
-  lane(keys: number): Promise<Lane>;
-  /** Bytes that it has sent to the disk so far; NaN: not known. */
-  written(): number;
+  /** Fills its state of so many keys where that is not done yet. */
+  measure(task: Task): Promise<Measured>;
   stop(): Promise<void>;
 }
 

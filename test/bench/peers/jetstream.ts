@@ -4,6 +4,8 @@ import { bytesWritten } from "../io.ts";
 import { BIG_KEYS } from "../values.ts";
 import { type Contestant, keysToFill } from "./contestant.ts";
 import { startJetStream } from "./jetstream-server.ts";
+import { Lanes } from "./lane.ts";
+import { measureLane, type Measured, type Task } from "./measure-lane.ts";
 
 /** Messages of a filling that are on the way before one is waited for. */
 const AHEAD = 500;
@@ -14,6 +16,13 @@ export class JetStream implements Contestant {
   readonly name: string;
   readonly connection: NatsConnection;
   readonly #jetstream: JetStreamClient;
+  readonly #lanes = new Lanes(async (keys) => {
+    const kv = await this.#recovered(keys);
+    return {
+      put: (key, value) => kv.put(nameOf(key), value),
+      get: async (key) => (await kv.get(nameOf(key))) ?? missing(key),
+    };
+  });
   readonly #server: Awaited<ReturnType<typeof startJetStream>>;
 
   private constructor(name: string, server: Awaited<ReturnType<typeof startJetStream>>, connection: NatsConnection) {
@@ -48,16 +57,8 @@ export class JetStream implements Contestant {
     if (values !== keys + BIG_KEYS + 1) throw new Error(`JetStream KV took ${values} of ${keys} keys`);
   }
 
-  async lane(keys: number): Promise<{ put: KV["put"]; get(key: string): Promise<unknown> }> {
-    const kv = await this.#recovered(keys);
-    return {
-      put: (key, value) => kv.put(nameOf(key), value),
-      get: async (key) => (await kv.get(nameOf(key))) ?? missing(key),
-    };
-  }
-
-  written(): number {
-    return bytesWritten(this.#server.pid);
+  async measure(task: Task): Promise<Measured> {
+    return measureLane(await this.#lanes.at(task.keys), () => bytesWritten(this.#server.pid), task);
   }
 
   async stop(): Promise<void> {

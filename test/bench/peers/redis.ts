@@ -6,6 +6,8 @@ import { bytesWritten } from "../io.ts";
 import { npmPackage } from "../tools/npm-package.ts";
 import type { RedisProgram } from "../tools/redis-server.ts";
 import { type Contestant, keysToFill } from "./contestant.ts";
+import { Lanes } from "./lane.ts";
+import { measureLane } from "./measure-lane.ts";
 
 const VERSION = "6.3.1";
 const FILL = 1000;
@@ -47,35 +49,40 @@ export async function startRedis(
   });
   const clients: Client[] = [];
   const sizes: number[] = [];
+  const lanes = new Lanes(async (keys) => {
+    const client = createClient({ socket: { host: "127.0.0.1", port }, database: sizes.push(keys) - 1 });
+    client.on("error", () => {}); // what is asked for rejects
+    clients.push(client);
+    await reached(() => client.connect());
+    await fill(client, keys);
+    const binary = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
+    return {
+      put: (key, value) => client.set(key, asBuffer(value)),
+      get: async (key) => {
+        if ((await binary.get(key)) === null) throw new Error(`the key ${key} is missing`);
+      },
+    };
+  });
+  const written = (): number => (child.pid === undefined ? Number.NaN : bytesWritten(child.pid));
   return {
     name: `Redis ${version}, appendfsync ${fsync}`,
-    async lane(keys) {
-      const client = createClient({ socket: { host: "127.0.0.1", port }, database: sizes.push(keys) - 1 });
-      client.on("error", () => {}); // what is asked for rejects
-      clients.push(client);
-      await reached(() => client.connect());
-      let pairs: [string, Buffer][] = [];
-      for (const { key, value } of keysToFill(keys)) {
-        if (pairs.push([key, asBuffer(value)]) < FILL) continue;
-        await client.mSet(pairs);
-        pairs = [];
-      }
-      if (pairs.length > 0) await client.mSet(pairs);
-      const binary = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
-      return {
-        put: (key, value) => client.set(key, asBuffer(value)),
-        get: async (key) => {
-          if ((await binary.get(key)) === null) throw new Error(`the key ${key} is missing`);
-        },
-      };
-    },
-    written: () => (child.pid === undefined ? Number.NaN : bytesWritten(child.pid)),
+    measure: async (task) => measureLane(await lanes.at(task.keys), written, task),
     async stop() {
       for (const client of clients.splice(0)) client.destroy();
       child.kill("SIGKILL");
       await ended;
     },
   };
+}
+
+async function fill(client: Client, keys: number): Promise<void> {
+  let pairs: [string, Buffer][] = [];
+  for (const { key, value } of keysToFill(keys)) {
+    if (pairs.push([key, asBuffer(value)]) < FILL) continue;
+    await client.mSet(pairs);
+    pairs = [];
+  }
+  if (pairs.length > 0) await client.mSet(pairs);
 }
 
 function asBuffer(value: Uint8Array): Buffer {

@@ -6,7 +6,7 @@ import { BIG_BYTES, BIG_KEYS } from "../values.ts";
 
 export type Who = "vlinder" | "plain" | "jetstream" | "always" | "everysec" | "redis" | "agentfs" | "echo";
 type Op = "put" | "get";
-export type Name = `${Who} ${Op} ${"p50" | "p99" | "rate" | "written"}`;
+export type Name = `${Who} ${Op} ${"p50" | "p99" | "rate" | "count" | "written"}`;
 
 export interface Participant {
   readonly who: Who;
@@ -113,7 +113,7 @@ function table(bench: Bench, { keys, valueBytes, rounds }: Combination, particip
             name,
             times(who, "put"),
             perSecond(rounds.median(`${who} put rate`)),
-            kilobytes(rounds.median(`${who} put written`)),
+            kilobytes(rounds.sum(`${who} put written`) / rounds.sum(`${who} put count`)),
             times(who, "get"),
             perSecond(rounds.median(`${who} get rate`)),
           ],

@@ -1,27 +1,35 @@
 import { encodeBody } from "@vlinder/protocol";
 import type { Bench } from "../bench.ts";
 import { bytesWritten } from "../io.ts";
-import type { Lane } from "../peers/contestant.ts";
+import type { Contestant } from "../peers/contestant.ts";
 import { Echo } from "../peers/echo.ts";
 import type { JetStream } from "../peers/jetstream.ts";
+import type { Lane } from "../peers/lane.ts";
+import { measureLane, type Task } from "../peers/measure-lane.ts";
 import { BIG_BYTES, bigKeyAt, keyAt, VALUE_BYTES, Values } from "../values.ts";
 import { Daemon } from "./daemon.ts";
 import { connectAs, PlainClient } from "./plain-client.ts";
 
-/** vlinder through its SDK and without it, and what of that is NATS's, at one size of state. */
-export interface VlinderLanes {
+interface VlinderLanes {
   readonly sdk: Lane;
   readonly plain: Lane;
   /** Requests and replies of the size of the plain client's; by the value's size. */
-  echo(valueBytes: number): Lane;
+  readonly echoes: ReadonlyMap<number, Lane>;
+}
+
+/** vlinder through its SDK and without it, and what of that is NATS's. */
+export interface VlinderContestants {
+  readonly sdk: Contestant;
+  readonly plain: Contestant;
+  readonly echo: Contestant;
 }
 
 /** Serves states of these sizes by the shared daemon. */
-export async function vlinderLanes(
+export async function vlinderContestants(
   bench: Bench,
   jetstream: JetStream,
   sizes: readonly number[],
-): Promise<{ readonly byKeys: ReadonlyMap<number, VlinderLanes>; written(): number }> {
+): Promise<VlinderContestants> {
   const daemon = await bench.daemon();
   const echo = await Echo.beside(jetstream);
   bench.onEnd(() => echo.stop());
@@ -32,7 +40,30 @@ export async function vlinderLanes(
     await daemon.register(agent);
     byKeys.set(keys, await lanesOf(bench, daemon, echo, agent, keys));
   }
-  return { byKeys, written: () => bytesWritten(daemon.pid) };
+  const contestant = (
+    name: string,
+    written: () => number,
+    lane: (lanes: VlinderLanes, task: Task) => Lane | undefined,
+  ): Contestant => ({
+    name,
+    measure: (task) => {
+      const lanes = byKeys.get(task.keys);
+      const found = lanes && lane(lanes, task);
+      if (found === undefined) throw new Error(`there is no state of ${task.keys} keys`);
+      return measureLane(found, written, task);
+    },
+    stop: () => Promise.resolve(),
+  });
+  const written = (): number => bytesWritten(daemon.pid);
+  return {
+    sdk: contestant("vlinder, agent-runtime", written, ({ sdk }) => sdk),
+    plain: contestant("vlinder, plain NATS client, one message each", written, ({ plain }) => plain),
+    echo: contestant(
+      "NATS echo of the same sizes",
+      () => Number.NaN,
+      ({ echoes }, { valueBytes }) => echoes.get(valueBytes),
+    ),
+  };
 }
 
 async function lanesOf(bench: Bench, daemon: Daemon, echo: Echo, agent: string, keys: number): Promise<VlinderLanes> {
@@ -61,6 +92,6 @@ async function lanesOf(bench: Bench, daemon: Daemon, echo: Echo, agent: string, 
       },
     },
     plain,
-    echo: (valueBytes) => echoes.get(valueBytes) as Lane,
+    echoes,
   };
 }
