@@ -49,7 +49,11 @@ async function main(options: Options): Promise<number> {
   try {
     for (const name of SECTIONS.filter((section) => options.only.has(section))) {
       const began = performance.now();
-      await RUN[name](bench);
+      try {
+        await RUN[name](bench);
+      } catch (error) {
+        bench.report.failures.push([name, error instanceof Error ? (error.stack ?? error.message) : String(error)]);
+      }
       took.push(`${name} ${seconds(began)}`);
     }
   } finally {
@@ -61,17 +65,19 @@ async function main(options: Options): Promise<number> {
   const text = markdown(report, { ...machine, took: `${seconds(started)}: ${took.join(", ")}` }, bench.sizes);
   if (options.json) {
     const ratios = report.ratios.map((ratio) => ({ ...ratio, verdict: verdictOf(ratio) }));
-    process.stdout.write(`${JSON.stringify({ machine, ratios, tables: report.tables }, null, 2)}\n`);
+    const { tables, failures } = report;
+    process.stdout.write(`${JSON.stringify({ machine, ratios, tables, failures }, null, 2)}\n`);
   } else {
     process.stdout.write(text);
   }
   if (options.write) await writeFile(DOCUMENT, text);
+  for (const [section, why] of report.failures) process.stderr.write(`the section ${section} broke off: ${why}\n`);
   for (const ratio of report.ratios) {
     const verdict = verdictOf(ratio);
     if (verdict === "not measured") process.stderr.write(`not measured: ${ratio.what}: ${ratio.of}\n`);
     if (verdict === "broken") process.stderr.write(`must hold, and does not: ${ratio.what}: ${figure(ratio.value)}\n`);
   }
-  return report.broken.length === 0 ? 0 : 1;
+  return report.broken.length + report.failures.length === 0 ? 0 : 1;
 }
 
 function seconds(since: number): string {

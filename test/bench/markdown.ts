@@ -15,6 +15,7 @@ export function markdown(report: Report, machine: Machine, sizes: Sizes): string
     "Made by `npm run bench -- --write`; do not edit. Absolute figures belong to the machine and to the " +
       "moment. What is compared was measured in turns (A, B, A, B) in one run, and a ratio is the median of " +
       "the rounds' ratios: read those.",
+    ...report.failures.map(([section]) => `**The section \`${section}\` broke off: its lines are missing.**`),
     "## What must hold",
     `${count("ok")} of ${judged.length} hold. *must*: \`npm run bench\` ends with code 1 when it does not hold. ` +
       "*aim*: wanted, and said so when it is not reached.",

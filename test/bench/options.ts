@@ -35,7 +35,7 @@ export const USAGE = `usage: npm run bench -- [--quick] [--only NAME]... [--json
   --write        write the table to docs/bench.md
   --profile DIR  leave CPU profiles of the daemons there: node test/bench/top-functions.ts FILE
 
-Exit code 1 when a ratio that must hold does not.
+Exit code 1 when a ratio that must hold does not, or a section breaks off.
 `;
 
 /** Null: the usage was asked for. @throws an Error that says what is wrong */

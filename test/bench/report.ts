@@ -35,6 +35,8 @@ export function verdictOf({ value, limit }: Ratio): Verdict {
 /** What the sections found. */
 export class Report {
   readonly tables: Table[] = [];
+  /** Sections that broke off, and why. */
+  readonly failures: (readonly [section: SectionName, why: string])[] = [];
   readonly #sizes: Sizes;
   readonly #ratios = new Map<RatioName, Ratio>();
 

@@ -28,11 +28,13 @@ export async function agentsSection(bench: Bench): Promise<void> {
     const agent = `agent-${n}`;
     await daemon.register(agent);
     const vlinder = await daemon.connect(agent);
-    await Promise.all(Array.from({ length: KEYS }, (_, key) => vlinder.kv.put(keyAt(key), values.next())));
+    await vlinder.kv.batch(
+      Array.from({ length: KEYS }, (_, key) => ({ op: "put", key: keyAt(key), value: values.next() })),
+    );
     many.push(vlinder);
   }
   const [one, ...others] = many as [Vlinder, ...Vlinder[]];
-  const clients = await Promise.all(Array.from({ length: AGENTS }, () => daemon.connect(one.agent)));
+  const clients = await daemon.connectMany(one.agent, AGENTS);
   /** Each of them so often at once. */
   const spread = (on: readonly Vlinder[], each: number) => async (): Promise<number> => {
     const started = performance.now();

@@ -4,7 +4,7 @@ import { mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { Client, connect, type Vlinder } from "@vlinder/agent-runtime";
+import { Client, connect, type Vlinder, VlinderError } from "@vlinder/agent-runtime";
 
 const PROGRAM = fileURLToPath(new URL("../../../daemon/bin/vlinderd.mjs", import.meta.url));
 const START_MS = 60_000;
@@ -51,7 +51,7 @@ export class Daemon {
     await mkdir(folder, { recursive: true });
     const more = vectors ? 'vector_storage = "sqlite://vectors.db"\n[vectors]\ndimension = 384\n' : "";
     await writeFile(join(folder, "agent.toml"), `name = "${agent}"\nobject_storage = "sqlite://objects.db"\n${more}`);
-    const admin = await Client.connect({ home: this.home });
+    const admin = await again(() => Client.connect({ home: this.home, timeout: 60_000 }));
     await admin.admin("agents.register", { dir: folder });
     await admin.close();
   }
@@ -63,9 +63,16 @@ export class Daemon {
 
   /** An agent's SDK, closed when the daemon stops. */
   async connect(agent: string): Promise<Vlinder> {
-    const vlinder = await connect({ home: this.home, agent, timeout: 60_000 });
+    const vlinder = await again(() => connect({ home: this.home, agent, timeout: 60_000 }));
     this.#open.push(vlinder);
     return vlinder;
+  }
+
+  /** So many of them, one after another. */
+  async connectMany(agent: string, count: number): Promise<Vlinder[]> {
+    const all: Vlinder[] = [];
+    for (let i = 0; i < count; i++) all.push(await this.connect(agent));
+    return all;
   }
 
   async stop(): Promise<void> {
@@ -74,5 +81,16 @@ export class Daemon {
     const ended = new Promise<void>((resolve) => this.#process.once("exit", () => resolve()));
     this.#process.kill("SIGTERM");
     await ended;
+  }
+}
+
+/** A machine that others keep busy may take longer than a connection waits. */
+async function again<T>(work: () => Promise<T>, attempts = 5): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (attempts === 1 || !(error instanceof VlinderError) || !error.retryable) throw error;
+    await sleep(500);
+    return await again(work, attempts - 1);
   }
 }

@@ -32,7 +32,7 @@ export async function readersSection(bench: Bench): Promise<void> {
   for (const [who, agent] of Object.entries(agents) as ["same" | "other", string][]) {
     await daemon.register(agent);
     const { kv } = await daemon.connect(agent);
-    await Promise.all(Array.from({ length: KEYS }, (_, n) => kv.put(keyAt(n), values.next())));
+    await kv.batch(Array.from({ length: KEYS }, (_, n) => ({ op: "put", key: keyAt(n), value: values.next() })));
     reads.set(who, () => kv.get(anyKey(KEYS)));
   }
   reads.set("echo", () => echo.send(new Uint8Array(32), 450));

@@ -16,7 +16,7 @@ export async function transactionsSection(bench: Bench): Promise<void> {
   const daemon = await bench.daemon();
   const agent = "shared";
   await daemon.register(agent);
-  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => daemon.connect(agent)));
+  const clients = await daemon.connectMany(agent, CLIENTS);
   const values = new Values();
   const round = async (): Promise<{ transactions: number; seconds: number }> => {
     const before = await movesOf(daemon, agent);
