@@ -12,7 +12,7 @@ const FOLDER = join(TOOLS, "bench-packages");
  * is imported; the caller says what it exports. @throws an Error that says why it can't be had
  */
 export async function npmPackage<Module>(name: string, version: string, entry: string): Promise<Module> {
-  const folder = join(FOLDER, `${name.replaceAll(/[@/]/g, "-")}-${version}`);
+  const folder = join(FOLDER, `${name.replace("@", "").replaceAll("/", "-")}-${version}`);
   const installed = join(folder, "node_modules", name);
   if ((await versionOf(installed)) !== version) {
     await mkdir(folder, { recursive: true });
