@@ -17,7 +17,7 @@ random unless it says otherwise.
 **Sizes.** Over NATS the states have ${figure(small)}, ${figure(middle)} and ${figure(large)} keys; the limits are about
 ${figure(middle)} keys and values of 256 B. They are filled in large batches beforehand. The long history has
 ${figure(commits)} commits that put a new key each, in an order that is not that of the keys; "${figure(back)} back" is
-a commit within 1,000 of that place, and no commit there is touched twice where it says "each at another commit".
+a commit within 1,500 of that place, and no commit there is touched twice where it says "each at another commit".
 
 **vlinder** runs as it is installed: \`vlinderd\` in a process of its own with \`durability = "disk"\`, its own nats-server,
 SQLite files on disk. A put is answered when it is durable, and is a commit with a root hash of its own. *agent-runtime* is the

@@ -24,7 +24,7 @@ interface Client {
 
 interface Module {
   readonly RESP_TYPES: { readonly BLOB_STRING: number };
-  createClient(options: object): Client;
+  readonly createClient: (options: object) => Client;
 }
 
 /** A redis-server with an append-only file, and the usual client of npm, which pipelines what is in flight. */

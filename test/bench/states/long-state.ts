@@ -9,7 +9,7 @@ import type { Place, StateFile } from "./state-file.ts";
 
 export const TRANSACTION = 64;
 /** Commits around a place in the past of which the hashes are kept. */
-const WINDOW = 2000;
+const WINDOW = 3000;
 
 /** A state that was made by small commits alone, each of a new key. */
 export interface LongState extends StateFile {
@@ -52,7 +52,7 @@ export async function makeLong(place: Place, agent: string, commits: number): Pr
       if (done >= commits - window) recent.push(hash);
       done++;
     }
-    if (done % 6400 === 0) place.progress(`a history of ${figure(commits)} commits: ${figure(done)}`);
+    if (done % 64_000 === 0) place.progress(`a history of ${figure(commits)} commits: ${figure(done)}`);
   });
   const putRate = (commits * 1000) / (performance.now() - started);
   await store.close();

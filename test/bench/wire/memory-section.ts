@@ -1,7 +1,7 @@
 import type { Bench } from "../bench.ts";
 import { Child } from "../child.ts";
 import { figure, megabytes, perSecond } from "../figures.ts";
-import { memoryOf } from "../io.ts";
+import { type Memory, memoryOf } from "../io.ts";
 import { inFlight } from "../measure.ts";
 import { below } from "../values.ts";
 
@@ -43,17 +43,18 @@ export async function memorySection(bench: Bench): Promise<void> {
     title: `Memory of the daemon: ${figure(long.keys)} keys, and a commit for each`,
     columns: ["", "resident", "of that, without pages of files", "peak since the start"],
     rows: [
-      ["after the first get", idle],
+      ["after the first get", ...shown(idle)],
       [
         `after ${figure(milliseconds / 1000)} s of ${perSecond(puts)} puts and ${perSecond(gets.perSecond)} gets`,
-        loaded,
+        ...shown(loaded),
       ],
-    ].map(([when, memory]) => {
-      const { now, anonymous, peak } = memory as typeof idle;
-      return [String(when), megabytes(now), megabytes(anonymous), megabytes(peak)];
-    }),
+    ],
     notes: [
       `Its nats-server is not counted. The load: ${WRITERS} writers on one agent-runtime, ${READERS} readers on another.`,
     ],
   });
+}
+
+function shown({ now, anonymous, peak }: Memory): string[] {
+  return [megabytes(now), megabytes(anonymous), megabytes(peak)];
 }
