@@ -23,7 +23,7 @@ export const QUICK: Sizes = {
   small: 1_000,
   middle: 20_000,
   large: 100_000,
-  commits: 20_000,
-  back: 10_000,
+  commits: 10_000,
+  back: 5_000,
   forks: 200,
 };

@@ -27,7 +27,7 @@ export class Echo {
 
   /** Sends so many bytes, and gets so many back. */
   async send(request: Uint8Array, replyBytes: number): Promise<void> {
-    await this.#connection.request(`echo.${replyBytes}`, request, { timeout: 10_000 });
+    await this.#connection.request(`echo.${replyBytes}`, request, { timeout: 60_000 });
   }
 
   async stop(): Promise<void> {

@@ -29,7 +29,7 @@ export class JetStream implements Contestant {
     this.name = name;
     this.#server = server;
     this.connection = connection;
-    this.#jetstream = connection.jetstream({ timeout: 20_000 });
+    this.#jetstream = connection.jetstream({ timeout: 60_000 });
   }
 
   /** Over what an earlier one has left in the folder. */

@@ -11,7 +11,7 @@ export async function startupSection(bench: Bench): Promise<void> {
   const long = await bench.states.long();
   const short = await makeLong(bench, "short", FEW);
   const rounds = new Rounds<Name>();
-  const count = bench.scale(7, 3);
+  const count = bench.scale(7, 2);
   for (let round = 0; round <= count; round++) {
     bench.progress(round === 0 ? "startup: registering" : `startup: round ${round} of ${count}`);
     for (const [name, state] of [["long", long] as const, ["short", short] as const]) {
