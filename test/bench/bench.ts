@@ -1,22 +1,30 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Options, SectionName } from "./options.ts";
+import type { ServerProgram } from "../../daemon/src/broker/server-program.ts";
+import type { Options } from "./options.ts";
 import { Report } from "./report.ts";
+import { FULL, QUICK, type Sizes } from "./sizes.ts";
+import { progress } from "./progress.ts";
+import { States } from "./states/states.ts";
 import { Daemon } from "./wire/daemon.ts";
-import { startPeer, type Peer } from "./wire/peer.ts";
 
 /** One run: its options, what it found, and what must be cleaned up. */
 export class Bench {
   readonly options: Options;
-  readonly report = new Report();
+  readonly sizes: Sizes;
+  /** What the daemons and the peers run on. */
+  readonly natsServer: ServerProgram;
+  readonly report: Report;
+  readonly states = new States(this);
   readonly #undo: (() => Promise<unknown> | void)[] = [];
-  readonly #memory: [string, number | null][] = [];
   #daemon: Promise<Daemon> | null = null;
-  #peer: Promise<Peer> | null = null;
 
-  constructor(options: Options) {
+  constructor(options: Options, natsServer: ServerProgram) {
     this.options = options;
+    this.natsServer = natsServer;
+    this.sizes = options.quick ? QUICK : FULL;
+    this.report = new Report(this.sizes);
   }
 
   /** The first figure, or with --quick the second. */
@@ -34,8 +42,7 @@ export class Bench {
   }
 
   progress(line: string): void {
-    if (process.stderr.isTTY) process.stderr.write(`\r\u001b[2K${line}`);
-    else process.stderr.write(`${line}\n`);
+    progress(line);
   }
 
   /** Undone in reverse at the end. */
@@ -50,36 +57,17 @@ export class Bench {
     return folder;
   }
 
-  /** The daemon, one for all sections, started when it is first needed. */
+  /** The daemon that sections share, started when it is first needed. */
   daemon(): Promise<Daemon> {
-    this.#daemon ??= (async () => {
-      const daemon = await Daemon.start(await this.folder(), this.options.profile);
-      this.onEnd(() => daemon.stop());
-      return daemon;
-    })();
+    this.#daemon ??= (async () => this.startDaemon(join(await this.folder(), "home")))();
     return this.#daemon;
   }
 
-  /** How much memory the daemon has after each section that used it. */
-  async noteMemory(section: SectionName): Promise<void> {
-    const daemon = await this.#daemon;
-    if (daemon === null) return;
-    this.#memory[0] ??= ["after the start", daemon.idle];
-    this.#memory.push([`after ${section}`, daemon.resident()]);
-  }
-
-  get memory(): readonly (readonly [when: string, bytes: number | null])[] {
-    return this.#memory;
-  }
-
-  /** A nats-server with JetStream and an echo responder beside the daemon's. */
-  peer(): Promise<Peer> {
-    this.#peer ??= (async () => {
-      const peer = await startPeer(await this.folder());
-      this.onEnd(() => peer.stop());
-      return peer;
-    })();
-    return this.#peer;
+  /** A daemon on a home; it is stopped at the end, if not before. */
+  async startDaemon(home: string): Promise<Daemon> {
+    const daemon = await Daemon.start(home, this.options.profile);
+    this.onEnd(() => daemon.stop());
+    return daemon;
   }
 
   async end(): Promise<void> {

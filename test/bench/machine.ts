@@ -2,8 +2,8 @@ import { execFile } from "node:child_process";
 import { statfs } from "node:fs/promises";
 import { availableParallelism, cpus, loadavg, platform, release, tmpdir, totalmem } from "node:os";
 import { promisify } from "node:util";
-import { findServerProgram } from "../../daemon/src/broker/server-program.ts";
-import { megabytes } from "./report.ts";
+import type { ServerProgram } from "../../daemon/src/broker/server-program.ts";
+import { megabytes } from "./figures.ts";
 
 /** What the figures depend on, as it is shown. */
 export type Machine = Readonly<Record<string, string>>;
@@ -16,9 +16,8 @@ const FILE_SYSTEMS: Readonly<Record<number, string>> = {
   0x794c7630: "overlayfs",
 };
 
-export async function describeMachine(command: string): Promise<Machine> {
+export async function describeMachine(command: string, { version }: ServerProgram): Promise<Machine> {
   const { type } = await statfs(tmpdir());
-  const { version } = await findServerProgram(process.env);
   const commit = await gitCommit();
   return {
     date: new Date().toISOString().slice(0, 16).replace("T", " ") + " UTC",

@@ -1,23 +1,27 @@
+import { HOW, METHOD } from "./explanation.ts";
+import { figure } from "./figures.ts";
 import type { Machine } from "./machine.ts";
-import { figure, holds, type Ratio, type Report } from "./report.ts";
+import { type Ratio, type Report, verdictOf } from "./report.ts";
+import type { Sizes } from "./sizes.ts";
 
 /** The whole result as Markdown, ratios first. */
-export function markdown(report: Report, machine: Machine): string {
-  const ratios = report.ratios.toSorted((a, b) => rank(a) - rank(b));
+export function markdown(report: Report, machine: Machine, sizes: Sizes): string {
+  const judged = report.ratios.filter(({ limit }) => limit !== null);
+  const told = report.ratios.filter(({ limit }) => limit === null);
+  const count = (verdict: ReturnType<typeof verdictOf>): number =>
+    judged.filter((ratio) => verdictOf(ratio) === verdict).length;
   const parts = [
     "# Measurements",
     "Made by `npm run bench -- --write`; do not edit. Absolute figures belong to the machine and to the " +
       "moment. What is compared was measured in turns (A, B, A, B) in one run, and a ratio is the median of " +
       "the rounds' ratios: read those.",
-    table(
-      ["", ""],
-      Object.entries(machine).map(([name, value]) => [name, value]),
-    ),
-    "## Ratios",
-    "*must*: `npm run bench` fails when it does not hold. *aim*: where this is going.",
+    ...report.failures.map(([section]) => `**The section \`${section}\` broke off: its lines are missing.**`),
+    "## What must hold",
+    `${count("ok")} of ${judged.length} hold. *must*: \`npm run bench\` ends with code 1 when it does not hold. ` +
+      "*aim*: wanted, and said so when it is not reached.",
     table(
       ["", "what", "measured", "limit", "", "of"],
-      ratios.map((ratio) => [
+      judged.map((ratio) => [
         ratio.limit?.kind ?? "",
         ratio.what,
         value(ratio),
@@ -26,27 +30,42 @@ export function markdown(report: Report, machine: Machine): string {
         ratio.of,
       ]),
     ),
+    ...(told.length === 0
+      ? []
+      : [
+          "For comparison:",
+          table(
+            ["what", "measured", "of"],
+            told.map((ratio) => [ratio.what, value(ratio), ratio.of]),
+          ),
+        ]),
+    "## The run",
+    table(
+      ["", ""],
+      Object.entries(machine).map(([name, text]) => [name, text]),
+    ),
+    HOW,
     ...report.tables.flatMap(({ title, columns, rows, notes }) => [`## ${title}`, table(columns, rows), ...notes]),
+    METHOD(sizes),
   ];
   return `${parts.join("\n\n")}\n`;
 }
 
-function rank({ limit }: Ratio): number {
-  return limit === null ? 2 : ["must", "aim"].indexOf(limit.kind);
-}
-
 function value({ value: number, unit }: Ratio): string {
-  return `${figure(number)}${unit === "x" ? "×" : ` ${unit}`}`;
+  return Number.isNaN(number) ? "–" : withUnit(number, unit);
 }
 
 function limit({ limit: wanted, unit }: Ratio): string {
-  return wanted === null ? "" : `${wanted.bound} ${figure(wanted.value)}${unit === "x" ? "×" : ` ${unit}`}`;
+  return wanted === null ? "" : `${wanted.bound} ${withUnit(wanted.value, unit)}`;
+}
+
+function withUnit(number: number, unit: string): string {
+  return `${figure(number)}${unit === "×" ? "" : " "}${unit}`;
 }
 
 function verdict(ratio: Ratio): string {
-  if (ratio.limit === null) return "";
-  if (holds(ratio)) return "ok";
-  return ratio.limit.kind === "must" ? "**NOT ok**" : "not yet";
+  const found = verdictOf(ratio);
+  return found === "broken" ? "**NOT ok**" : (found ?? "");
 }
 
 function table(columns: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -31,8 +31,14 @@ export async function oneAtATime(milliseconds: number, work: () => Promise<unkno
   return latencyOf(times);
 }
 
-/** Always so many under way, for so long; returns how many a second were done. */
-export async function inFlight(count: number, milliseconds: number, work: () => Promise<unknown>): Promise<number> {
+/** How many of something were done. */
+export interface Done {
+  readonly count: number;
+  readonly perSecond: number;
+}
+
+/** Always so many under way, for so long. */
+export async function inFlight(count: number, milliseconds: number, work: () => Promise<unknown>): Promise<Done> {
   const started = performance.now();
   let done = 0;
   const lane = async (): Promise<void> => {
@@ -42,7 +48,18 @@ export async function inFlight(count: number, milliseconds: number, work: () => 
     }
   };
   await Promise.all(Array.from({ length: count }, lane));
-  return (done * 1000) / (performance.now() - started);
+  return { count: done, perSecond: (done * 1000) / (performance.now() - started) };
+}
+
+/** What each of so many calls took. */
+export async function timesOf(count: number, work: () => Promise<unknown>): Promise<number[]> {
+  const times: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const started = performance.now();
+    await work();
+    times.push(performance.now() - started);
+  }
+  return times;
 }
 
 /**

@@ -1,10 +1,22 @@
 import { parseArgs } from "node:util";
 
-export const SECTIONS = ["engine", "wire", "readers", "transactions", "vectors", "verify"] as const;
+export const SECTIONS = [
+  "engine",
+  "forks",
+  "history",
+  "wire",
+  "agents",
+  "readers",
+  "transactions",
+  "vectors",
+  "verify",
+  "startup",
+  "memory",
+] as const;
 export type SectionName = (typeof SECTIONS)[number];
 
 export interface Options {
-  /** Smaller states and fewer rounds: under 40 s, and rougher. */
+  /** Smaller states and fewer rounds: under two minutes, and rougher. */
   readonly quick: boolean;
   readonly json: boolean;
   /** Write docs/bench.md. */
@@ -16,16 +28,17 @@ export interface Options {
 
 export const USAGE = `usage: npm run bench -- [--quick] [--only NAME]... [--json] [--write] [--profile DIR]
 
-  --quick        smaller states, fewer rounds: under 40 s, and rougher
-  --only NAME    one of ${SECTIONS.join(", ")}; may be given several times
+  --quick        smaller states, fewer rounds: under two minutes, and rougher
+  --only NAME    one of ${SECTIONS.join(", ")};
+                 may be given several times
   --json         print the result as JSON
   --write        write the table to docs/bench.md
-  --profile DIR  leave CPU profiles of the daemon there: node test/bench/top-functions.ts FILE
+  --profile DIR  leave CPU profiles of the daemons there: node test/bench/top-functions.ts FILE
 
-Exit code 1 when a ratio that must hold does not.
+Exit code 1 when a ratio that must hold does not, or a section breaks off.
 `;
 
-/** @throws an Error that says what is wrong */
+/** Null: the usage was asked for. @throws an Error that says what is wrong */
 export function readOptions(args: readonly string[]): Options | null {
   const { values } = parseArgs({
     args: [...args],

@@ -1,17 +1,14 @@
+import { LINES, type Limit, type RatioName } from "./limits.ts";
 import type { SectionName } from "./options.ts";
+import type { Sizes } from "./sizes.ts";
 
-/** `must`: the bench fails when it does not hold. `aim`: where this is going. */
-export interface Limit {
-  readonly kind: "must" | "aim";
-  readonly bound: "at most" | "at least";
-  readonly value: number;
-}
-
+/** What a section found for a line of `limits.ts`. */
 export interface Ratio {
+  readonly name: RatioName;
   readonly section: SectionName;
   readonly what: string;
+  /** NaN: it could not be measured here; `of` says why. */
   readonly value: number;
-  /** Behind the number: `x`, `KB`. */
   readonly unit: string;
   /** What was divided by what, with units. */
   readonly of: string;
@@ -26,51 +23,44 @@ export interface Table {
   readonly notes: readonly string[];
 }
 
-export function holds({ value, limit }: Ratio): boolean {
-  if (limit === null) return true;
-  return limit.bound === "at most" ? value <= limit.value : value >= limit.value;
+export type Verdict = "ok" | "not yet" | "broken" | "not measured" | null;
+
+export function verdictOf({ value, limit }: Ratio): Verdict {
+  if (limit === null) return null;
+  if (Number.isNaN(value)) return "not measured";
+  if (limit.bound === "at most" ? value <= limit.value : value >= limit.value) return "ok";
+  return limit.kind === "must" ? "broken" : "not yet";
 }
 
 /** What the sections found. */
 export class Report {
-  readonly ratios: Ratio[] = [];
   readonly tables: Table[] = [];
+  /** Sections that broke off, and why. */
+  readonly failures: (readonly [section: SectionName, why: string])[] = [];
+  readonly #sizes: Sizes;
+  readonly #ratios = new Map<RatioName, Ratio>();
 
-  ratio(ratio: Omit<Ratio, "unit"> & { readonly unit?: string }): void {
-    this.ratios.push({ unit: "x", ...ratio });
+  constructor(sizes: Sizes) {
+    this.#sizes = sizes;
+  }
+
+  ratio(section: SectionName, name: RatioName, value: number, of: string): void {
+    const { what, limit, unit = "×" } = LINES[name];
+    const text = typeof what === "string" ? what : what(this.#sizes);
+    this.#ratios.set(name, { name, section, what: text, value, unit, of, limit });
   }
 
   table(table: Omit<Table, "notes"> & { readonly notes?: readonly string[] }): void {
     this.tables.push({ notes: [], ...table });
   }
 
-  get broken(): Ratio[] {
-    return this.ratios.filter((ratio) => ratio.limit?.kind === "must" && !holds(ratio));
+  /** In the order of `limits.ts`. */
+  get ratios(): Ratio[] {
+    return (Object.keys(LINES) as RatioName[]).flatMap((name) => this.#ratios.get(name) ?? []);
   }
-}
 
-export const must = (bound: Limit["bound"], value: number): Limit => ({ kind: "must", bound, value });
-export const aim = (bound: Limit["bound"], value: number): Limit => ({ kind: "aim", bound, value });
-
-/** Three digits that mean something. */
-export function figure(value: number): string {
-  if (!Number.isFinite(value)) return "–";
-  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en-US");
-  return String(Number(value.toPrecision(3)));
-}
-
-export function milliseconds(value: number): string {
-  return `${figure(value)} ms`;
-}
-
-export function perSecond(value: number): string {
-  return `${figure(value)}/s`;
-}
-
-export function kilobytes(bytes: number): string {
-  return `${figure(bytes / 1024)} KB`;
-}
-
-export function megabytes(bytes: number): string {
-  return `${figure(bytes / 1024 / 1024)} MB`;
+  /** Of what must hold: what does not. */
+  get broken(): Ratio[] {
+    return this.ratios.filter((ratio) => verdictOf(ratio) === "broken");
+  }
 }

@@ -1,6 +1,9 @@
 import { randomBytes } from "node:crypto";
 
 export const VALUE_BYTES = 256;
+export const BIG_BYTES = 4096;
+/** Keys with values of 4 KiB, whatever the size of the state; they lie spread among the others. */
+export const BIG_KEYS = 1000;
 const POOL = randomBytes(1 << 20);
 
 /** Values that are all different and don't compress, made at the price of a copy. */
@@ -32,5 +35,19 @@ export function keyAt(n: number): string {
 
 /** One of the first `count` keys. */
 export function anyKey(count: number): string {
-  return keyAt(Math.floor(Math.random() * count));
+  return keyAt(below(count));
+}
+
+/** One of the keys with a value of 4 KiB in a state of so many others: beside every so-manieth of them. */
+export function bigKeyAt(n: number, count: number): string {
+  return `/bench/${String(Math.floor((n * count) / BIG_KEYS)).padStart(8, "0")}.large`;
+}
+
+export function anyBigKey(count: number): string {
+  return bigKeyAt(below(BIG_KEYS), count);
+}
+
+/** A whole number from 0, and below this one. */
+export function below(end: number): number {
+  return Math.floor(Math.random() * end);
 }

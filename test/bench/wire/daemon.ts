@@ -1,79 +1,96 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, open, readFile, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { Client, connect, type Vlinder } from "@vlinder/agent-runtime";
-import { residentBytes } from "../io.ts";
+import { Client, connect, type Vlinder, VlinderError } from "@vlinder/agent-runtime";
 
 const PROGRAM = fileURLToPath(new URL("../../../daemon/bin/vlinderd.mjs", import.meta.url));
+const START_MS = 60_000;
 
-/** A real vlinderd in a process of its own, on a home in the temporary folder. */
+/** A real vlinderd in a process of its own. */
 export class Daemon {
   readonly home: string;
-  /** Memory after the start, in bytes. */
-  readonly idle: number | null;
+  readonly pid: number;
   readonly #process: ChildProcess;
-  readonly #folder: string;
   readonly #open: { close(): Promise<void> }[] = [];
 
-  private constructor(folder: string, home: string, process: ChildProcess) {
-    this.#folder = folder;
+  private constructor(home: string, process: ChildProcess, pid: number) {
     this.home = home;
     this.#process = process;
-    this.idle = this.resident();
+    this.pid = pid;
   }
 
-  static async start(folder: string, profile: string | null): Promise<Daemon> {
-    const home = join(folder, "home");
-    await mkdir(home, { recursive: true });
+  /** Starts it on a home, which is made where there is none, and waits until it serves. */
+  static async start(home: string, profile: string | null): Promise<Daemon> {
+    await mkdir(home, { recursive: true, mode: 0o700 });
     await writeFile(join(home, "config.toml"), '[nats]\nport = 0\n[log]\nlevel = "warn"\n');
-    const log = await open(join(folder, "vlinderd.log"), "w");
+    const ready = join(home, "run", "daemon.json");
+    const logFile = join(home, "vlinderd.log");
+    await rm(ready, { force: true });
+    const log = await open(logFile, "w");
     const flags = profile === null ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`];
-    const process = spawn(globalThis.process.execPath, [...flags, PROGRAM], {
-      env: { ...globalThis.process.env, VLINDER_HOME: home },
+    const child = spawn(process.execPath, [...flags, PROGRAM], {
+      env: { ...process.env, VLINDER_HOME: home },
       stdio: ["ignore", log.fd, log.fd],
     });
     await log.close();
-    for (let i = 0; i < 1000 && !existsSync(join(home, "run", "daemon.json")); i++) {
-      if (process.exitCode !== null) break;
-      await sleep(20);
+    const end = performance.now() + START_MS;
+    while (!existsSync(ready) && child.exitCode === null && performance.now() < end) await sleep(2);
+    if (!existsSync(ready) || child.pid === undefined) {
+      child.kill("SIGKILL");
+      throw new Error(`vlinderd did not start:\n${await readFile(logFile, "utf8")}`);
     }
-    if (!existsSync(join(home, "run", "daemon.json"))) {
-      process.kill("SIGKILL");
-      throw new Error(`vlinderd did not start:\n${await readFile(join(folder, "vlinderd.log"), "utf8")}`);
-    }
-    return new Daemon(folder, home, process);
+    return new Daemon(home, child, child.pid);
   }
 
-  /** Registers an agent; again does nothing. */
+  /** Registers an agent; again does nothing. A database that lies in its place is taken as it is. */
   async register(agent: string, { vectors = false } = {}): Promise<void> {
-    const folder = join(this.#folder, "agents", agent);
+    const folder = join(this.home, "declared", agent);
     await mkdir(folder, { recursive: true });
     const more = vectors ? 'vector_storage = "sqlite://vectors.db"\n[vectors]\ndimension = 384\n' : "";
     await writeFile(join(folder, "agent.toml"), `name = "${agent}"\nobject_storage = "sqlite://objects.db"\n${more}`);
-    const admin = await Client.connect({ home: this.home });
+    const admin = await again(() => Client.connect({ home: this.home, timeout: 60_000 }));
     await admin.admin("agents.register", { dir: folder });
     await admin.close();
   }
 
+  /** Where the database of an agent that is not registered yet is put. */
+  static fileOf(home: string, agent: string): string {
+    return join(home, "agents", agent, "objects.db");
+  }
+
   /** An agent's SDK, closed when the daemon stops. */
   async connect(agent: string): Promise<Vlinder> {
-    const vlinder = await connect({ home: this.home, agent, timeout: 60_000 });
+    const vlinder = await again(() => connect({ home: this.home, agent, timeout: 60_000 }));
     this.#open.push(vlinder);
     return vlinder;
   }
 
-  resident(): number | null {
-    return this.#process.pid === undefined ? null : residentBytes(this.#process.pid);
+  /** So many of them, one after another. */
+  async connectMany(agent: string, count: number): Promise<Vlinder[]> {
+    const all: Vlinder[] = [];
+    for (let i = 0; i < count; i++) all.push(await this.connect(agent));
+    return all;
   }
 
   async stop(): Promise<void> {
     for (const one of this.#open.splice(0)) await one.close();
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     const ended = new Promise<void>((resolve) => this.#process.once("exit", () => resolve()));
-    if (this.#process.exitCode !== null) return;
     this.#process.kill("SIGTERM");
     await ended;
+  }
+}
+
+/** A machine that others keep busy may take longer than a connection waits. */
+async function again<T>(work: () => Promise<T>, attempts = 5): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (attempts === 1 || !(error instanceof VlinderError) || !error.retryable) throw error;
+    await sleep(500);
+    return await again(work, attempts - 1);
   }
 }

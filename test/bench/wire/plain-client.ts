@@ -43,7 +43,7 @@ export class PlainClient {
   }
 
   async #request(subject: string, body: object): Promise<object> {
-    const message = await this.connection.request(subject, encodeBody(body, "msgpack"), { timeout: 10_000 });
+    const message = await this.connection.request(subject, encodeBody(body, "msgpack"), { timeout: 60_000 });
     const error = message.headers?.get(ERROR_HEADER);
     if (error) throw new Error(error);
     return decodeBody(message.data);

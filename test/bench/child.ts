@@ -8,9 +8,9 @@ export class Child {
     this.#process = process;
   }
 
-  /** Resolves when it says that it is ready. */
+  /** `file`: from this folder. Resolves when it says that it is ready. */
   static async start(file: string, args: readonly string[]): Promise<Child> {
-    const process = fork(new URL(`./${file}`, import.meta.url), args, { execArgv: [] });
+    const process = fork(new URL(file, import.meta.url), args, { execArgv: [] });
     const child = new Child(process);
     await child.next();
     return child;
@@ -28,7 +28,7 @@ export class Child {
     });
   }
 
-  async ask(message: string): Promise<unknown> {
+  async ask(message: string | object): Promise<unknown> {
     const answer = this.next();
     this.#process.send(message);
     return await answer;
