@@ -17,6 +17,7 @@ import type { Space } from "../state/api.ts";
 import type { StateEngine } from "../state/engine.ts";
 import { agentOf } from "./agent-access.ts";
 import type { AgentHandlers } from "./service.ts";
+import { verify } from "./verify.ts";
 
 type Handlers = Pick<AgentHandlers, Extract<keyof AgentHandlers, `timeline.${string}`>>;
 
@@ -190,13 +191,8 @@ export function timelineHandlers(core: Core): Handlers {
     },
     "timeline.verify": async ({ agent, request, progress }) => {
       const engine = engineOf(agent);
-      const at = request.at === undefined ? undefined : await engine.resolve(request.at);
-      const started = performance.now();
-      const { counts, bytes, damage } = await engine.verify(at, (done) =>
-        progress({ what: "verify", done, total: null, unit: "commits" }),
-      );
-      const seconds = (performance.now() - started) / 1000;
-      return { ok: damage.length === 0, counts, bytes, seconds, damage: damage.slice(0, LIMITS.defaultPage) };
+      const at = request.at === undefined ? null : await engine.resolve(request.at);
+      return await verify(engine, at, progress);
     },
   };
 }

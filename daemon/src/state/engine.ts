@@ -39,7 +39,8 @@ import {
 import { Objects, valueKind } from "./objects.ts";
 import { Receiver } from "./receive.ts";
 import { type Source, StoredSource } from "./source.ts";
-import { Verifier, type VerifyReport } from "./verify.ts";
+import type { VerifyReport, VerifyTask } from "./verify/run-verify.ts";
+import { type VerifyWatch, Verification } from "./verify/verification.ts";
 import { StateView } from "./view.ts";
 import { type DurableMove, Writer } from "./writer.ts";
 
@@ -63,6 +64,7 @@ export class StateEngine implements Exchange {
   readonly #source: Source;
   readonly #writer: Writer;
   readonly #listeners = new Set<(moves: readonly DurableMove[]) => void>();
+  readonly #verification: Verification;
   readonly #sweep: NodeJS.Timeout;
   readonly #now: () => Date;
 
@@ -72,6 +74,7 @@ export class StateEngine implements Exchange {
     this.#storage = storage;
     this.#now = now;
     this.#objects = new Objects(storage);
+    this.#verification = new Verification(storage);
     this.#heads = new Heads(this.#objects);
     this.#source = new StoredSource(this.#objects, this.#heads);
     this.#writer = new Writer({
@@ -104,6 +107,7 @@ export class StateEngine implements Exchange {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep);
+    await this.#verification.close();
     await this.#writer.close();
     await this.#storage.close();
   }
@@ -198,11 +202,13 @@ export class StateEngine implements Exchange {
     return this.#storage.usage();
   }
 
-  async verify(at?: Hash, progress?: (commits: number) => void): Promise<VerifyReport> {
-    const verifier = new Verifier(this.#storage, progress);
-    if (at === undefined) await verifier.branches(this.branches());
-    else await verifier.state(at);
-    return verifier.report;
+  /** Reads and hashes all that the branches reach, or one state; beside everything else. @throws unavailable */
+  verify(at: Hash | null = null, watch: VerifyWatch = {}): Promise<VerifyReport> {
+    const begin = async (): Promise<VerifyTask> => {
+      const { counts } = await this.usage();
+      return { at, counts, branches: this.branches() };
+    };
+    return this.#verification.run(at, begin, watch);
   }
 
   // Writes: each is one request, answered when it is durable.

@@ -133,9 +133,8 @@ describe("verify", () => {
     test(`${what}: a node of a stored tree`, async () => {
       const hash = await rootAt(commits.stored);
       await hurt("node", hash);
-      expect(await damage()).toEqual([
-        { kind: "node", hash, problem: what, commits: expect.arrayContaining([commits.many]), keys: [] },
-      ]);
+      const keys = expect.arrayContaining([expect.stringMatching(/^\/many\//)]) as unknown;
+      expect(await damage()).toEqual([{ kind: "node", hash, problem: what, commits: [commits.many], keys }]);
     });
 
     test(`${what}: a node, seen from a state that is rebuilt over it`, async () => {
@@ -218,7 +217,6 @@ describe("verify", () => {
     await storage.apply({ objects: [], branches: [move], replies: [] });
     expect(await damage()).toEqual([
       { kind: "branch", hash: nowhere, problem: "missing", commits: [nowhere], keys: [] },
-      { kind: "commit", hash: nowhere, problem: "missing", commits: [nowhere], keys: [] },
     ]);
   });
 
@@ -297,8 +295,10 @@ describe("verify of a long history", () => {
     }
     let seen = 0;
     const start = performance.now();
-    const report = await it.engine.verify(undefined, (commits) => {
-      seen = commits;
+    const report = await it.engine.verify(null, {
+      progress: (done) => {
+        seen = done;
+      },
     });
     const seconds = (performance.now() - start) / 1000;
     const perSecond = Math.round(report.counts.commits / seconds);

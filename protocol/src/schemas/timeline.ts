@@ -108,9 +108,11 @@ export interface Damage {
   readonly hash: Hash;
   readonly problem: "missing" | "damaged" | "wrong";
   readonly message: string;
-  /** Some of the commits and keys that it affects. */
+  /** Some of the commits and keys that need it. */
   readonly commits: readonly Hash[];
   readonly keys: readonly string[];
+  /** How many these are in all; a key counts once in each commit. */
+  readonly affects: { readonly commits: number; readonly keys: number };
 }
 export interface VerifyReply {
   readonly ok: boolean;
@@ -120,8 +122,12 @@ export interface VerifyReply {
     readonly nodes: number;
     readonly values: number;
   };
+  /** Objects that nothing reaches: no error. */
+  readonly unreachable: number;
   readonly bytes: number;
   readonly seconds: number;
+  /** How many objects are not intact; `damage` has the first of them. */
+  readonly damaged: number;
   readonly damage: readonly Damage[];
 }
 

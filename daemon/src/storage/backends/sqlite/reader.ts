@@ -27,6 +27,10 @@ interface MoveRow {
 
 type ScannedRow = { readonly prefix: number; readonly tail: Buffer; readonly data: Buffer };
 
+/** One step of a sweep: between steps other work on the thread goes on. */
+const SWEEP_ROWS = 256;
+const SWEEP_BYTES = 1024 * 1024;
+
 const hashOrNull = (bytes: Buffer | null): Hash | null => (bytes === null ? null : hashFromBytes(bytes));
 
 /** A connection with all that is prepared on it. */
@@ -144,6 +148,28 @@ export class Reader {
       const hashes = [...bytes.keys()].filter((hash) => after === null || hash > after).sort();
       return hashes.slice(0, limit).map((hash) => ({ kind, hash, bytes: bytes.get(hash) as Buffer }));
     });
+  }
+
+  /** In the order of the rows. */
+  async *sweep(kind: Kind): AsyncGenerator<readonly StoredObject[]> {
+    let last = 0;
+    for (;;) {
+      const batch: StoredObject[] = [];
+      let bytes = 0;
+      this.#read(({ db }) => {
+        const rows = db.prepare<[number], ScannedRow & { readonly id: number }>(
+          `SELECT id, prefix, tail, data FROM object_${kind} WHERE id > ? ORDER BY id`,
+        );
+        for (const { id, prefix, tail, data } of rows.iterate(last)) {
+          batch.push({ kind, hash: hashOfParts(prefix, tail) as Hash, bytes: data });
+          last = id;
+          bytes += data.length;
+          if (batch.length === SWEEP_ROWS || bytes >= SWEEP_BYTES) break;
+        }
+      });
+      if (batch.length === 0) return;
+      yield batch;
+    }
   }
 
   /** How many rows each kind has, without counting them: the highest id less the ids that are not there. */
