@@ -95,8 +95,9 @@ export interface ObjectReader {
 
   /**
    * Every object of a kind, each once, some at a time, in the order that is fastest to read: as they lie there.
-   * What is stored or removed while it runs may be among them or not. Absent: `scan` from the start
-   * (`sweepObjects` does either).
+   * What is stored or removed while it runs may be among them or not. What lies there and would not be found by its
+   * hash (an index is damaged) must not be among them: verify looks no object up again. Absent: `scan` from the start is as
+   * good (`sweepObjects` does either).
    */
   sweep?(kind: Kind): AsyncIterable<readonly StoredObject[]>;
 

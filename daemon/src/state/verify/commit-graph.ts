@@ -70,30 +70,32 @@ export class CommitGraph {
     }
   }
 
-  /** Whether it is reached, is there, and has not been done. */
-  isDue(hash: Hash): boolean {
+  /** The number of a commit that is reached, is there, and has not been done; else -1. */
+  due(hash: Hash): number {
     const index = this.#table.find(hash);
-    return index >= 0 && this.#has(index, REACHED | LINKED) && !this.#has(index, DONE);
+    return index >= 0 && this.#has(index, REACHED | LINKED) && !this.#has(index, DONE) ? index : -1;
   }
 
   /** Whether the states that its own is computed from are done, as far as they can be. */
-  isReady(hash: Hash): boolean {
-    return this.#bases(this.#table.find(hash)).every((base) => this.#has(base, DONE) || !this.#has(base, LINKED));
+  isReady(index: number): boolean {
+    return this.#bases(index).every((base) => this.#has(base, DONE) || !this.#has(base, LINKED));
   }
 
   /** Marks it; returns which of its bases nobody waits for any more, and whether anybody waits for it. */
-  finish(hash: Hash, links: Links): { readonly needed: boolean; readonly released: readonly Hash[] } {
-    const index = this.#table.find(hash);
+  finish(index: number, { parents, adopts }: Links): { readonly needed: boolean; readonly released: readonly Hash[] } {
     this.#table.setFlags(index, DONE);
     this.done++;
-    const released = [links.parents[0], links.adopts].filter((base): base is Hash => {
-      if (base == null) return false;
-      const number = this.#table.find(base);
-      const left = (this.#waiting[number] as number) - 1;
-      this.#waiting[number] = left;
-      return left === 0;
-    });
+    const released: Hash[] = [];
+    const [first, other] = [this.#links[3 * index] as number, this.#links[3 * index + 2] as number];
+    if (first !== NONE && this.#isLast(first - 1)) released.push(parents[0] as Hash);
+    if (other !== NONE && this.#isLast(other - 1)) released.push(adopts as Hash);
     return { needed: this.#waiting[index] !== 0, released };
+  }
+
+  #isLast(base: number): boolean {
+    const left = (this.#waiting[base] as number) - 1;
+    this.#waiting[base] = left;
+    return left === 0;
   }
 
   #bases(index: number): number[] {

@@ -3,8 +3,8 @@ import type { Hash } from "@vlinder/protocol";
 
 /**
  * Many hashes in little memory, about 16 bytes each, numbered in the order in which they came. A hash is
- * known by 64 bits that are mixed from all of it with numbers drawn for this process: two of a hundred million
- * would be taken for one with a chance of 1 in 4,000, and nobody can prepare such a pair.
+ * known by 64 bits, mixed with numbers that are drawn for this process: of a hundred million hashes, two
+ * are taken for one with a chance of 1 in 4,000, and nobody can prepare such a pair.
  */
 export class ObjectTable {
   /** Index + 1 of an entry, or 0; the place is where the search for its print begins. */
@@ -88,21 +88,23 @@ function slotsFor(entries: number): number {
   return 2 ** Math.ceil(Math.log2(entries / MAX_LOAD + 1));
 }
 
-const words = new Uint32Array(8);
-const bytes = Buffer.from(words.buffer);
-const factors = randomFillSync(new Uint32Array(16)).map((factor) => factor | 1);
+/** The value of a hex digit by its character's code. */
+const DIGITS = new Uint8Array(128);
+for (const [value, digit] of [..."0123456789abcdef"].entries()) DIGITS[digit.charCodeAt(0)] = value;
+const factors = randomFillSync(new Uint32Array(8)).map((factor) => factor | 1);
 /** What `mix` found last. */
 let low = 0;
 let high = 0;
 
+/** Takes the first 128 bits of the hash: nobody can find two that begin alike. */
 function mix(hash: Hash): void {
-  bytes.write(hash, "hex");
   low = 0;
   high = 0;
-  for (let i = 0; i < 8; i++) {
-    const word = words[i] as number;
-    low = (low + Math.imul(word, factors[i] as number)) | 0;
-    high = (high + Math.imul(word, factors[i + 8] as number)) | 0;
+  for (let at = 0; at < 32; at += 8) {
+    let word = 0;
+    for (let i = at; i < at + 8; i++) word = (word << 4) | (DIGITS[hash.charCodeAt(i)] as number);
+    low = (low + Math.imul(word, factors[at >> 3] as number)) | 0;
+    high = (high + Math.imul(word, factors[4 + (at >> 3)] as number)) | 0;
   }
   // Of a product only the upper bits depend on the whole word.
   low = (low ^ (low >>> 15)) >>> 0;

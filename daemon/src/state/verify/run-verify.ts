@@ -65,8 +65,14 @@ export async function runVerify(reader: ObjectReader, task: VerifyTask, run: Ver
     await verifier.objects.sweep(kind, (objects) => step(objects.length));
   }
   await new Replay(verifier, graph, step).all(heads);
-  const reached = { ...Object.fromEntries(KINDS.map((kind) => [kind, verifier.objects.reached(kind)])), commit: graph.reached };
-  const unreachable = KINDS.reduce((sum, kind) => sum + Math.max(0, counts[kind] - (reached as Usage["counts"])[kind]), 0);
+  const reached = {
+    ...Object.fromEntries(KINDS.map((kind) => [kind, verifier.objects.reached(kind)])),
+    commit: graph.reached,
+  };
+  const unreachable = KINDS.reduce(
+    (sum, kind) => sum + Math.max(0, counts[kind] - (reached as Usage["counts"])[kind]),
+    0,
+  );
   return report(verifier, live.length, unreachable);
 }
 
@@ -122,7 +128,8 @@ class Replay {
     try {
       for await (const batch of sweepObjects(this.#verifier.objects.reader, "commit")) {
         for (const { hash, bytes } of batch) {
-          if (this.#graph.isDue(hash) && this.#graph.isReady(hash)) await this.#one(hash, bytes);
+          const index = this.#graph.due(hash);
+          if (index >= 0 && this.#graph.isReady(index)) await this.#one(index, hash, bytes);
         }
       }
     } catch (error) {
@@ -139,24 +146,25 @@ class Replay {
         open.push({ hash: next, links: null });
         continue;
       }
-      const bytes = this.#graph.isDue(step.hash) ? (await this.#verifier.objects.read("commit", step.hash)).bytes : null;
+      const index = this.#graph.due(step.hash);
+      const bytes = index < 0 ? null : (await this.#verifier.objects.read("commit", step.hash)).bytes;
       if (bytes !== null && step.links === null) {
         const { parents, adopts } = linksOf(bytes);
         step.links = [...parents, ...(adopts === null ? [] : [adopts])];
         continue;
       }
       open.pop();
-      if (bytes !== null) await this.#one(step.hash, bytes);
+      if (bytes !== null) await this.#one(index, step.hash, bytes);
     }
   }
 
-  async #one(hash: Hash, bytes: Uint8Array): Promise<void> {
+  async #one(index: number, hash: Hash, bytes: Uint8Array): Promise<void> {
     const commit = this.#verifier.decode(hash, bytes);
     let links: Links;
     let state;
     if (commit instanceof Lost) [links, state] = [linksOf(bytes), commit];
     else [links, state] = [linksOfCommit(commit), await this.#verifier.check(hash, commit)];
-    const { needed, released } = this.#graph.finish(hash, links);
+    const { needed, released } = this.#graph.finish(index, links);
     for (const base of released) this.#verifier.release(base);
     if (needed) this.#verifier.keep(hash, state);
     const pause = this.#step(1);

@@ -14,6 +14,9 @@ export interface VerifyWatch {
 /** The thread's heap at most, in MB; tables of hashes are beside it. What needs more fails, and not the daemon with it. */
 const HEAP = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 16 };
 
+/** With so few objects it is done, in slices, before a thread has started. */
+const FEW = 1000;
+
 /** One verification of the process runs at a time: it takes a core for itself, and memory. */
 let last: Promise<unknown> = Promise.resolve();
 
@@ -49,7 +52,8 @@ export class Verification {
       };
       const task = await begin();
       const address = this.#storage.readerAddress;
-      if (address === undefined) return await runVerify(this.#storage, task, { progress, shared: true });
+      if (address === undefined || objectsOf(task) <= FEW)
+        return await runVerify(this.#storage, task, { progress, shared: true });
       return await this.#onThread({ address, task }, progress);
     });
     this.#waiting.set(at, { turn, watches });
@@ -80,6 +84,10 @@ export class Verification {
       this.#threads.delete(thread);
     });
   }
+}
+
+function objectsOf({ counts }: VerifyTask): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }
 
 function ended(cause: unknown): VlinderError {

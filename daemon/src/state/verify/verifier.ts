@@ -76,7 +76,10 @@ export class Verifier {
       state = state instanceof Lost ? ((await this.#walkStored(hash, commit)) ?? state) : await this.#settle(state);
     } else if (standing !== "missing") {
       // Without it nothing is lost: the state is computed.
-      this.findings.note(flawOf("snapshot", commit.snapshot, await this.objects.reach("snapshot", commit.snapshot)), hash);
+      this.findings.note(
+        flawOf("snapshot", commit.snapshot, await this.objects.reach("snapshot", commit.snapshot)),
+        hash,
+      );
     }
     if (state instanceof Lost) state.finding.affect(hash, []);
     else if (this.#states.isOverdue(state)) state = await this.#states.settle(state, null);
@@ -233,7 +236,9 @@ export class Verifier {
   async #walk({ snapshot, nodes }: Head, commit: Hash): Promise<boolean> {
     if (snapshot.contract !== null) await this.#value(snapshot.contract, 0, commit, "(contract)");
     let isWhole = true;
-    const open = [snapshot.kv, snapshot.vectors].flatMap((root) => (root === null ? [] : [{ hash: root, keys: [] as Key[] }]));
+    const open = [snapshot.kv, snapshot.vectors].flatMap((root) =>
+      root === null ? [] : [{ hash: root, keys: [] as Key[] }],
+    );
     for (let next = open.pop(); next !== undefined; next = open.pop()) {
       const { hash, keys } = next;
       let node: TreeNode | undefined = nodes.layers.find((layer) => layer.has(hash))?.get(hash)?.node;
@@ -253,7 +258,13 @@ export class Verifier {
     return isWhole;
   }
 
-  #decodeNode(hash: Hash, standing: Standing, bytes: Uint8Array | null, commit: Hash, keys: readonly Key[]): TreeNode | null {
+  #decodeNode(
+    hash: Hash,
+    standing: Standing,
+    bytes: Uint8Array | null,
+    commit: Hash,
+    keys: readonly Key[],
+  ): TreeNode | null {
     if (bytes === null) {
       this.findings.note(flawOf("node", hash, standing), commit, ...keys);
       return null;

@@ -150,24 +150,29 @@ export class Reader {
     });
   }
 
-  /** In the order of the rows. */
+  /** In the order of the rows, those that the index has. */
   async *sweep(kind: Kind): AsyncGenerator<readonly StoredObject[]> {
     let last = 0;
     for (;;) {
       const batch: StoredObject[] = [];
       let bytes = 0;
-      this.#read(({ db }) => {
+      let seen = 0;
+      this.#read(({ db, recent }) => {
+        const shelf = KINDS.indexOf(kind);
+        const indexed = db.prepare<[number, number], number>(`SELECT 1 FROM index_${kind} WHERE prefix = ? AND id = ?`);
         const rows = db.prepare<[number], ScannedRow & { readonly id: number }>(
           `SELECT id, prefix, tail, data FROM object_${kind} WHERE id > ? ORDER BY id`,
         );
         for (const { id, prefix, tail, data } of rows.iterate(last)) {
-          batch.push({ kind, hash: hashOfParts(prefix, tail) as Hash, bytes: data });
           last = id;
           bytes += data.length;
-          if (batch.length === SWEEP_ROWS || bytes >= SWEEP_BYTES) break;
+          if (recent.candidates(shelf, prefix).includes(id) || indexed.get(prefix, id) !== undefined) {
+            batch.push({ kind, hash: hashOfParts(prefix, tail) as Hash, bytes: data });
+          }
+          if (++seen === SWEEP_ROWS || bytes >= SWEEP_BYTES) break;
         }
       });
-      if (batch.length === 0) return;
+      if (seen === 0) return;
       yield batch;
     }
   }
