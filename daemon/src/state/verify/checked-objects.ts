@@ -103,7 +103,7 @@ export class CheckedObjects {
 
   #take({ table }: Shelf, { hash, bytes }: StoredObject): boolean {
     this.bytes += bytes.length;
-    const isGood = sha256(bytes) === hash;
+    const isGood = hasHash(bytes, hash);
     table.setFlags(table.add(hash), STANDINGS.indexOf(isGood ? "good" : "damaged"));
     return isGood;
   }
@@ -129,12 +129,17 @@ export class CheckedObjects {
       if (isHashed) return { standing: "good", bytes };
       this.bytes += bytes.length;
       // A chunk list lies under its value's hash, which is that of its parts together.
-      return { standing: kind === "list" || sha256(bytes) === hash ? "good" : "damaged", bytes };
+      return { standing: kind === "list" || hasHash(bytes, hash) ? "good" : "damaged", bytes };
     } catch (error) {
       if (!isUnreadable(error)) throw error;
       return { standing: "unreadable", bytes: null };
     }
   }
+}
+
+/** A damaged database may give something else than bytes, a text for example. */
+function hasHash(bytes: unknown, hash: Hash): boolean {
+  return bytes instanceof Uint8Array && sha256(bytes) === hash;
 }
 
 /** Whether the storage said that it is damaged, and not that it is away. */
