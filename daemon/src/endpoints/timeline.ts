@@ -2,6 +2,7 @@ import {
   type BranchName,
   changeCount,
   type ChangeItem,
+  checkProof,
   type Commit,
   type CommitItem,
   type DiffItem,
@@ -193,6 +194,15 @@ export function timelineHandlers(core: Core): Handlers {
       const engine = engineOf(agent);
       const at = request.at === undefined ? null : await engine.resolve(request.at);
       return await verify(engine, at, progress);
+    },
+    "timeline.prove": async ({ agent, request }) => {
+      const engine = engineOf(agent);
+      const { key, space = "kv" } = request;
+      const state = await engine.resolve(request.at ?? MAIN);
+      const proof = await engine.prove(state, space, key);
+      const found = checkProof(proof, { key, space, trusted: { commit: state } });
+      const { hash, size } = found.present ? found : { hash: null, size: 0 };
+      return { state, snapshot: (await engine.commit(state)).snapshot, present: found.present, hash, size, proof };
     },
   };
 }

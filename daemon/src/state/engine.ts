@@ -13,12 +13,14 @@ import {
   type Key,
   LIMITS,
   MAIN,
+  makeProof,
+  type Proof,
   sha256,
   VlinderError,
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage, ReflogEntry, StoredBranch, StoredObject, Usage } from "../storage/object-storage.ts";
 import { commitsBetween } from "./ancestry.ts";
-import type { Exchange, Integrated, ReadCommit, TheirBranch } from "./api.ts";
+import type { Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
 import { Heads } from "./heads.ts";
@@ -37,6 +39,7 @@ import {
   type WriteRequest,
 } from "./mutations.ts";
 import { Objects, valueKind } from "./objects.ts";
+import { pathTo } from "./prove.ts";
 import { Receiver } from "./receive.ts";
 import { type Source, StoredSource } from "./source.ts";
 import type { VerifyReport, VerifyTask } from "./verify/run-verify.ts";
@@ -209,6 +212,13 @@ export class StateEngine implements Exchange {
       return { at, counts, branches: this.branches() };
     };
     return this.#verification.run(at, begin, watch);
+  }
+
+  /** A proof of what a key had in the state of a commit, for `checkProof`. */
+  async prove(at: Hash, space: Space, key: Key): Promise<Proof> {
+    const { nodes, snapshot } = await this.#heads.at(at);
+    const path = await pathTo(nodes, snapshot[space], key);
+    return makeProof({ key, space }, await this.#objects.commitBytes(at), snapshot, path);
   }
 
   // Writes: each is one request, answered when it is durable.

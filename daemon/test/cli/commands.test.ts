@@ -139,6 +139,7 @@ const CASES: readonly Case[] = [
   },
   { command: "reflog", works: () => ["reflog", "todo"], fails: () => ["reflog", "nobody"] },
   { command: "verify", works: () => ["verify", "todo"], fails: () => ["verify", "todo", "--at", "nope"] },
+  { command: "prove", works: () => ["prove", "todo", "/a"], fails: () => ["prove", "todo", "/a", "--at", "nope"] },
   { command: "init", works: () => ["init", bucket], fails: () => ["init", "hf://buckets/me/vault"] },
   { command: "clone", works: () => ["clone", bucket], fails: () => ["clone", join(folder.path, "no-bucket")] },
   { command: "sync status", works: () => ["sync", "status"] },
