@@ -143,6 +143,8 @@ describe("a proof", () => {
     const empty = proofOf(new Tree([], 2), parseKey("/a"));
     expect(empty.proof.nodes).toEqual([]);
     expect(answer(empty.proof, empty.hash, parseKey("/a"))).toEqual({ present: false });
+    const nodes = proofOf(TREE, parseKey("/a")).proof.nodes;
+    expect(answer({ ...empty.proof, nodes }, empty.hash, parseKey("/a"))).toBeNull();
     for (const [text, nodes] of [
       ["/cc", 4],
       ["/", 4],
@@ -223,6 +225,9 @@ describe("a proof", () => {
     for (const one of changed) expect(answer(one, hash, key), JSON.stringify(one)).toBeNull();
     expect(answer(proof, sha256("another commit"), key)).toBeNull();
     expect(answer(proof, hash, parseKey("/g"))).toBeNull();
+    expect(() => checkProof(proof, { key, trusted: { snapshot: sha256("another") } })).toThrow(
+      "its snapshot is another one",
+    );
     expect(() => checkProof(proof, { key, space: "vectors", trusted: { commit: hash } })).toThrow("it is about kv");
   });
 });
