@@ -18,6 +18,7 @@ import { type Declaration, readDeclaration, uriRules } from "./declaration.ts";
 import { agentFolders, type Home } from "./home.ts";
 import { type Manifest, manifestOf } from "./manifest.ts";
 import { pendingNotes } from "./pending.ts";
+import { notRegistered, reopening } from "./not-served.ts";
 import { contractFor, planOf } from "./plan.ts";
 import { exists, makeFolders, outsideOf, purgeFolder, requireFile } from "./provision.ts";
 import { isRemoved, readRegistration, type Registration, registrationFile, writeRegistration } from "./registration.ts";
@@ -75,6 +76,17 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
     if (item === undefined || isRemoved(item.registration)) throw notRegistered(name, item !== undefined);
     if (item.agent === null) throw item.error ?? reopening(name);
     return item.agent;
+  }
+
+  /** Opens those that could not be opened and may be now; returns the ones that are served again. */
+  async retry(): Promise<Agent<Engine, Vectors>[]> {
+    const failed = this.list().filter(({ agent, error }) => agent === null && error?.retryable === true);
+    for (const { name } of failed) {
+      await this.#serially(async () => {
+        if (this.#items.get(name)?.agent === null) await this.#load(name);
+      });
+    }
+    return failed.flatMap(({ name }) => this.#items.get(name)?.agent ?? []);
   }
 
   /** Whether it was removed here, so that a pull must not bring it back. */
@@ -150,7 +162,8 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
       await this.#reopen(registration);
     } catch (cause) {
       const error = asVlinderError(cause);
-      this.#log.error({ agent: name, err: error }, "the agent can't be served");
+      const isNews = this.#items.get(name)?.error?.message !== error.message;
+      if (isNews) this.#log.error({ agent: name, err: error }, "the agent can't be served");
       this.#items.set(name, { name, registration, agent: null, error });
     }
   }
@@ -383,18 +396,4 @@ const RESULTS: Readonly<Record<Admission, RegisterReply["result"] | null>> = {
 
 function now(): string {
   return new Date().toISOString();
-}
-
-function notRegistered(name: AgentName, removed: boolean): VlinderError {
-  return new VlinderError("not_registered", `agent "${name}" ${removed ? "was removed" : "is not registered"}`, {
-    remedy: `\`vlinder agent add DIR\` with the folder of its agent.toml ${removed ? "takes it up again" : "registers it"}`,
-    details: { agent: name },
-  });
-}
-
-function reopening(name: AgentName): VlinderError {
-  return new VlinderError("unavailable", `agent "${name}" is being opened again`, {
-    remedy: "ask again in a moment",
-    details: { agent: name },
-  });
 }

@@ -1,5 +1,5 @@
 import { createHash, type Hash as Sum } from "node:crypto";
-import { type ChunkList, decodeChunkList, type Hash, sha256 } from "@vlinder/protocol";
+import { type ChunkList, decodeChunkList, type Hash } from "@vlinder/protocol";
 import { type CheckedObjects, isUnreadable } from "./checked-objects.ts";
 import { type Flaw, flaw, flawOf } from "./flaw.ts";
 import type { Step } from "./pace.ts";

@@ -90,7 +90,7 @@ function slotsFor(entries: number): number {
 
 /** The value of a hex digit by its character's code. */
 const DIGITS = new Uint8Array(128);
-for (const [value, digit] of [..."0123456789abcdef"].entries()) DIGITS[digit.charCodeAt(0)] = value;
+for (let value = 0; value < 16; value++) DIGITS[value.toString(16).charCodeAt(0)] = value;
 const factors = randomFillSync(new Uint32Array(8)).map((factor) => factor | 1);
 /** What `mix` found last. */
 let low = 0;

@@ -43,22 +43,25 @@ export class Verification {
       return joined.turn;
     }
     const watches = [watch];
-    const turn = last.then(async () => {
+    const turn = last.then(() => {
       this.#waiting.delete(at);
-      if (this.#closed) throw ended(null);
-      for (const { begun } of watches) begun?.();
-      const progress = (done: number, total: number): void => {
-        for (const one of watches) one.progress?.(done, total);
-      };
-      const task = await begin();
-      const address = this.#storage.readerAddress;
-      if (address === undefined || objectsOf(task) <= FEW)
-        return await runVerify(this.#storage, task, { progress, shared: true });
-      return await this.#onThread({ address, task }, progress);
+      return this.#turn(begin, watches);
     });
     this.#waiting.set(at, { turn, watches });
     last = turn.catch(() => {});
     return turn;
+  }
+
+  async #turn(begin: () => Promise<VerifyTask>, watches: readonly VerifyWatch[]): Promise<VerifyReport> {
+    for (const { begun } of watches) begun?.();
+    const progress = (done: number, total: number): void => {
+      for (const one of watches) one.progress?.(done, total);
+    };
+    const task = await begin();
+    if (this.#closed) throw ended(null);
+    const address = this.#storage.readerAddress;
+    if (address !== undefined && objectsOf(task) > FEW) return await this.#onThread({ address, task }, progress);
+    return await runVerify(this.#storage, task, { progress, shared: true });
   }
 
   /** What runs is broken off. */
