@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type AgentName, type CommitEventMessage, type DaemonFile, encodeBody, eventSubject } from "@vlinder/protocol";
 import type { Logger } from "pino";
 import { type Broker, startBroker } from "./broker/broker.ts";
-import { type Core, openCore, packageVersion } from "./daemon-core.ts";
+import { type Core, openCore, type OpenedAgent, packageVersion } from "./daemon-core.ts";
 import { adminHandlers } from "./endpoints/admin.ts";
 import { kvHandlers } from "./endpoints/kv.ts";
 import { EndpointService } from "./endpoints/service.ts";
@@ -14,6 +14,7 @@ import { writeFileAtomic } from "./registry/atomic-file.ts";
 import { type Config, loadConfig } from "./registry/config.ts";
 import type { Home } from "./registry/home.ts";
 import { lockHome } from "./registry/home-lock.ts";
+import { keepReopening } from "./registry/reopening.ts";
 import type { DurableMove } from "./state/writer.ts";
 
 export interface Daemon {
@@ -76,11 +77,12 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     return stopping;
   };
 
-  for (const { agent } of core.registry.list()) {
-    if (agent === null) continue;
+  const provide = async (agent: OpenedAgent): Promise<void> => {
     if (broker.own) await broker.agentCreds(agent.name);
     core.index(agent);
-  }
+  };
+  for (const { agent } of core.registry.list()) if (agent !== null) await provide(agent);
+  undo.push(keepReopening(() => core.registry.retry(), provide, log));
   const handlers = { ...kvHandlers(core), ...vectorHandlers(core), ...timelineHandlers(core) };
   const admin = adminHandlers({
     core,

@@ -37,6 +37,15 @@ export {
   METRICS,
   unknownMergeRules,
 } from "./format/contract.ts";
+export {
+  checkProof,
+  commitOfProof,
+  makeProof,
+  type Proof,
+  type ProofQuestion,
+  type ProofSpace,
+  type Proven,
+} from "./format/proof.ts";
 export { decodeSnapshot, EMPTY_SNAPSHOT, encodeSnapshot, hashSnapshot, type Snapshot } from "./format/snapshot.ts";
 export { decodeTreeNode, encodeTreeNode, type TreeNode } from "./format/tree-node.ts";
 export { ByteReader, uvarintLength, writeUvarint } from "./format/varint.ts";
@@ -44,6 +53,7 @@ export { isNewerFormat } from "./format/version.ts";
 export { decodeVectorRecord, encodeVectorRecord, type Metadata, type VectorRecord } from "./format/vector-record.ts";
 export { asBuffer, type Hash, hashFromBytes, hashToBytes, isHash, parseHash, sha256, sha256Of } from "./hash.ts";
 export { LIMITS } from "./limits.ts";
+export { parseJson } from "./parse-json.ts";
 export {
   type AgentName,
   type BranchName,
@@ -104,6 +114,7 @@ export type {
   DiffItem,
   DiffReply,
   LogReply,
+  ProveReply,
   ReflogItem,
   ShowReply,
   VerifyReply,

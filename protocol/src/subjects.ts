@@ -26,6 +26,7 @@ export const AGENT_OPERATIONS = [
   "timeline.rewind",
   "timeline.merge",
   "timeline.verify",
+  "timeline.prove",
 ] as const;
 export type AgentOperation = (typeof AGENT_OPERATIONS)[number];
 
@@ -37,7 +38,6 @@ export const LATER_OPERATIONS = [
   "turn.complete",
   "turn.fail",
   "timeline.promote",
-  "timeline.prove",
   "timeline.gc",
   "timeline.forget",
   "session.list",

@@ -20,7 +20,10 @@ function environment(home: string): NodeJS.ProcessEnv {
 
 /** A real vlinderd as a child process on a home of its own, with its own nats-server on a free port. */
 export class TestDaemon {
-  readonly home: string;
+  /** Set before the first start only. */
+  home: string;
+  /** What its process has in its environment besides, from the next start on. */
+  readonly environment: Record<string, string> = {};
   /** The newest lines that it has logged, over all its starts. */
   readonly log: string[] = [];
   #child: ChildProcess | null = null;
@@ -64,7 +67,7 @@ export class TestDaemon {
   /** Resolves when it serves. @throws with its log, when it ends before */
   async start(): Promise<void> {
     const child = spawn(process.execPath, [PROGRAM], {
-      env: environment(this.home),
+      env: { ...environment(this.home), ...this.environment },
       stdio: ["ignore", "ignore", "pipe"],
     });
     this.#child = child;

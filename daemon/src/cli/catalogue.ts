@@ -135,6 +135,12 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     load: async () => (await import("./commands/verify.ts")).defineVerify,
   },
   {
+    name: "prove",
+    summary: "what a key had in a state, to be checked without us",
+    group: TIME,
+    load: async () => (await import("./commands/prove.ts")).defineProve,
+  },
+  {
     name: "init",
     summary: "name the bucket that keeps memory besides this machine",
     group: SYNC,

@@ -2,6 +2,7 @@ import {
   type BranchName,
   changeCount,
   type ChangeItem,
+  checkProof,
   type Commit,
   type CommitItem,
   type DiffItem,
@@ -17,6 +18,7 @@ import type { Space } from "../state/api.ts";
 import type { StateEngine } from "../state/engine.ts";
 import { agentOf } from "./agent-access.ts";
 import type { AgentHandlers } from "./service.ts";
+import { verify } from "./verify.ts";
 
 type Handlers = Pick<AgentHandlers, Extract<keyof AgentHandlers, `timeline.${string}`>>;
 
@@ -190,13 +192,17 @@ export function timelineHandlers(core: Core): Handlers {
     },
     "timeline.verify": async ({ agent, request, progress }) => {
       const engine = engineOf(agent);
-      const at = request.at === undefined ? undefined : await engine.resolve(request.at);
-      const started = performance.now();
-      const { counts, bytes, damage } = await engine.verify(at, (done) =>
-        progress({ what: "verify", done, total: null, unit: "commits" }),
-      );
-      const seconds = (performance.now() - started) / 1000;
-      return { ok: damage.length === 0, counts, bytes, seconds, damage: damage.slice(0, LIMITS.defaultPage) };
+      const at = request.at === undefined ? null : await engine.resolve(request.at);
+      return await verify(engine, at, progress);
+    },
+    "timeline.prove": async ({ agent, request }) => {
+      const engine = engineOf(agent);
+      const { key, space = "kv" } = request;
+      const state = await engine.resolve(request.at ?? MAIN);
+      const proof = await engine.prove(state, space, key);
+      const found = checkProof(proof, { key, space, trusted: { commit: state } });
+      const { hash, size } = found.present ? found : { hash: null, size: 0 };
+      return { state, snapshot: (await engine.commit(state)).snapshot, present: found.present, hash, size, proof };
     },
   };
 }

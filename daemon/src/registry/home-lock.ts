@@ -39,8 +39,11 @@ function lockOf(home: Home): FileLock | null {
   try {
     return lockFile(path);
   } catch (cause) {
+    const isFull = /^(SQLITE_FULL|ENOSPC|EDQUOT)$/.test(String((cause as { readonly code?: unknown }).code));
     throw new VlinderError("unavailable", `${path} can't be locked: ${(cause as Error).message}`, {
-      remedy: "the home must be a writable folder on a file system with locks",
+      remedy: isFull
+        ? `free space on the disk that holds ${home.path}, then start vlinderd again`
+        : "the home must be a writable folder on a file system with locks",
       retryable: false,
       cause,
     });

@@ -20,6 +20,7 @@ import { isHere, notRegistered, reopening } from "./agent-errors.ts";
 import { agentFolders, type Home } from "./home.ts";
 import { type Manifest, manifestOf } from "./manifest.ts";
 import { closeOpened } from "./close-opened.ts";
+import { pendingNotes } from "./pending.ts";
 import { contractFor, planOf } from "./plan.ts";
 import { exists, makeFolders, outsideOf, purgeFolder, requireFile } from "./provision.ts";
 import { isRemoved, readRegistration, type Registration, registrationFile, writeRegistration } from "./registration.ts";
@@ -78,6 +79,17 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
     if (item === undefined || isRemoved(item.registration)) throw notRegistered(name, item !== undefined);
     if (item.agent === null) throw item.error ?? reopening(name);
     return item.agent;
+  }
+
+  /** Opens those that could not be opened and may be now; returns the ones that are served again. */
+  async retry(): Promise<Agent<Engine, Vectors>[]> {
+    const failed = this.list().filter(({ agent, error }) => agent === null && error?.retryable === true);
+    for (const { name } of failed) {
+      await this.#serially(async () => {
+        if (this.#items.get(name)?.agent === null) await this.#load(name);
+      });
+    }
+    return failed.flatMap(({ name }) => this.#items.get(name)?.agent ?? []);
   }
 
   /** Whether it was removed here, so that a pull must not bring it back. */
@@ -174,7 +186,8 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
       await this.#reopen(registration);
     } catch (cause) {
       const error = asVlinderError(cause);
-      this.#log.error({ agent: name, err: error }, "the agent can't be served");
+      const isNews = this.#items.get(name)?.error?.message !== error.message;
+      if (isNews) this.#log.error({ agent: name, err: error }, "the agent can't be served");
       this.#items.set(name, { name, registration, agent: null, error });
     }
   }

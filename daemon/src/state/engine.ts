@@ -13,12 +13,14 @@ import {
   type Key,
   LIMITS,
   MAIN,
+  makeProof,
+  type Proof,
   sha256,
   VlinderError,
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage, ReflogEntry, StoredBranch, StoredObject, Usage } from "../storage/object-storage.ts";
 import { commitsBetween } from "./ancestry.ts";
-import type { Exchange, Integrated, ReadCommit, TheirBranch } from "./api.ts";
+import type { Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
 import { Heads } from "./heads.ts";
@@ -37,9 +39,11 @@ import {
   type WriteRequest,
 } from "./mutations.ts";
 import { Objects, valueKind } from "./objects.ts";
+import { pathTo } from "./prove.ts";
 import { Receiver } from "./receive.ts";
 import { type Source, StoredSource } from "./source.ts";
-import { Verifier, type VerifyReport } from "./verify.ts";
+import type { VerifyReport, VerifyTask } from "./verify/run-verify.ts";
+import { type VerifyWatch, Verification } from "./verify/verification.ts";
 import { StateView } from "./view.ts";
 import { type DurableMove, Writer } from "./writer.ts";
 
@@ -63,6 +67,7 @@ export class StateEngine implements Exchange {
   readonly #source: Source;
   readonly #writer: Writer;
   readonly #listeners = new Set<(moves: readonly DurableMove[]) => void>();
+  readonly #verification: Verification;
   readonly #sweep: NodeJS.Timeout;
   readonly #now: () => Date;
 
@@ -72,6 +77,7 @@ export class StateEngine implements Exchange {
     this.#storage = storage;
     this.#now = now;
     this.#objects = new Objects(storage);
+    this.#verification = new Verification(storage);
     this.#heads = new Heads(this.#objects);
     this.#source = new StoredSource(this.#objects, this.#heads);
     this.#writer = new Writer({
@@ -104,6 +110,7 @@ export class StateEngine implements Exchange {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep);
+    await this.#verification.close();
     await this.#writer.close();
     await this.#storage.close();
   }
@@ -198,11 +205,20 @@ export class StateEngine implements Exchange {
     return this.#storage.usage();
   }
 
-  async verify(at?: Hash, progress?: (commits: number) => void): Promise<VerifyReport> {
-    const verifier = new Verifier(this.#storage, progress);
-    if (at === undefined) await verifier.branches(this.branches());
-    else await verifier.state(at);
-    return verifier.report;
+  /** Reads and hashes all that the branches reach, or one state; beside everything else. @throws unavailable */
+  verify(at: Hash | null = null, watch: VerifyWatch = {}): Promise<VerifyReport> {
+    const begin = async (): Promise<VerifyTask> => {
+      const { counts } = await this.usage();
+      return { at, counts, branches: this.branches() };
+    };
+    return this.#verification.run(at, begin, watch);
+  }
+
+  /** A proof of what a key had in the state of a commit, for `checkProof`. */
+  async prove(at: Hash, space: Space, key: Key): Promise<Proof> {
+    const { nodes, snapshot } = await this.#heads.at(at);
+    const path = await pathTo(nodes, snapshot[space], key);
+    return makeProof({ key, space }, await this.#objects.commitBytes(at), snapshot, path);
   }
 
   // Writes: each is one request, answered when it is durable.

@@ -10,6 +10,7 @@ import {
   type StoredObject,
   type Transaction,
 } from "./object-storage.ts";
+import { sweepObjects } from "./sweep.ts";
 
 export type { OpenedStorage };
 
@@ -243,6 +244,33 @@ export function objectStorageConformance(name: string, open: () => Promise<Opene
       expect(await storage.scan("node", null, 0)).toEqual([]);
       expect(await storage.scan("node", "f".repeat(64) as Hash, 5)).toEqual([]);
       expect(await storage.scan("node", "0".repeat(64) as Hash, 1)).toHaveLength(1);
+    });
+
+    test("sweeps through a kind: each object once, whatever is stored and removed meanwhile", async () => {
+      const all = Array.from({ length: 700 }, (_, index) => object(`value ${index} `.repeat(1 + (index % 50) * 20)));
+      for (let at = 0; at < all.length; at += 100) {
+        await storage.apply(transaction({ objects: all.slice(at, at + 100) }));
+      }
+      await storage.apply(transaction({ objects: [object("of another kind", "node")] }));
+      await storage.remove("value", [all[3]?.hash ?? A, all[699]?.hash ?? A]);
+      const found: StoredObject[] = [];
+      let batches = 0;
+      for await (const batch of sweepObjects(storage, "value")) {
+        found.push(...batch);
+        if (++batches === 1) {
+          await storage.apply(transaction({ objects: [object("new")] }));
+          await storage.remove("value", [all[350]?.hash ?? A]);
+        }
+      }
+      expect(batches).toBeGreaterThan(1);
+      for (const { kind, hash, bytes } of found) expect([kind, hashOf(bytes)]).toEqual(["value", hash]);
+      const hashes = found.map(({ hash }) => hash);
+      expect(new Set(hashes).size).toBe(hashes.length);
+      const either = new Set([all[350]?.hash, object("new").hash]);
+      const kept = all.filter((_, index) => index !== 3 && index !== 699).map(({ hash }) => hash);
+      const sure = (list: readonly Hash[]): Hash[] => list.filter((hash) => !either.has(hash)).sort();
+      expect(sure(hashes)).toEqual(sure(kept));
+      for await (const batch of sweepObjects(storage, "chunk")) expect(batch).toEqual([]);
     });
 
     test("removes objects, and takes them again", async () => {

@@ -87,6 +87,32 @@ export class BranchConflict extends Error {
   }
 }
 
+/** What only reads an agent's objects. */
+export interface ObjectReader {
+  /**
+   * The bytes of each hash, in order, or null where there is none. Sees every transaction whose
+   * `apply` has resolved, and never a part of one. The caller must not change the bytes.
+   */
+  read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]>;
+
+  /**
+   * Every object of a kind, each once, some at a time, in the order that is fastest to read: as they lie there.
+   * What is stored or removed while it runs may be among them or not. What lies there and would not be found by its
+   * hash (an index is damaged) must not be among them: verify looks no object up again. Absent: `scan` from the start is as
+   * good (`sweepObjects` does either).
+   */
+  sweep?(kind: Kind): AsyncIterable<readonly StoredObject[]>;
+
+  /** As `ObjectStorage` has it. */
+  scan(kind: Kind, after: Hash | null, limit: number): Promise<StoredObject[]>;
+}
+
+/** What another thread of this process opens the same objects with, to read them: see `openObjectReader`. */
+export interface ReaderAddress {
+  readonly scheme: "sqlite";
+  readonly path: string;
+}
+
 /**
  * Where an agent's values, tree nodes, commits and branches live. One instance is one agent; agents
  * never share. It knows nothing of what the objects mean.
@@ -97,15 +123,12 @@ export class BranchConflict extends Error {
  * applied as a whole, so that whoever goes on reads the branches again first. Every other method may
  * reject with `unavailable`.
  */
-export interface ObjectStorage {
+export interface ObjectStorage extends ObjectReader {
   /** What `status` and errors show; no secrets. */
   readonly uri: string;
 
-  /**
-   * The bytes of each hash, in order, or null where there is none. Sees every transaction whose
-   * `apply` has resolved, and never a part of one. The caller must not change the bytes.
-   */
-  read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]>;
+  /** Absent: only this instance can read the objects, on the thread that has it. */
+  readonly readerAddress?: ReaderAddress;
 
   /** The same for one hash and at once, where the backend can do that; absent where it can't. */
   readNow?(kind: Kind, hash: Hash): Uint8Array | null;

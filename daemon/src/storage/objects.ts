@@ -2,7 +2,8 @@ import { invalid, VlinderError } from "@vlinder/protocol";
 import { MemoryObjects } from "./backends/memory.ts";
 import type { Durability } from "./backends/sqlite/connection.ts";
 import { openSqliteObjects } from "./backends/sqlite/sqlite-objects.ts";
-import type { ObjectStorage } from "./object-storage.ts";
+import { openSqliteReader } from "./backends/sqlite/object-reader.ts";
+import type { ObjectReader, ObjectStorage, ReaderAddress } from "./object-storage.ts";
 
 export interface ObjectStorageOptions {
   readonly scheme: string;
@@ -44,6 +45,11 @@ export async function openObjectStorage(options: ObjectStorageOptions): Promise<
     remedy: `use one of ${known}; a package for another is a line in [backends] of config.toml`,
     details: { scheme },
   });
+}
+
+/** A connection of its own to objects that are open elsewhere in this process; it can't change anything. */
+export function openObjectReader({ path }: ReaderAddress): ObjectReader & { close(): void } {
+  return openSqliteReader(path);
 }
 
 async function importBackend(scheme: string, name: string): Promise<ObjectStorageBackend> {

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { rename, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import type { Command } from "commander";
@@ -146,6 +146,7 @@ const CASES: readonly Case[] = [
   },
   { command: "reflog", works: () => ["reflog", "todo"], fails: () => ["reflog", "nobody"] },
   { command: "verify", works: () => ["verify", "todo"], fails: () => ["verify", "todo", "--at", "nope"] },
+  { command: "prove", works: () => ["prove", "todo", "/a"], fails: () => ["prove", "todo", "/a", "--at", "nope"] },
   { command: "init", works: () => ["init", bucket], fails: () => ["init", "hf://buckets/me/vault"] },
   { command: "clone", works: () => ["clone", bucket], fails: () => ["clone", join(folder.path, "no-bucket")] },
   { command: "sync status", works: () => ["sync", "status"] },
@@ -193,6 +194,43 @@ async function prepare(command: string): Promise<void> {
     await vlinder(["agent", "add", dir]);
   }
 }
+
+test("a proof goes to a file, and is checked from there with no daemon", async () => {
+  const file = join(folder.path, "proof.json");
+  const made = await json("prove", "todo", "/a", "--at", past, "--out", file);
+  expect(made).toMatchObject({ present: true, state: past });
+  const offline = { env: { VLINDER_URL: "nats://127.0.0.1:1", VLINDER_HOME: join(folder.path, "nowhere") } };
+  const check = (...more: string[]) => vlinder(["prove", "todo", "/a", "--check", file, ...more, "--json"], offline);
+  expect(documentOf(await check("--at", past))).toMatchObject({
+    ok: true,
+    trusted: true,
+    present: true,
+    hash: made["hash"],
+  });
+  expect(documentOf(await check())).toMatchObject({ ok: true, trusted: false, state: past });
+  const people = await vlinder(["prove", "todo", "/a", "--check", file], offline);
+  expect(people.out).toContain("the proof holds: /a is ");
+  expect(people.out).toContain(`if you trust the commit ${past}`);
+  for (const argv of [
+    ["todo", "/b", "--check", file],
+    ["other", "/a", "--check", file],
+    ["todo", "/a", "--vectors", "--check", file],
+    ["todo", "/a", "--at", "f".repeat(64), "--check", file],
+    ["todo", "/a", "--check", join(agentDir, "agent.toml")],
+  ]) {
+    const ran = await vlinder(["prove", ...argv, "--json"], offline);
+    expect([ran.code, documentOf(ran)], argv.join(" ")).toMatchObject([1, { error: { code: "invalid" } }]);
+  }
+  for (const more of [
+    ["--at", "main"],
+    ["--out", "x"],
+  ])
+    expect((await check(...more)).code).toBe(2);
+  expect((await vlinder(["prove", "todo", "/a", "--check", join(folder.path, "no-such-file")])).code).toBe(2);
+  expect((await vlinder(["prove", "todo", "/a", "--out", join(folder.path, "no", "folder")])).code).toBe(2);
+  await writeFile(file, (await readFile(file, "utf8")).replace('"key":"/a"', '"key":"/A"'));
+  expect((await check()).code).toBe(1);
+});
 
 test("there is a case for every command", async () => {
   const paths = (await leaves()).map(({ path }) => path);

@@ -133,9 +133,8 @@ describe("verify", () => {
     test(`${what}: a node of a stored tree`, async () => {
       const hash = await rootAt(commits.stored);
       await hurt("node", hash);
-      expect(await damage()).toEqual([
-        { kind: "node", hash, problem: what, commits: expect.arrayContaining([commits.many]), keys: [] },
-      ]);
+      const keys = expect.arrayContaining([expect.stringMatching(/^\/many\//)]) as unknown;
+      expect(await damage()).toEqual([{ kind: "node", hash, problem: what, commits: [commits.many], keys }]);
     });
 
     test(`${what}: a node, seen from a state that is rebuilt over it`, async () => {
@@ -165,7 +164,9 @@ describe("verify", () => {
       expect(
         found.some(({ kind, keys }) => (kind === "list" || kind === "chunk") && (keys as string[]).includes("/large")),
       ).toBe(true);
-      await expect(engine.requiredValue(hash, LARGE.length)).rejects.toMatchObject({ code: "internal" });
+      // The first byte is the version: another one is taken for a newer format.
+      const code = at === 0 ? "invalid" : "internal";
+      await expect(engine.requiredValue(hash, LARGE.length)).rejects.toMatchObject({ code });
       await flip("list", hash, at);
     }
     expect(await damage()).toEqual([]);
@@ -218,7 +219,6 @@ describe("verify", () => {
     await storage.apply({ objects: [], branches: [move], replies: [] });
     expect(await damage()).toEqual([
       { kind: "branch", hash: nowhere, problem: "missing", commits: [nowhere], keys: [] },
-      { kind: "commit", hash: nowhere, problem: "missing", commits: [nowhere], keys: [] },
     ]);
   });
 
@@ -297,8 +297,10 @@ describe("verify of a long history", () => {
     }
     let seen = 0;
     const start = performance.now();
-    const report = await it.engine.verify(undefined, (commits) => {
-      seen = commits;
+    const report = await it.engine.verify(null, {
+      progress: (done) => {
+        seen = done;
+      },
     });
     const seconds = (performance.now() - start) / 1000;
     const perSecond = Math.round(report.counts.commits / seconds);

@@ -1,8 +1,9 @@
 import { z } from "zod";
 import type { CommitEvent } from "../format/commit.ts";
+import type { Proof } from "../format/proof.ts";
 import type { Hash } from "../hash.ts";
 import { LIMITS } from "../limits.ts";
-import { branchField, idField, limitField, refField } from "./fields.ts";
+import { branchField, idField, keyField, limitField, refField } from "./fields.ts";
 
 /** Requests of `vlinder.v1.<agent>.timeline.*`. A `ref` is a commit (hash or prefix) or a branch's name. */
 export const timelineRequests = {
@@ -34,6 +35,12 @@ export const timelineRequests = {
     id: idField.optional(),
   }),
   "timeline.verify": z.strictObject({ at: refField.optional(), progress: z.boolean().optional() }),
+  "timeline.prove": z.strictObject({
+    key: keyField,
+    space: z.enum(["kv", "vectors"]).optional(),
+    /** A branch or commit; default `main`. */
+    at: refField.optional(),
+  }),
 };
 
 export interface ChangeItem {
@@ -108,9 +115,11 @@ export interface Damage {
   readonly hash: Hash;
   readonly problem: "missing" | "damaged" | "wrong";
   readonly message: string;
-  /** Some of the commits and keys that it affects. */
+  /** Some of the commits and keys that need it. */
   readonly commits: readonly Hash[];
   readonly keys: readonly string[];
+  /** How many these are in all; a key counts once in each commit. */
+  readonly affects: { readonly commits: number; readonly keys: number };
 }
 export interface VerifyReply {
   readonly ok: boolean;
@@ -120,9 +129,24 @@ export interface VerifyReply {
     readonly nodes: number;
     readonly values: number;
   };
+  /** Objects that nothing reaches: no error. */
+  readonly unreachable: number;
   readonly bytes: number;
   readonly seconds: number;
+  /** How many objects are not intact; `damage` has the first of them. */
+  readonly damaged: number;
   readonly damage: readonly Damage[];
+}
+
+export interface ProveReply {
+  /** The commit whose hash is to be trusted, to believe the proof. */
+  readonly state: Hash;
+  readonly snapshot: Hash;
+  readonly present: boolean;
+  /** What the key had; null and 0 when it was not there. */
+  readonly hash: Hash | null;
+  readonly size: number;
+  readonly proof: Proof;
 }
 
 export interface TimelineReplies {
@@ -145,4 +169,5 @@ export interface TimelineReplies {
     }[];
   };
   "timeline.verify": VerifyReply;
+  "timeline.prove": ProveReply;
 }

@@ -3,7 +3,7 @@ import { agentArgument, refArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
 import { remedyLines } from "../failure.ts";
 import type { Block, Outcome } from "../outcome.ts";
-import { green, red } from "../render/color.ts";
+import { dim, green, red } from "../render/color.ts";
 import { short, shortHash } from "../render/hash.ts";
 import { counted, size } from "../render/size.ts";
 import type { Text } from "../render/text.ts";
@@ -26,23 +26,30 @@ export const defineVerify: Define = (command, act) => {
     );
 };
 
-function verifyBlocks({ ok, counts, bytes, seconds, damage }: VerifyReply): Block[] {
+function verifyBlocks(reply: VerifyReply): Block[] {
+  const { ok, counts, bytes, seconds, damage, damaged, unreachable } = reply;
+  const speed = seconds >= 1 ? ` (${size(Math.round(bytes / seconds))}/s)` : "";
   const read =
     `${counted(counts.branches, "branch", "branches")}, ${counted(counts.commits, "commit")}, ` +
-    `${counted(counts.nodes, "node")}, ${counted(counts.values, "value")}, ${size(bytes)}, in ${seconds.toFixed(1)} s`;
-  if (ok) return [[green("all intact: "), read]];
+    `${counted(counts.nodes, "node")}, ${counted(counts.values, "value")}, ${size(bytes)}, in ${seconds.toFixed(1)} s${speed}`;
+  if (ok) {
+    const rest = `${counted(unreachable, "object is", "objects are")} there that no branch reaches: that is no damage`;
+    return [[green("all intact: "), read], ...(unreachable === 0 ? [] : [dim(rest)])];
+  }
   return [
-    [red(`${counted(damage.length, "object is", "objects are")} not intact; read: `), read],
+    [red(`${counted(damaged, "object is", "objects are")} not intact; read: `), read],
     {
       columns: [{ head: "object" }, { head: "hash" }, { head: "problem" }, { head: "affects" }, { head: "" }],
       rows: damage.map((one): Text[] => [one.kind, shortHash(one.hash), red(one.problem), affected(one), one.message]),
     },
+    ...(damaged > damage.length ? [dim(`these are the first ${damage.length}`)] : []),
     ...remedyLines("keep the home as it is; `vlinder clone` into another VLINDER_HOME brings back what the bucket has"),
   ];
 }
 
-function affected({ keys, commits }: Damage): string {
+function affected({ keys, commits, affects }: Damage): string {
   const names = keys.length > 0 ? keys : commits.map(short);
   const more = names.length - EXAMPLES;
-  return names.slice(0, EXAMPLES).join(", ") + (more > 0 ? ` and ${more} more` : "");
+  const several = keys.length > 0 && affects.commits > 1 ? ` (in ${counted(affects.commits, "commit")})` : "";
+  return names.slice(0, EXAMPLES).join(", ") + (more > 0 ? ` and ${more} more` : "") + several;
 }

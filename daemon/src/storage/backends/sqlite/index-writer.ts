@@ -204,7 +204,7 @@ function byPrefix([a, x]: Entry, [b, y]: Entry): number {
 class RunCursor {
   readonly #run: RunRow;
   readonly #read: (id: number) => Buffer | undefined;
-  #page: Buffer = Buffer.alloc(0);
+  #page: Buffer | null = null;
   #next = 0;
   #at = 0;
 
@@ -216,15 +216,16 @@ class RunCursor {
   /** Appends entries as long as they are wanted. */
   take(wanted: (prefix: number) => boolean, found: Entry[]): void {
     for (;;) {
-      for (; this.#at < pageEntries(this.#page); this.#at++) {
-        const prefix = prefixAt(this.#page, this.#at);
+      const page = this.#page;
+      for (; page !== null && this.#at < pageEntries(page); this.#at++) {
+        const prefix = prefixAt(page, this.#at);
         if (!wanted(prefix)) return;
-        found.push([prefix, locationAt(this.#page, this.#at)]);
+        found.push([prefix, locationAt(page, this.#at)]);
       }
       if (this.#next === this.#run.pages) return;
-      const page = this.#read(pageId(this.#run.id, this.#next++));
-      if (page === undefined) throw new Error(`page ${this.#next - 1} of run ${this.#run.id} is missing`);
-      this.#page = page;
+      const next = this.#read(pageId(this.#run.id, this.#next++));
+      if (next === undefined) throw new Error(`page ${this.#next - 1} of run ${this.#run.id} is missing`);
+      this.#page = next;
       this.#at = 0;
     }
   }

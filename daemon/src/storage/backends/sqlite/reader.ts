@@ -6,9 +6,10 @@ import type { BaseCache } from "./base-cache.ts";
 import type { NewBlock, Stored } from "./blocks-of.ts";
 import { openForReading } from "./connection.ts";
 import { IndexReader } from "./index-reader.ts";
-import { blockOf, shelfOf, slotOf } from "./location.ts";
+import { blockOf, locationOf, shelfOf, slotOf } from "./location.ts";
 import { hashPrefix } from "./prefix-table.ts";
 import { pageInOrder } from "./scan.ts";
+import { sound } from "./sound-index.ts";
 import { storageError } from "./storage-error.ts";
 
 interface BranchRow {
@@ -35,6 +36,10 @@ export interface Found {
   readonly location: number;
   readonly base: { readonly location: number; readonly bytes: Buffer };
 }
+
+/** One step of a sweep: between steps other work on the thread goes on. */
+const SWEEP_ROWS = 256;
+const SWEEP_BYTES = 1024 * 1024;
 
 const hashOrNull = (bytes: Buffer | null): Hash | null => (bytes === null ? null : hashFromBytes(bytes));
 
@@ -191,25 +196,33 @@ export class Reader {
     );
   }
 
-  /** All objects of a kind in the order in which they were stored, from a block on; `next` is null at the end. */
-  sweep(kind: Kind, from: number, limit: number): { objects: StoredObject[]; next: number | null } {
+  /** In the order in which they were stored. */
+  async *sweep(kind: Kind): AsyncGenerator<readonly StoredObject[]> {
     const shelf = KINDS.indexOf(kind);
-    return this.#read((session) => {
-      const objects: StoredObject[] = [];
-      const rows = session.db.prepare<[number], Block & { id: number }>(
-        "SELECT id, head, data FROM block WHERE id >= ? ORDER BY id",
-      );
-      for (const block of rows.iterate(from)) {
-        if (objects.length >= limit) return { objects, next: block.id };
-        for (let slot = 0; slot < slotCount(block); slot++) {
-          const flags = slotFlags(block.head, slot);
-          if ((flags & SLOT.removed) !== 0 || (flags & SLOT.shelf) !== shelf) continue;
-          const bytes = session.bytesAt(block, slot);
-          objects.push({ kind, hash: hashFromBytes(slotHash(block.head, slot)), bytes });
+    const isFound = this.#read(({ index }) => sound(index));
+    for (let next: number | null = 0; next !== null;) {
+      const from: number = next;
+      const batch: StoredObject[] = [];
+      let bytes = 0;
+      next = this.#read((session) => {
+        const rows = session.db.prepare<[number], Block & { id: number }>(
+          "SELECT id, head, data FROM block WHERE id >= ? ORDER BY id",
+        );
+        for (const block of rows.iterate(from)) {
+          if (batch.length >= SWEEP_ROWS || bytes >= SWEEP_BYTES) return block.id;
+          for (let slot = 0; slot < slotCount(block); slot++) {
+            const flags = slotFlags(block.head, slot);
+            if ((flags & SLOT.removed) !== 0 || (flags & SLOT.shelf) !== shelf) continue;
+            if (!isFound(block, slot, locationOf(block.id, slot, shelf))) continue;
+            const object = session.bytesAt(block, slot);
+            bytes += object.length;
+            batch.push({ kind, hash: hashFromBytes(slotHash(block.head, slot)), bytes: object });
+          }
         }
-      }
-      return { objects, next: null };
-    });
+        return null;
+      });
+      if (batch.length > 0) yield batch;
+    }
   }
 
   /** How many objects each kind has. */

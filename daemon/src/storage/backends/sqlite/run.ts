@@ -1,11 +1,14 @@
+import { crc32 } from "node:zlib";
 import { PREFIX_BYTES, PREFIX_RANGE } from "./prefix-table.ts";
 import { LOCATION_BYTES } from "./block.ts";
 
 /*
  * A run is an immutable part of the index: (hash prefix, location) pairs in the order of their prefixes, on pages that
  * are rows. Hashes are spread evenly, so the page of a prefix follows from its value, and there is no tree to
- * walk. A bloom filter says of most prefixes that the run does not have them.
+ * walk. A Bloom filter says of most prefixes that the run does not have them.
  */
+/** A CRC-32 at the end of a page. */
+const SUM_BYTES = 4;
 const ENTRY_BYTES = PREFIX_BYTES + LOCATION_BYTES;
 /** Entries on a page in the mean: 4,000 bytes hold 333, which is more than three standard deviations away. */
 const PAGE_ENTRIES = 280;
@@ -33,7 +36,13 @@ export function pageId(run: number, page: number): number {
 }
 
 export function pageEntries(page: Buffer): number {
-  return page.length / ENTRY_BYTES;
+  return (page.length - SUM_BYTES) / ENTRY_BYTES;
+}
+
+/** Whether a page is as it was written. */
+export function isWhole(page: Buffer): boolean {
+  const end = page.length - SUM_BYTES;
+  return end >= 0 && end % ENTRY_BYTES === 0 && crc32(page.subarray(0, end)) === page.readUInt32LE(end);
 }
 
 export function prefixAt(page: Buffer, entry: number): number {
@@ -46,12 +55,13 @@ export function locationAt(page: Buffer, entry: number): number {
 
 /** @param entries in the order of their prefixes */
 export function encodePage(entries: readonly (readonly [prefix: number, location: number])[]): Buffer {
-  const page = Buffer.allocUnsafe(entries.length * ENTRY_BYTES);
+  const page = Buffer.allocUnsafe(entries.length * ENTRY_BYTES + SUM_BYTES);
   let at = 0;
   for (const [prefix, location] of entries) {
     at = page.writeUIntLE(prefix, at, PREFIX_BYTES);
     at = page.writeUIntLE(location, at, LOCATION_BYTES);
   }
+  page.writeUInt32LE(crc32(page.subarray(0, at)), at);
   return page;
 }
 

@@ -5,6 +5,7 @@ import {
   type Kind,
   KINDS,
   type ObjectStorage,
+  type ReaderAddress,
   type ReflogEntry,
   type StoredBranch,
   type StoredObject,
@@ -58,6 +59,7 @@ export async function openSqliteObjects(options: SqliteOptions): Promise<ObjectS
 
 class SqliteObjects implements ObjectStorage {
   readonly uri: string;
+  readonly readerAddress: ReaderAddress;
   readonly #path: string;
   readonly #writer: WriterConnection;
   readonly #reader: Reader;
@@ -72,6 +74,7 @@ class SqliteObjects implements ObjectStorage {
 
   constructor(uri: string, path: string, writer: WriterConnection) {
     this.uri = uri;
+    this.readerAddress = { scheme: "sqlite", path };
     this.#path = path;
     this.#writer = writer;
     this.#reader = new Reader(path);
@@ -184,6 +187,10 @@ class SqliteObjects implements ObjectStorage {
 
   async scan(kind: Kind, after: Hash | null, limit: number): Promise<StoredObject[]> {
     return this.#open().scan(kind, after, limit);
+  }
+
+  sweep(kind: Kind): AsyncIterable<readonly StoredObject[]> {
+    return this.#open().sweep(kind);
   }
 
   async remove(kind: Kind, hashes: readonly Hash[]): Promise<void> {
