@@ -17,7 +17,7 @@ import {
 } from "@vlinder/protocol";
 import type { BranchMove, StoredBranch, StoredObject } from "../storage/object-storage.ts";
 import type { BranchTable } from "./branch-table.ts";
-import { valueObjects } from "./chunks.ts";
+import { valueObjects } from "./value-cutter.ts";
 import { adopted, advance, applyChanges, type Head, type LayeredNodes, type Retiring } from "./head.ts";
 import { OverlaidSource, type Source, type Unsaved } from "./source.ts";
 

@@ -25,20 +25,11 @@ import { Heads } from "./heads.ts";
 import { type HistoryEntry, keyHistory } from "./key-history.ts";
 import { Integrator } from "./integrate.ts";
 import { resolveCommit, walkBack } from "./log.ts";
-import {
-  deleteBranch,
-  fork,
-  merge,
-  type MergeReply,
-  rewind,
-  setContract,
-  write,
-  type WriteReply,
-  type WriteRequest,
-} from "./mutations.ts";
+import { deleteBranch, fork, merge, type MergeReply, rewind, setContract, type WriteReply } from "./mutations.ts";
 import { Objects, valueKind } from "./objects.ts";
 import { Receiver } from "./receive.ts";
 import { type Source, StoredSource } from "./source.ts";
+import { type UploadedWrite, Uploads } from "./uploads.ts";
 import { Verifier, type VerifyReport } from "./verify.ts";
 import { StateView } from "./view.ts";
 import { type DurableMove, Writer } from "./writer.ts";
@@ -57,6 +48,8 @@ const SWEEP = 60 * 60 * 1000;
 /** One agent's versioned state over its object storage. */
 export class StateEngine implements Exchange {
   readonly agent: AgentName;
+  /** Values on their way in. */
+  readonly uploads: Uploads;
   readonly #storage: ObjectStorage;
   readonly #objects: Objects;
   readonly #heads: Heads;
@@ -71,6 +64,7 @@ export class StateEngine implements Exchange {
     this.agent = agent;
     this.#storage = storage;
     this.#now = now;
+    this.uploads = new Uploads(storage, () => now().getTime());
     this.#objects = new Objects(storage);
     this.#heads = new Heads(this.#objects);
     this.#source = new StoredSource(this.#objects, this.#heads);
@@ -104,6 +98,7 @@ export class StateEngine implements Exchange {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep);
+    this.uploads.close();
     await this.#writer.close();
     await this.#storage.close();
   }
@@ -175,6 +170,11 @@ export class StateEngine implements Exchange {
     return this.#objects.requiredValue(hash, size);
   }
 
+  /** A value's bytes from `start` to `end`, without reading the rest. @throws internal, when the storage has lost them */
+  range(hash: Hash, size: number, start: number, end: number): Promise<Uint8Array> {
+    return this.#objects.range(hash, size, start, end);
+  }
+
   async contract(): Promise<Contract | null> {
     if (this.#writer.branches.byName(MAIN) === undefined) return null;
     return await (await this.stateOf()).contract();
@@ -207,15 +207,16 @@ export class StateEngine implements Exchange {
 
   // Writes: each is one request, answered when it is durable.
 
-  write(request: WriteRequest, id?: string): Promise<WriteReply> {
+  /** Ops may name uploads in place of values. @throws not_found and conflict of an upload, too */
+  write(request: UploadedWrite, id?: string): Promise<WriteReply> {
     const { ops, ...rest } = request;
     const asked = ops.map(({ key, value, expect }) => [
       key,
-      value?.hash ?? null,
+      value !== null && "upload" in value ? value : (value?.hash ?? null),
       expect ?? false,
       expect === undefined,
     ]);
-    return this.#writer.write((draft) => write(draft, request), once(id, { ...rest, asked }));
+    return this.uploads.write(request, (work) => this.#writer.write(work, once(id, { ...rest, asked })));
   }
 
   setContract(contract: Contract): Promise<{ state: Hash; changed: boolean }> {
