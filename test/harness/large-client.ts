@@ -11,7 +11,8 @@ import { connect } from "@vlinder/agent-runtime";
 async function* noise(length: number): AsyncGenerator<Uint8Array> {
   const cipher = createCipheriv("aes-128-ctr", Buffer.alloc(16, 7), Buffer.alloc(16));
   const zeros = Buffer.alloc(256 * 1024);
-  for (let left = length; left > 0; left -= zeros.length) yield cipher.update(zeros.subarray(0, Math.min(left, zeros.length)));
+  for (let left = length; left > 0; left -= zeros.length)
+    yield cipher.update(zeros.subarray(0, Math.min(left, zeros.length)));
 }
 
 const [mode, home = "", agent = "", key = "", bytes = "0"] = process.argv.slice(2);

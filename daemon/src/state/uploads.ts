@@ -81,6 +81,7 @@ export class Uploads {
    * write is computed, so that a retry by its id gets the first reply also when the upload is gone.
    */
   async write(request: UploadedWrite, commit: Commit): Promise<WriteReply> {
+    this.#expire();
     const { ops, ...rest } = request;
     const named = ops.flatMap(({ value }) => (isUpload(value) ? (this.#open.get(value.upload) ?? []) : []));
     if (!ops.some(({ value }) => isUpload(value)))
