@@ -239,7 +239,7 @@ export class Pipeline {
   }
 
   private learn(reply: unknown): void {
-    const { value } = reply as Partial<GetReply>;
+    const { value } = (reply ?? {}) as Partial<GetReply>;
     if (value !== undefined) this.readBytes = Math.ceil(0.9 * this.readBytes + 0.1 * value.length);
   }
 }
