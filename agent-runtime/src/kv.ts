@@ -150,6 +150,7 @@ export class Kv extends KvReader {
       large.add(value);
       return { ...fields, value };
     });
+    if (large.size > LIMITS.uploads) throw tooManyLarge(large.size);
     const fields = { ...fieldsOf(this.scope), id: nuid.next() };
     const body = (uploads: ReadonlyMap<Content, { readonly upload: string }>): object => ({
       ops: ops.map((op) => {
@@ -194,6 +195,13 @@ export class Kv extends KvReader {
 function check(name: "kv.put" | "kv.get" | "kv.delete", operation: { readonly op: string }): void {
   const { op: _, ...body } = operation;
   checkRequest(agentRequests[name], body);
+}
+
+function tooManyLarge(count: number): VlinderError {
+  return new VlinderError("too_large", `a batch with ${count} large values`, {
+    details: { limit: LIMITS.uploads },
+    remedy: `put at most ${LIMITS.uploads} of more than ${LIMITS.valueBytes} bytes in one batch`,
+  });
 }
 
 /** Null means something here, and undefined nothing. */

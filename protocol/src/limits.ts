@@ -10,7 +10,7 @@ export const LIMITS = {
   /** A value that is sent in parts, and all of an agent's uploads that are not put yet, in bytes. Over it: `too_large`, `quota_exceeded`. */
   uploadBytes: 16 * 1024 ** 3,
   /** Uploads of an agent that are open at the same time. Over it: `unavailable`. */
-  uploads: 16,
+  uploads: 64,
   /** Bytes of an agent's parts that wait to be worked on. Over it: `unavailable`. */
   uploadWindow: 8 * 1024 * 1024,
   /** An upload to which no part comes for so long is forgotten, in milliseconds. */
