@@ -17,21 +17,24 @@ async function* noise(length: number): AsyncGenerator<Uint8Array> {
 
 const [mode, home = "", agent = "", key = "", bytes = "0"] = process.argv.slice(2);
 await using vlinder = await connect({ home, agent });
-console.log("ready");
+process.stdout.write("ready\n");
 await new Promise((resolve) => process.stdin.once("data", resolve));
 process.stdin.unref();
 const sum = createHash("sha256");
 const started = performance.now();
-let size = 0;
+const report = (hash: string, size: number): void => {
+  const seconds = (performance.now() - started) / 1000;
+  process.stdout.write(`${JSON.stringify({ hash, size, seconds })}\n`);
+};
 if (mode === "put") {
   const { hash } = await vlinder.kv.put(key, noise(Number(bytes)));
-  size = Number(bytes);
-  console.log(JSON.stringify({ hash, size, seconds: (performance.now() - started) / 1000 }));
+  report(hash, Number(bytes));
 } else {
   const value = await vlinder.kv.open(key);
+  let size = 0;
   for await (const part of value?.stream() ?? []) {
     sum.update(part);
     size += part.length;
   }
-  console.log(JSON.stringify({ hash: sum.digest("hex"), size, seconds: (performance.now() - started) / 1000 }));
+  report(sum.digest("hex"), size);
 }

@@ -25,11 +25,20 @@ import { Heads } from "./heads.ts";
 import { type HistoryEntry, keyHistory } from "./key-history.ts";
 import { Integrator } from "./integrate.ts";
 import { resolveCommit, walkBack } from "./log.ts";
-import { deleteBranch, fork, merge, type MergeReply, rewind, setContract, type WriteReply } from "./mutations.ts";
+import {
+  deleteBranch,
+  fork,
+  merge,
+  type MergeReply,
+  rewind,
+  setContract,
+  write,
+  type WriteReply,
+} from "./mutations.ts";
 import { Objects, valueKind } from "./objects.ts";
 import { Receiver } from "./receive.ts";
 import { type Source, StoredSource } from "./source.ts";
-import { type UploadedWrite, Uploads } from "./uploads.ts";
+import { isPlain, type UploadedWrite, Uploads } from "./uploads.ts";
 import { Verifier, type VerifyReport } from "./verify.ts";
 import { StateView } from "./view.ts";
 import { type DurableMove, Writer } from "./writer.ts";
@@ -216,7 +225,9 @@ export class StateEngine implements Exchange {
       expect ?? false,
       expect === undefined,
     ]);
-    return this.uploads.write(request, (work) => this.#writer.write(work, once(id, { ...rest, asked })));
+    const idempotency = once(id, { ...rest, asked });
+    if (isPlain(request)) return this.#writer.write((draft) => write(draft, request), idempotency);
+    return this.uploads.write(request, (work) => this.#writer.write(work, idempotency));
   }
 
   setContract(contract: Contract): Promise<{ state: Hash; changed: boolean }> {

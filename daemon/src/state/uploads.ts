@@ -14,6 +14,11 @@ let allWaiting = 0;
 export type UploadedWrite = Omit<WriteRequest, "ops"> & { readonly ops: readonly UploadedOp[] };
 export type UploadedOp = Omit<Op, "value"> & { readonly value: Op["value"] | { readonly upload: string } };
 
+/** Whether it names no upload. */
+export function isPlain(request: UploadedWrite): request is WriteRequest {
+  return !request.ops.some(({ value }) => isUpload(value));
+}
+
 type Commit = (work: (draft: Draft) => Promise<WriteReply>) => Promise<WriteReply>;
 
 /** How an upload is. */
@@ -77,15 +82,13 @@ export class Uploads {
   }
 
   /**
-   * Makes the commit of a write whose ops may name uploads, through `commit`. An upload is looked for when the
+   * Makes the commit of a write whose ops name uploads, through `commit`. An upload is looked for when the
    * write is computed, so that a retry by its id gets the first reply also when the upload is gone.
    */
   async write(request: UploadedWrite, commit: Commit): Promise<WriteReply> {
     this.#expire();
     const { ops, ...rest } = request;
     const named = ops.flatMap(({ value }) => (isUpload(value) ? (this.#open.get(value.upload) ?? []) : []));
-    if (!ops.some(({ value }) => isUpload(value)))
-      return await commit((draft) => write(draft, request as WriteRequest));
     for (const upload of named) upload.puts++;
     try {
       const reply = await commit(async (draft) => {
