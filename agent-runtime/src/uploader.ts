@@ -1,5 +1,13 @@
 import { createHash } from "node:crypto";
-import { type AgentName, type Hash, LIMITS, type Progress, VlinderError, type ValuePutReply } from "@vlinder/protocol";
+import {
+  type AgentName,
+  asVlinderError,
+  type Hash,
+  LIMITS,
+  type Progress,
+  VlinderError,
+  type ValuePutReply,
+} from "@vlinder/protocol";
 import { nuid } from "nats";
 import type { Client } from "./client.ts";
 import { type Content, isRepeatable, partsOf, sizeOf } from "./content.ts";
@@ -19,8 +27,10 @@ export interface Uploaded {
 
 /** Parts in flight at the same time. */
 const WINDOW = 4;
+/** Rounds, each with the client's retries, in which other clients of the agent may have the daemon's hands full. */
+const PATIENCE = 10;
 /** Values of one client on their way at the same time; the daemon's limit is for all clients of an agent. */
-const AT_ONCE = 4;
+const AT_ONCE = 2;
 
 /** Sends large values in parts. */
 export class Uploader {
@@ -113,20 +123,22 @@ export class Uploader {
     }
   }
 
-  /** Sends one part; when it overtook the ones before it, once more behind them. */
+  /** Sends one part: behind those before it when it overtook them, and later when the daemon has its hands full. */
   async #part(
     part: { readonly upload: string; readonly offset: number; readonly bytes: Uint8Array },
     before: Promise<ValuePutReply> | undefined,
     signal: AbortSignal | undefined,
   ): Promise<ValuePutReply> {
-    const options = signal === undefined ? {} : { signal };
-    try {
-      return await this.#client.request(this.#agent, "value.put", part, options);
-    } catch (error) {
-      const overtook = error instanceof VlinderError && error.code === "conflict" && "received" in error.details;
-      if (!overtook || before === undefined) throw error;
-      await before;
-      return await this.#client.request(this.#agent, "value.put", part, options);
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#client.request(this.#agent, "value.put", part, signal === undefined ? {} : { signal });
+      } catch (error) {
+        const { code, details } = asVlinderError(error);
+        const overtook = code === "conflict" && "received" in details && before !== undefined;
+        const busy = code === "unavailable" && details["limit"] === LIMITS.uploadWindow;
+        if (attempt === PATIENCE || !(overtook || busy)) throw error;
+        if (overtook) await before;
+      }
     }
   }
 }

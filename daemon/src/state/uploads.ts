@@ -68,7 +68,7 @@ export class Uploads {
       return { received: upload.received, value: upload.value };
     } catch (error) {
       // Its bytes are not what the sender meant: no put shall find it.
-      if (error instanceof VlinderError && error.code === "invalid") this.#open.delete(id);
+      if (error instanceof VlinderError && error.code === "invalid") this.drop(id);
       throw error;
     } finally {
       this.#waiting -= length;
@@ -76,9 +76,13 @@ export class Uploads {
     }
   }
 
-  /** Whether there was one. */
+  /** Whether there was one. What a put under way needs is held until it is done. */
   drop(id: string): boolean {
-    return this.#open.delete(id);
+    const upload = this.#open.get(id);
+    if (upload === undefined) return false;
+    if (upload.puts > 0) upload.touched = Number.NEGATIVE_INFINITY;
+    else this.#open.delete(id);
+    return true;
   }
 
   /**

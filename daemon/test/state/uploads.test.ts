@@ -185,6 +185,22 @@ test("what uploads hold is what they have stored, from before it is there", asyn
   expect([...engine.uploads.reached()]).toEqual([]);
 });
 
+test("what a put under way names is held, also when it is dropped meanwhile", async () => {
+  const storage = new FaultyObjects();
+  const { engine } = await open({ storage });
+  await send(engine, "u", LARGE);
+  storage.hold();
+  const putting = put(engine, "/big", "u");
+  // Until it is computed, and waits for the disk.
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(engine.uploads.drop("u")).toBe(true);
+  expect(new Set(engine.uploads.reached())).toContain(sha256(LARGE));
+  storage.release();
+  await putting;
+  expect([...engine.uploads.reached()]).toEqual([]);
+  await expect(put(engine, "/again", "u")).rejects.toMatchObject({ code: "not_found" });
+});
+
 test("a storage that fails for a while: the same part goes through later, and nothing is lost", async () => {
   const storage = new FaultyObjects();
   const { engine } = await open({ storage });
