@@ -18,6 +18,7 @@ const COMMANDS = {
   quickstart: { broker: true, run: script("scripts/quickstart.ts") },
   test: { broker: true, run: test },
   bench: { broker: true, run: script("test/bench/main.ts") },
+  soak: { broker: true, run: script("test/soak/main.ts") },
   vlinderd: { broker: true, run: script("daemon/bin/vlinderd.mjs") },
   check: { broker: false, run: check },
   format: { broker: false, run: script("node_modules/oxfmt/bin/oxfmt") },

@@ -1,4 +1,5 @@
 import {
+  type AgentReplies,
   agentRequests,
   type BatchReply,
   checkRequest,
@@ -6,6 +7,7 @@ import {
   type GetReply,
   type Hash,
   type HistoryItem,
+  isHash,
   type Json,
   LIMITS,
   type ListItem,
@@ -14,17 +16,20 @@ import {
   VlinderError,
 } from "@vlinder/protocol";
 import { nuid } from "nats";
+import { bytesOf, checkContent, type Content, isSmall } from "./content.ts";
 import { allPages } from "./pages.ts";
 import { fieldsOf, lineOf, orNull, type Scope } from "./scope.ts";
+import { type Fetch, StoredValue } from "./stored-value.ts";
+import type { Uploaded, UploadOptions } from "./uploader.ts";
 import { Value } from "./value.ts";
-
-/** Text is stored as its UTF-8 bytes, bytes as they are. */
-export type Content = string | Uint8Array;
 
 export interface Expect {
   /** The value's hash that the key must have now, or null for "must not exist"; else `conflict`. */
   readonly expect?: Hash | string | null;
 }
+
+/** Of a large value; small ones go at once. */
+export interface PutOptions extends Expect, UploadOptions {}
 
 /** One change of a batch. */
 export type BatchChange =
@@ -52,8 +57,28 @@ export class KvReader {
   async get(key: string): Promise<Value | null> {
     const operation = { op: "get", key, ...fieldsOf(this.scope) } as const;
     check("kv.get", operation);
-    const reply = await orNull(this.scope.kv.add(lineOf(this.scope), operation) as Promise<GetReply>);
-    return reply === null ? null : new Value(reply);
+    try {
+      const reply = await orNull(this.scope.kv.add(lineOf(this.scope), operation) as Promise<GetReply>);
+      return reply === null ? null : new Value(reply);
+    } catch (error) {
+      const { hash, size, state } = error instanceof VlinderError && error.code === "too_large" ? error.details : {};
+      if (!isHash(hash) || !isHash(state)) throw error;
+      const stored = new StoredValue({ hash, size: Number(size), state }, this.fetching(key));
+      return new Value({ value: await stored.bytes(), hash, size: stored.size, state });
+    }
+  }
+
+  /** A value to be read in parts, as they are needed: for what is too large for memory. `null` when there is no such key. */
+  async open(key: string): Promise<StoredValue | null> {
+    const scoped = { key, ...fieldsOf(this.scope) };
+    check("kv.get", { op: "get", ...scoped });
+    // In its turn: what is being put in this key is there then.
+    return this.scope.kv.alone(lineOf(this.scope), [key], false, () => StoredValue.open(this.fetching(key)));
+  }
+
+  private fetching(key: string): Fetch {
+    const { client, agent } = this.scope;
+    return ({ at, ...range }) => client.request(agent, "value.get", { key, ...range, ...fieldsOf(this.scope, at) });
   }
 
   /** All keys with a prefix, in the order of their UTF-8 bytes, from one state. */
@@ -77,8 +102,14 @@ export class KvReader {
 
 /** The keys of an agent on a branch. Every write is a commit of its own, durable when it is answered. */
 export class Kv extends KvReader {
-  /** @throws conflict when `expect` does not hold, too_large, invalid */
-  async put(key: string, value: Content, { expect }: Expect = {}): Promise<PutReply> {
+  /**
+   * A value of any size: a large one, a Blob or a stream travels in parts, and nobody sees it before all
+   * of it is there. Leave the bytes of a large one alone until then. @throws conflict when `expect` does not hold, too_large, invalid
+   */
+  async put(key: string, value: Content, options: PutOptions = {}): Promise<PutReply> {
+    const { expect } = options;
+    checkContent(value);
+    if (!isSmall(value)) return this.putUploaded(key, value, options);
     const operation = {
       op: "put",
       key,
@@ -107,18 +138,56 @@ export class Kv extends KvReader {
     return reply.deleted;
   }
 
-  /** Several changes in one commit, all or none. @throws conflict, too_large */
-  async batch(changes: readonly BatchChange[]): Promise<BatchReply> {
-    const { client, agent, kv } = this.scope;
-    const ops = changes.map(({ expect, ...change }) => ({
-      ...change,
-      ...expectField(expect),
-      ...("value" in change ? { value: bytesOf(change.value) } : {}),
-    }));
-    const body = { ops, ...fieldsOf(this.scope), id: nuid.next() };
-    checkRequest(agentRequests["kv.batch"], body);
-    const keys = ops.map((change) => change.key);
-    return kv.alone(lineOf(this.scope), keys, true, () => client.request(agent, "kv.batch", body));
+  /** Several changes in one commit, all or none; values of any size. @throws conflict, too_large */
+  async batch(changes: readonly BatchChange[], options: UploadOptions = {}): Promise<BatchReply> {
+    const large = new Set<Content>();
+    const ops = changes.map(({ expect, ...change }) => {
+      const fields = { ...change, ...expectField(expect) };
+      if (change.op === "delete") return fields;
+      const { value } = change;
+      checkContent(value);
+      if (isSmall(value)) return { ...fields, value: bytesOf(value) };
+      large.add(value);
+      return { ...fields, value };
+    });
+    if (large.size > LIMITS.uploads) throw tooManyLarge(large.size);
+    const fields = { ...fieldsOf(this.scope), id: nuid.next() };
+    const body = (uploads: ReadonlyMap<Content, { readonly upload: string }>): object => ({
+      ops: ops.map((op) => {
+        const uploaded = "value" in op ? uploads.get(op.value) : undefined;
+        return uploaded === undefined ? op : { ...op, value: undefined, upload: uploaded.upload };
+      }),
+      ...fields,
+    });
+    checkRequest(agentRequests["kv.batch"], body(new Map([...large].map((value) => [value, { upload: "-" }]))));
+    const keys = ops.map(({ key }) => key);
+    return this.uploaded(keys, large, options, (uploads) => this.request("kv.batch", body(uploads)));
+  }
+
+  private putUploaded(key: string, value: Content, { expect, ...options }: PutOptions): Promise<PutReply> {
+    const fields = { key, ...expectField(expect), ...fieldsOf(this.scope), id: nuid.next() };
+    checkRequest(agentRequests["kv.put"], { ...fields, upload: "-" });
+    return this.uploaded([key], [value], options, (uploads) => {
+      return this.request("kv.put", { ...fields, upload: uploads.get(value)?.upload });
+    });
+  }
+
+  /** Makes one commit of values that are uploaded before it: meanwhile only these keys wait. */
+  private uploaded<T>(
+    keys: readonly string[],
+    values: Iterable<Content>,
+    options: UploadOptions,
+    make: (uploads: ReadonlyMap<Content, { readonly upload: string }>) => Promise<T>,
+  ): Promise<T> {
+    const { kv, uploader } = this.scope;
+    const sent = new Map<Content, Uploaded>();
+    const sending = Array.from(values, async (value) => sent.set(value, await uploader.send(value, options)));
+    const prepared = sending.length === 0 ? undefined : Promise.all(sending);
+    return kv.alone(lineOf(this.scope), keys, true, () => uploader.commit(sent, make), prepared);
+  }
+
+  private request<Op extends "kv.put" | "kv.batch">(operation: Op, body: object): Promise<AgentReplies[Op]> {
+    return this.scope.client.request(this.scope.agent, operation, body);
   }
 }
 
@@ -128,14 +197,11 @@ function check(name: "kv.put" | "kv.get" | "kv.delete", operation: { readonly op
   checkRequest(agentRequests[name], body);
 }
 
-/** A copy: what the caller does to its bytes while they wait must not change what is stored. */
-function bytesOf(value: Content): Uint8Array {
-  if (typeof value === "string") {
-    if (value.isWellFormed()) return Buffer.from(value, "utf8");
-    throw new VlinderError("invalid", "a value's text has a lone surrogate", { remedy: "store well-formed text" });
-  }
-  if (value instanceof Uint8Array) return new Uint8Array(value);
-  throw new VlinderError("invalid", "a value is text or bytes", { remedy: "use putJson for anything else" });
+function tooManyLarge(count: number): VlinderError {
+  return new VlinderError("too_large", `a batch with ${count} large values`, {
+    details: { limit: LIMITS.uploads },
+    remedy: `put at most ${LIMITS.uploads} of more than ${LIMITS.valueBytes} bytes in one batch`,
+  });
 }
 
 /** Null means something here, and undefined nothing. */

@@ -20,6 +20,8 @@ interface Entry {
   readonly bytes: number;
   /** What goes into a pipeline; or what is sent by itself. */
   readonly operation: Operation | (() => Promise<unknown>);
+  /** Not before it can be sent; what touches its keys waits for it all the same. */
+  ready: boolean;
   resolve(reply: unknown): void;
   reject(error: unknown): void;
 }
@@ -67,10 +69,19 @@ export class Pipeline {
     return this.enqueue([`${scope}\0${operation.key}`], operation.op !== "get", bytes, operation);
   }
 
-  /** Sends something by itself, in its turn among what touches the same keys. */
-  alone<T>(scope: string, keys: readonly string[], write: boolean, send: () => Promise<T>): Promise<T> {
+  /**
+   * Sends something by itself, in its turn among what touches the same keys; with `prepared`, not before that
+   * is done, which holds up those keys and nothing else.
+   */
+  alone<T>(
+    scope: string,
+    keys: readonly string[],
+    write: boolean,
+    send: () => Promise<T>,
+    prepared?: Promise<unknown>,
+  ): Promise<T> {
     const scoped = keys.map((key) => `${scope}\0${key}`);
-    return this.enqueue(scoped, write, 0, send) as Promise<T>;
+    return this.enqueue(scoped, write, 0, send, prepared) as Promise<T>;
   }
 
   private enqueue(
@@ -78,10 +89,23 @@ export class Pipeline {
     write: boolean,
     bytes: number,
     operation: Entry["operation"],
+    prepared?: Promise<unknown>,
   ): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.waiting.add({ keys, write, bytes, operation, resolve, reject });
+      const entry: Entry = { keys, write, bytes, operation, ready: prepared === undefined, resolve, reject };
+      this.waiting.add(entry);
       this.schedule();
+      prepared?.then(
+        () => {
+          entry.ready = true;
+          this.schedule();
+        },
+        (error: unknown) => {
+          this.waiting.delete(entry);
+          reject(error);
+          this.schedule();
+        },
+      );
     });
   }
 
@@ -106,9 +130,9 @@ export class Pipeline {
     let room = MESSAGE_BYTES;
     let replyRoom = MESSAGE_BYTES;
     for (const entry of this.waiting) {
-      const free = entry.keys.every(
-        (key) => !this.busy.has(key) && !blocked.has(key) && !(entry.write && read.has(key)),
-      );
+      const free =
+        entry.ready &&
+        entry.keys.every((key) => !this.busy.has(key) && !blocked.has(key) && !(entry.write && read.has(key)));
       const fits = message.length === 0 || (typeof entry.operation !== "function" && entry.bytes <= room);
       if (!free || !fits || (!entry.write && message.length > 0 && replyRoom < this.readBytes)) {
         for (const key of entry.keys) blocked.add(key);
@@ -208,14 +232,19 @@ export class Pipeline {
       if ("ok" in outcome) {
         if (!entry.write) this.learn(outcome.ok);
         entry.resolve(outcome.ok);
-      } else if (outcome.error.code === "too_large" && !entry.write && message.length > 1) unread.push(entry);
+      } else if (isUnread(outcome.error) && !entry.write && message.length > 1) unread.push(entry);
       else entry.reject(outcome.error);
     });
     return { failed: message.filter((entry) => failed.has(entry)), unread };
   }
 
   private learn(reply: unknown): void {
-    const { value } = reply as Partial<GetReply>;
+    const { value } = (reply ?? {}) as Partial<GetReply>;
     if (value !== undefined) this.readBytes = Math.ceil(0.9 * this.readBytes + 0.1 * value.length);
   }
+}
+
+/** It did not fit beside the others; one with a hash fits in no reply, and is read in parts. */
+function isUnread({ code, details }: VlinderError): boolean {
+  return code === "too_large" && details["hash"] === undefined;
 }

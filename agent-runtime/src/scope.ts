@@ -1,6 +1,7 @@
 import { type AgentName, VlinderError } from "@vlinder/protocol";
 import type { Client } from "./client.ts";
 import type { Pipeline } from "./pipeline.ts";
+import type { Uploader } from "./uploader.ts";
 
 /** Which state is meant, and the way there: shared by the keys and the vectors of one agent. */
 export interface Scope {
@@ -12,6 +13,7 @@ export interface Scope {
   readonly at?: string;
   readonly kv: Pipeline;
   readonly vectors: Pipeline;
+  readonly uploader: Uploader;
 }
 
 /** The fields of a request that say which state is meant; a commit says it by itself. */

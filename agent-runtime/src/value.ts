@@ -12,8 +12,9 @@ export class Value {
   readonly state: Hash;
 
   constructor(reply: GetReply) {
-    // A copy, since the reply's bytes are a view of a message that may hold a thousand values.
-    this.bytes = new Uint8Array(reply.value);
+    const { value } = reply;
+    // A copy, where the reply's bytes are a view of a message that may hold a thousand values.
+    this.bytes = value.length === value.buffer.byteLength ? value : new Uint8Array(value);
     this.hash = reply.hash;
     this.size = reply.size;
     this.state = reply.state;

@@ -3,6 +3,7 @@ import { Client, type ConnectOptions, type EventMessages } from "./client.ts";
 import { Kv, KvReader } from "./kv.ts";
 import { Pipeline } from "./pipeline.ts";
 import type { Scope } from "./scope.ts";
+import { Uploader } from "./uploader.ts";
 import { VectorReader, Vectors } from "./vectors.ts";
 
 /** How many pipelines are on the way at once: one is executed while the next is on its way. */
@@ -38,6 +39,7 @@ export class Vlinder implements Branch {
       agent,
       kv: new Pipeline(client, agent, PIPELINES),
       vectors: new Pipeline(client, agent, VECTOR_MESSAGES),
+      uploader: new Uploader(client, agent),
     };
     this.kv = new Kv(this.main);
     this.vectors = new Vectors(this.main);

@@ -124,7 +124,9 @@ test.each([
   ["a key with NUL", "a\0b", "x", "invalid"],
   ["a key with a lone surrogate", "a\ud800", "x", "invalid"],
   ["text with a lone surrogate", "/a", "\udfff", "invalid"],
-  ["a value over 512 KiB", "/a", new Uint8Array(512 * 1024 + 1), "too_large"],
+  ["large text with a lone surrogate", "/a", `${"x".repeat(600_000)}\udfff`, "invalid"],
+  ["a large value of a key that is none", "", new Uint8Array(600_000), "invalid"],
+  ["what is no value", "/a", 7 as never, "invalid"],
 ])("%s is refused before it is sent", async (_what, key, value, code) => {
   await expect(stage.vlinder.kv.put(key, value)).rejects.toMatchObject({ code });
   expect(stage.responder.received).toEqual([]);

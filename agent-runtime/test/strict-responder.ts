@@ -51,6 +51,7 @@ export class StrictResponder {
   mostOpen = 0;
   /** Room for the values of one reply. */
   replyBytes: number = LIMITS.replyBytes;
+  private readonly uploads = new Map<string, { readonly parts: Uint8Array[]; received: number; whole: boolean }>();
   private readonly replies = new Map<string, { readonly request: string; readonly reply: Body }>();
   private readonly onTheWay = new Map<string, number>();
   private readonly connection: NatsConnection;
@@ -169,6 +170,41 @@ export class StrictResponder {
     return { results };
   }
 
+  /** A restart: uploads are forgotten. */
+  forgetUploads(): void {
+    this.uploads.clear();
+  }
+
+  private takePart(agent: string, body: Body): Body {
+    const { upload, offset, bytes, last, hash } = body as { [name: string]: never } & {
+      bytes: Uint8Array;
+      offset: number;
+    };
+    const name = `${agent} ${String(upload)}`;
+    const known = this.uploads.get(name) ?? (offset === 0 ? { parts: [], received: 0, whole: false } : undefined);
+    if (known === undefined) throw new VlinderError("not_found", "no upload", { details: { upload } });
+    this.uploads.set(name, known);
+    if (offset > known.received) {
+      throw new VlinderError("conflict", "a gap", { details: { upload, received: known.received } });
+    }
+    if (offset === known.received && !known.whole) {
+      known.parts.push(new Uint8Array(bytes));
+      known.received += bytes.length;
+    }
+    if (last !== true) return { upload, received: known.received };
+    known.whole = true;
+    const whole = sha256(Buffer.concat(known.parts));
+    if (hash !== undefined && hash !== whole) throw new VlinderError("invalid", "another hash");
+    return { upload, received: known.received, hash: whole };
+  }
+
+  private valueOf(agent: string, { value, upload }: Body): Uint8Array {
+    if (value instanceof Uint8Array) return new Uint8Array(value);
+    const known = this.uploads.get(`${agent} ${String(upload)}`);
+    if (known?.whole !== true) throw new VlinderError("not_found", "no upload", { details: { upload } });
+    return Buffer.concat(known.parts);
+  }
+
   /** The same id again gets the first reply; with another body, conflict. */
   private once(agent: string, operation: string, body: Body): Body {
     const id = body["id"];
@@ -201,14 +237,29 @@ export class StrictResponder {
     switch (operation) {
       case "kv.put": {
         expected(body);
-        const value = new Uint8Array(body["value"] as Uint8Array);
+        const value = this.valueOf(agent, body);
         const commit = state.commit(operation, branch, { kv: new Map(view.kv).set(key, value) });
         return { state: commit.state, hash: hashOf(value) };
       }
       case "kv.get": {
         const value = view.kv.get(key);
         if (value === undefined) throw missing();
+        if (value.length > LIMITS.valueBytes) {
+          const details = { key, hash: hashOf(value), size: value.length, state: view.state };
+          throw new VlinderError("too_large", "no reply holds it", { details });
+        }
         return { value, hash: hashOf(value), size: value.length, state: view.state };
+      }
+      case "value.put":
+        return this.takePart(agent, body);
+      case "value.drop":
+        return { dropped: this.uploads.delete(`${agent} ${String(body["upload"])}`) };
+      case "value.get": {
+        const value = view.kv.get(key);
+        if (value === undefined) throw missing();
+        const { offset = 0, length = LIMITS.valueBytes } = body as { offset?: number; length?: number };
+        const bytes = value.subarray(offset, offset + length);
+        return { bytes, offset, hash: hashOf(value), size: value.length, state: view.state };
       }
       case "kv.delete":
       case "vector.delete": {
@@ -224,8 +275,8 @@ export class StrictResponder {
         const hashes = ops.map((op) => {
           const name = keyText(op["key"] as Key);
           if (op["op"] === "delete") return (kv.delete(name), null);
-          kv.set(name, new Uint8Array(op["value"] as Uint8Array));
-          return hashOf(op["value"] as Uint8Array);
+          kv.set(name, this.valueOf(agent, op));
+          return hashOf(kv.get(name) as Uint8Array);
         });
         return { state: state.commit(operation, branch, { kv }).state, hashes };
       }

@@ -9,6 +9,7 @@ import { adminHandlers } from "./endpoints/admin.ts";
 import { kvHandlers } from "./endpoints/kv.ts";
 import { EndpointService } from "./endpoints/service.ts";
 import { timelineHandlers } from "./endpoints/timeline.ts";
+import { valueHandlers } from "./endpoints/value.ts";
 import { vectorHandlers } from "./endpoints/vector.ts";
 import { writeFileAtomic } from "./registry/atomic-file.ts";
 import { type Config, loadConfig } from "./registry/config.ts";
@@ -83,7 +84,7 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   };
   for (const { agent } of core.registry.list()) if (agent !== null) await provide(agent);
   undo.push(keepReopening(() => core.registry.retry(), provide, log));
-  const handlers = { ...kvHandlers(core), ...vectorHandlers(core), ...timelineHandlers(core) };
+  const handlers = { ...kvHandlers(core), ...valueHandlers(core), ...vectorHandlers(core), ...timelineHandlers(core) };
   const admin = adminHandlers({
     core,
     broker,

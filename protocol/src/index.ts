@@ -9,7 +9,14 @@ export {
   invalid,
   VlinderError,
 } from "./errors.ts";
-export { type ChunkList, CHUNKED_OVER, decodeChunkList, encodeChunkList, LIST_ENTRIES } from "./format/chunk-list.ts";
+export {
+  type ChunkList,
+  type ChunkListPart,
+  CHUNKED_OVER,
+  decodeChunkList,
+  encodeChunkList,
+  LIST_ENTRIES,
+} from "./format/chunk-list.ts";
 export {
   type BranchId,
   type Change,
@@ -119,6 +126,7 @@ export type {
   ShowReply,
   VerifyReply,
 } from "./schemas/timeline.ts";
+export type { DropReply, ValueGetReply, ValuePutReply } from "./schemas/value.ts";
 export type { SearchItem, SearchReply, VectorFilter, VectorReply } from "./schemas/vector.ts";
 export {
   ADMIN_OPERATIONS,

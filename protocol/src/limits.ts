@@ -5,8 +5,16 @@
 export const LIMITS = {
   /** A key, in bytes of UTF-8. Over it: `invalid`. */
   keyBytes: 1024,
-  /** A value, in bytes, until streaming exists. Over it: `too_large`. */
+  /** A value in one message, or a part of a larger one, in bytes. Over it: `too_large`. */
   valueBytes: 512 * 1024,
+  /** A value that is sent in parts, and all of an agent's uploads that are not put yet, in bytes. Over it: `too_large`, `quota_exceeded`. */
+  uploadBytes: 16 * 1024 ** 3,
+  /** Uploads of an agent that are open at the same time. Over it: `unavailable`. */
+  uploads: 64,
+  /** Bytes of an agent's parts that wait to be worked on. Over it: `unavailable`. */
+  uploadWindow: 8 * 1024 * 1024,
+  /** An upload to which no part comes for so long is forgotten, in milliseconds. */
+  uploadIdle: 60 * 60 * 1000,
   /** Operations in one `kv.batch` or `kv.pipeline`. Over it: `too_large`. */
   operations: 1000,
   /** Components of a vector. Over it: `invalid`. */

@@ -10,6 +10,9 @@ export const AGENT_OPERATIONS = [
   "kv.batch",
   "kv.pipeline",
   "kv.history",
+  "value.put",
+  "value.get",
+  "value.drop",
   "vector.put",
   "vector.get",
   "vector.list",
@@ -32,8 +35,6 @@ export type AgentOperation = (typeof AGENT_OPERATIONS)[number];
 
 /** Named in the protocol and not served by this release: answered with `unavailable`. */
 export const LATER_OPERATIONS = [
-  "value.put",
-  "value.get",
   "turn.begin",
   "turn.complete",
   "turn.fail",

@@ -61,6 +61,7 @@ const MALFORMED = bodies("kv.put", ["invalid"], {
 const KEYS = bodies("kv.put", ["invalid"], {
   "no fields": json({}),
   "no value": json({ key: "/k" }),
+  "a value and an upload": json({ key: "/k", value: "v", upload: "u" }),
   "an empty key": json({ key: "", value: "v" }),
   "a key with NUL": json({ key: "/a\0b", value: "v" }),
   "a key that is a lone surrogate": text('{"key":"\\ud800","value":"v"}'),
@@ -101,6 +102,27 @@ const OPERATIONS = [
   ...bodies("kv.put", ["conflict"], {
     "an expect that does not hold": json({ key: "/k", value: "v", expect: "0".repeat(64) }),
     "an id that another request had": json({ key: "/k", value: "other", id: "taken" }),
+  }),
+  ...bodies("kv.put", ["not_found"], { "an upload that is not there": json({ key: "/k", upload: "constructor" }) }),
+  ...bodies("value.put", ["invalid"], {
+    "an offset below 0": json({ upload: "u", offset: -1, bytes: "x" }),
+    "an offset of 1.5": json({ upload: "u", offset: 1.5, bytes: "x" }),
+    "an offset over 53 bits": json({ upload: "u", offset: 2 ** 53, bytes: "x" }),
+    "no bytes": json({ upload: "u", offset: 0 }),
+    "an empty upload": json({ upload: "", offset: 0, bytes: "x" }),
+    "an upload of 129 characters": json({ upload: "u".repeat(129), offset: 0, bytes: "x" }),
+    "another hash": json({ upload: "u", offset: 0, bytes: "x", last: true, hash: "0".repeat(64) }),
+  }),
+  ...bodies("value.put", ["not_found"], {
+    "the end of what never began": json({ upload: "u", offset: 2 ** 53 - 1, bytes: "x", last: true }),
+  }),
+  ...bodies("value.put", ["too_large"], {
+    "a part of 512 KiB and one": pack({ upload: "u", offset: 0, bytes: Buffer.from(VALUE) }),
+  }),
+  ...bodies("value.get", ["invalid"], {
+    "a hash in place of a key": json({ hash: "0".repeat(64) }),
+    "a length of 512 KiB and one": json({ key: "/there", length: 512 * 1024 + 1 }),
+    "an offset behind the end": json({ key: "/there", offset: 2 ** 53 - 1, length: 1 }),
   }),
   ...bodies("kv.batch", ["invalid"], {
     "no operations": json({ ops: [] }),

@@ -7,7 +7,11 @@ import { ProgressBar, type ProgressStream } from "./render/progress.ts";
 /** Where a command line runs: a process's streams and environment, or a test's. */
 export interface Terminal {
   readonly stdin: AsyncIterable<Uint8Array | string>;
-  readonly stdout: ProgressStream & { write(chunk: string | Uint8Array): unknown };
+  readonly stdout: ProgressStream & {
+    /** False: wait for `drain` before there is more. */
+    write(chunk: string | Uint8Array): unknown;
+    once?(event: "drain", listener: () => void): unknown;
+  };
   readonly stderr: ProgressStream;
   readonly env: NodeJS.ProcessEnv;
 }

@@ -10,8 +10,8 @@ export type Block = Text | Table;
 export interface Outcome {
   /** The one document of `--json`. */
   readonly json: object;
-  /** For people; bytes go out as they are. */
-  readonly people: () => readonly Block[] | Uint8Array;
+  /** For people; bytes go out as they are, also as they come. */
+  readonly people: () => readonly Block[] | Uint8Array | AsyncIterable<Uint8Array>;
   /** The thing asked is false, or part of it failed: exit code 1. */
   readonly failed?: boolean;
 }

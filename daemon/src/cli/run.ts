@@ -54,10 +54,18 @@ async function print(outcome: Outcome, context: Context | null, terminal: Termin
   if (json) stdout.write(renderJson(outcome.json));
   else {
     const shown = outcome.people();
-    stdout.write(shown instanceof Uint8Array ? shown : renderBlocks(shown, wantsColor(stdout, terminal.env)));
+    if (Symbol.asyncIterator in shown) await writeAll(stdout, shown);
+    else stdout.write(shown instanceof Uint8Array ? shown : renderBlocks(shown, wantsColor(stdout, terminal.env)));
   }
   const { EXIT } = await import("./failure.ts");
   return outcome.failed === true ? EXIT.failed : EXIT.fine;
+}
+
+/** No faster than it is read at the other end. */
+async function writeAll(stdout: Terminal["stdout"], bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  for await (const part of bytes) {
+    if (stdout.write(part) === false) await new Promise<void>((resolve) => stdout.once?.("drain", resolve));
+  }
 }
 
 async function printError(

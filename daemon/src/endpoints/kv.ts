@@ -5,6 +5,7 @@ import {
   type BranchName,
   type DeleteReply,
   type GetReply,
+  type Hash,
   type Key,
   keyText,
   LIMITS,
@@ -16,7 +17,8 @@ import {
 } from "@vlinder/protocol";
 import type { Core } from "../daemon-core.ts";
 import type { StateEngine } from "../state/engine.ts";
-import type { Op } from "../state/mutations.ts";
+import type { Op, WriteReply } from "../state/mutations.ts";
+import type { UploadedOp } from "../state/uploads.ts";
 import { agentOf, refuseTurn } from "./agent-access.ts";
 import { fitting } from "./fitting.ts";
 import { allWithOwed, withOwed } from "./owed.ts";
@@ -28,14 +30,22 @@ type Handlers = Pick<
   "kv.put" | "kv.get" | "kv.list" | "kv.delete" | "kv.batch" | "kv.pipeline" | "kv.history"
 >;
 
+/** One of `value` and `upload` is there. */
 interface PutOp {
   readonly key: Key;
-  readonly value: Uint8Array;
+  readonly value?: Uint8Array | undefined;
+  readonly upload?: string | undefined;
   readonly expect?: Op["expect"] | undefined;
 }
 
-function putOp({ key, value, expect }: PutOp): Op & { value: NonNullable<Op["value"]> } {
-  return { key, value: { hash: sha256(value), bytes: value }, ...(expect === undefined ? {} : { expect }) };
+function putOp({ key, value, upload = "", expect }: PutOp): UploadedOp {
+  const put = value === undefined ? { upload } : { hash: sha256(value), bytes: value };
+  return { key, value: put, ...(expect === undefined ? {} : { expect }) };
+}
+
+/** The hash of each value that was put. */
+function hashesOf(ops: readonly UploadedOp[], { hashes }: WriteReply): (Hash | null)[] {
+  return ops.map(({ value }, i) => (value !== null && "hash" in value ? value.hash : (hashes?.[i] ?? null)));
 }
 
 function deleteOp({ key, expect }: { key: Key; expect?: Op["expect"] | undefined }): Op {
@@ -56,12 +66,9 @@ export function writeOptions(request: {
 type Write<Request> = Omit<Request, "op">;
 
 async function put(engine: StateEngine, request: Write<AgentRequest<"kv.put">>): Promise<PutReply> {
-  const op = putOp(request);
-  const { state } = await engine.write(
-    { space: "kv", kind: "kv.put", ops: [op], ...writeOptions(request) },
-    request.id,
-  );
-  return { state, hash: op.value.hash };
+  const ops = [putOp(request)];
+  const reply = await engine.write({ space: "kv", kind: "kv.put", ops, ...writeOptions(request) }, request.id);
+  return { state: reply.state, hash: hashesOf(ops, reply)[0] as Hash };
 }
 
 async function remove(engine: StateEngine, request: Write<AgentRequest<"kv.delete">>): Promise<DeleteReply> {
@@ -79,7 +86,15 @@ async function get(engine: StateEngine, request: Write<AgentRequest<"kv.get">>):
   const entry = await view.get("kv", request.key);
   if (entry === null) throw missing(request.key, view.commit);
   const { hash, size } = entry;
+  if (size > LIMITS.valueBytes) throw tooLarge(request.key, { hash, size, state: view.commit });
   return { value: await engine.requiredValue(hash, size), hash, size, state: view.commit };
+}
+
+function tooLarge(key: Key, of: { readonly hash: Hash; readonly size: number; readonly state: Hash }): VlinderError {
+  return new VlinderError("too_large", `the value of ${keyText(key)} has ${of.size} bytes: no reply holds it`, {
+    details: { key: keyText(key), ...of, limit: LIMITS.valueBytes },
+    remedy: "read it in parts with value.get; the SDK and the command line do so by themselves",
+  });
 }
 
 export function missing(key: Key, state: string): VlinderError {
@@ -140,11 +155,8 @@ export function kvHandlers(core: Core): Handlers {
     "kv.batch": async ({ agent, request }): Promise<BatchReply> => {
       const { engine } = agentOf(core, agent);
       const ops = request.ops.map((op) => (op.op === "put" ? putOp(op) : deleteOp(op)));
-      const { state } = await engine.write(
-        { space: "kv", kind: "kv.batch", ops, ...writeOptions(request) },
-        request.id,
-      );
-      return withOwed(core, agent, { state, hashes: ops.map(({ value }) => value?.hash ?? null) });
+      const reply = await engine.write({ space: "kv", kind: "kv.batch", ops, ...writeOptions(request) }, request.id);
+      return withOwed(core, agent, { state: reply.state, hashes: hashesOf(ops, reply) });
     },
     "kv.pipeline": async ({ agent, request, encoding }) => {
       const results = await pipeline(agentOf(core, agent).engine, request.ops);

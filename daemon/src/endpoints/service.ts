@@ -217,6 +217,6 @@ function busy(): VlinderError {
 function tooLarge(size: number): VlinderError {
   return new VlinderError("too_large", `the reply would be ${size} bytes`, {
     details: { size, limit: LIMITS.replyBytes },
-    remedy: "ask for fewer items at once",
+    remedy: "ask for less at once",
   });
 }

@@ -1,11 +1,9 @@
 import { createHash } from "node:crypto";
-import { CHUNKED_OVER, encodeChunkList, type Hash, LIST_ENTRIES, sha256 } from "@vlinder/protocol";
-import type { StoredObject } from "../storage/object-storage.ts";
 
 const MIN = 4 * 1024;
 /** Up to here a boundary is 4 times rarer than behind it, so that sizes spread less (FastCDC). */
 const TURN = 12 * 1024;
-const MAX = 64 * 1024;
+export const LONGEST_CHUNK = 64 * 1024;
 /** 14 bits, then 12: chunks of 13 KiB in the mean, and 1 KiB changed makes under 64 KiB of new ones (p99). */
 const MASK_EARLY = 0xfffc_0000;
 const MASK_LATE = 0xfff0_0000;
@@ -28,8 +26,9 @@ export function* cutChunks(bytes: Uint8Array): Generator<Uint8Array> {
   }
 }
 
-function chunkEnd(bytes: Uint8Array, start: number): number {
-  const stop = Math.min(bytes.length, start + MAX);
+/** Where the chunk ends that begins here. Sure only when `LONGEST_CHUNK` bytes are there, or the value's end. */
+export function chunkEnd(bytes: Uint8Array, start: number): number {
+  const stop = Math.min(bytes.length, start + LONGEST_CHUNK);
   if (stop - start <= MIN) return stop;
   const middle = Math.min(stop, start + TURN);
   let hash = 0;
@@ -45,30 +44,4 @@ function chunkEnd(bytes: Uint8Array, start: number): number {
     if ((hash & MASK_LATE) === 0) return i + 1;
   }
   return stop;
-}
-
-/** The objects that store a value: its bytes, or for a large one chunks and the list of them. */
-export function valueObjects(hash: Hash, bytes: Uint8Array): StoredObject[] {
-  if (bytes.length <= CHUNKED_OVER) return [{ kind: "value", hash, bytes }];
-  const objects: StoredObject[] = [];
-  const parts: { hash: Hash; size: number }[] = [];
-  for (const chunk of cutChunks(bytes)) {
-    const chunkHash = sha256(chunk);
-    objects.push({ kind: "chunk", hash: chunkHash, bytes: chunk });
-    parts.push({ hash: chunkHash, size: chunk.length });
-  }
-  if (parts.length <= LIST_ENTRIES) {
-    objects.push({ kind: "list", hash, bytes: encodeChunkList({ level: 1, parts }) });
-    return objects;
-  }
-  const lists: { hash: Hash; size: number }[] = [];
-  for (let i = 0; i < parts.length; i += LIST_ENTRIES) {
-    const group = parts.slice(i, i + LIST_ENTRIES);
-    const list = encodeChunkList({ level: 1, parts: group });
-    const listHash = sha256(list);
-    objects.push({ kind: "list", hash: listHash, bytes: list });
-    lists.push({ hash: listHash, size: group.reduce((sum, part) => sum + part.size, 0) });
-  }
-  objects.push({ kind: "list", hash, bytes: encodeChunkList({ level: 2, parts: lists }) });
-  return objects;
 }

@@ -19,7 +19,7 @@ import {
 import type { BranchMove, StoredBranch, StoredObject } from "../storage/object-storage.ts";
 import { andThen } from "./and-then.ts";
 import type { BranchTable } from "./branch-table.ts";
-import { valueObjects } from "./chunks.ts";
+import { valueObjects } from "./value-cutter.ts";
 import { adopted, advance, type Applied, applyChanges, type Head, type Retiring } from "./head.ts";
 import { OverlaidSource, type Source, type Unsaved } from "./source.ts";
 

@@ -36,12 +36,12 @@ import {
   setContract,
   write,
   type WriteReply,
-  type WriteRequest,
 } from "./mutations.ts";
 import { Objects, valueKind } from "./objects.ts";
 import { pathTo } from "./prove.ts";
 import { Receiver } from "./receive.ts";
 import { type Source, StoredSource } from "./source.ts";
+import { isPlain, type UploadedWrite, Uploads } from "./uploads.ts";
 import type { VerifyReport, VerifyTask } from "./verify/run-verify.ts";
 import { type VerifyWatch, Verification } from "./verify/verification.ts";
 import { StateView } from "./view.ts";
@@ -61,6 +61,8 @@ const SWEEP = 60 * 60 * 1000;
 /** One agent's versioned state over its object storage. */
 export class StateEngine implements Exchange {
   readonly agent: AgentName;
+  /** Values on their way in. */
+  readonly uploads: Uploads;
   readonly #storage: ObjectStorage;
   readonly #objects: Objects;
   readonly #heads: Heads;
@@ -76,6 +78,7 @@ export class StateEngine implements Exchange {
     this.agent = agent;
     this.#storage = storage;
     this.#now = now;
+    this.uploads = new Uploads(storage, () => now().getTime());
     this.#objects = new Objects(storage);
     this.#verification = new Verification(storage);
     this.#heads = new Heads(this.#objects);
@@ -111,6 +114,7 @@ export class StateEngine implements Exchange {
   async close(): Promise<void> {
     clearInterval(this.#sweep);
     await this.#verification.close();
+    this.uploads.close();
     await this.#writer.close();
     await this.#storage.close();
   }
@@ -182,6 +186,11 @@ export class StateEngine implements Exchange {
     return this.#objects.requiredValue(hash, size);
   }
 
+  /** A value's bytes from `start` to `end`, without reading the rest. @throws internal, when the storage has lost them */
+  range(hash: Hash, size: number, start: number, end: number): Promise<Uint8Array> {
+    return this.#objects.range(hash, size, start, end);
+  }
+
   async contract(): Promise<Contract | null> {
     if (this.#writer.branches.byName(MAIN) === undefined) return null;
     return await (await this.stateOf()).contract();
@@ -223,15 +232,18 @@ export class StateEngine implements Exchange {
 
   // Writes: each is one request, answered when it is durable.
 
-  write(request: WriteRequest, id?: string): Promise<WriteReply> {
+  /** Ops may name uploads in place of values. @throws not_found and conflict of an upload, too */
+  write(request: UploadedWrite, id?: string): Promise<WriteReply> {
     const { ops, ...rest } = request;
     const asked = ops.map(({ key, value, expect }) => [
       key,
-      value?.hash ?? null,
+      value !== null && "upload" in value ? value : (value?.hash ?? null),
       expect ?? false,
       expect === undefined,
     ]);
-    return this.#writer.write((draft) => write(draft, request), once(id, { ...rest, asked }));
+    const idempotency = once(id, { ...rest, asked });
+    if (isPlain(request)) return this.#writer.write((draft) => write(draft, request), idempotency);
+    return this.uploads.write(request, (work) => this.#writer.write(work, idempotency));
   }
 
   setContract(contract: Contract): Promise<{ state: Hash; changed: boolean }> {

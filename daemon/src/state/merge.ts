@@ -17,7 +17,7 @@ import {
 } from "@vlinder/protocol";
 import { commonAncestors, isNewer } from "./ancestry.ts";
 import type { Entry, Space } from "./api.ts";
-import { valueObjects } from "./chunks.ts";
+import { valueObjects } from "./value-cutter.ts";
 import { conflictKey } from "./conflict-key.ts";
 import { storedChanges } from "./draft.ts";
 import { applyChanges, type Head } from "./head.ts";

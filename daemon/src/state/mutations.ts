@@ -28,11 +28,16 @@ import type { Head } from "./head.ts";
 import { type MergeConflict, Merger } from "./merge.ts";
 import { getEntry } from "./tree/read.ts";
 
+/** A value that a put brings along, or one that an upload has stored already. */
+export type OpValue =
+  | { readonly hash: Hash; readonly bytes: Uint8Array }
+  | { readonly hash: Hash; readonly size: number };
+
 /** One change that a request asks for. */
 export interface Op {
   readonly key: Key;
   /** Null: delete. */
-  readonly value: { readonly hash: Hash; readonly bytes: Uint8Array } | null;
+  readonly value: OpValue | null;
   /** The hash that the key must have now, null for "must not exist"; absent: anything. */
   readonly expect?: Hash | null;
 }
@@ -54,6 +59,8 @@ export interface WriteReply {
   readonly state: Hash;
   /** For each operation: whether it changed something. Only a delete of what is not there does not. */
   readonly applied: readonly boolean[];
+  /** The value's hash of each operation, where the request names uploads. */
+  readonly hashes?: readonly (Hash | null)[];
 }
 
 /** Puts and deletes, all in one commit. @throws conflict, not_found, sealed, invalid, not_declared */
@@ -74,8 +81,8 @@ function writeOne(
 ): WriteReply | Promise<WriteReply> {
   const { space } = request;
   const change = (): WriteReply | Promise<WriteReply> => {
-    if (value !== null) draft.value(value.hash, value.bytes);
-    const changed: Change = value === null ? [key, null, 0] : [key, value.hash, value.bytes.length];
+    if (value !== null && "bytes" in value) draft.value(value.hash, value.bytes);
+    const changed: Change = value === null ? [key, null, 0] : [key, value.hash, sizeOf(value)];
     const commit = draft.commit(branch, { [space]: [changed] }, told(request.kind, request));
     return andThen(commit, (next) => ({ state: next.commit, applied: [true] }));
   };
@@ -105,13 +112,17 @@ async function writeAll(draft: Draft, request: WriteRequest): Promise<WriteReply
     } else {
       applied.push(true);
     }
-    changes.set(key, value === null ? [key, null, 0] : [key, value.hash, value.bytes.length]);
+    changes.set(key, value === null ? [key, null, 0] : [key, value.hash, sizeOf(value)]);
   }
   if (changes.size === 0) return { state: head.commit, applied };
-  for (const { value } of ops) if (value !== null) draft.value(value.hash, value.bytes);
+  for (const { value } of ops) if (value !== null && "bytes" in value) draft.value(value.hash, value.bytes);
   const list = [...changes.values()].sort((a, b) => (a[0] < b[0] ? -1 : 1));
   const next = await draft.commit(branch, { [space]: list }, told(request.kind, request));
   return { state: next.commit, applied };
+}
+
+function sizeOf(value: OpValue): number {
+  return "bytes" in value ? value.bytes.length : value.size;
 }
 
 function told(kind: EventKind, from: Pick<WriteRequest, "session" | "turn" | "info">): Told {

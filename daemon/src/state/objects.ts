@@ -16,6 +16,7 @@ import {
   VlinderError,
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage } from "../storage/object-storage.ts";
+import { chunksOf, inBatches } from "./chunk-walk.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
 import { PackedNode } from "./tree/packed-node.ts";
 import { TwoGenerations } from "./two-generations.ts";
@@ -153,19 +154,51 @@ export class Objects implements NodeReader {
   async value(hash: Hash, size: number): Promise<Uint8Array | null> {
     if (valueKind(size) === "value") return await this.#bytes("value", hash);
     const parts: Uint8Array[] = [];
-    for await (const part of this.#parts(hash)) {
+    for await (const part of this.#parts(hash, 0, size)) {
       if (part === null) return null;
       parts.push(part);
     }
-    if (parts.length === 0) return null;
     if (sha256Of(parts) !== hash) throw new DamagedObject("list", hash, "damaged");
     return Buffer.concat(parts, size);
   }
 
-  /** The chunks of a large value in order; null for one that is missing. */
-  async *#parts(list: Hash): AsyncGenerator<Uint8Array | null> {
-    for await (const { kind, hash } of this.partsOf(list)) {
-      if (kind === "chunk") yield await this.#bytes("chunk", hash);
+  /**
+   * The bytes of a value from `start` to `end`, which is at most its size. Only what holds them is read, and
+   * checked by its hash; that the parts are the value's, only a reading of the whole can tell. @throws DamagedObject
+   */
+  async range(hash: Hash, size: number, start: number, end: number): Promise<Uint8Array> {
+    if (valueKind(size) === "value") return (await this.#required("value", hash)).subarray(start, end);
+    const parts: Uint8Array[] = [];
+    for await (const part of this.#parts(hash, start, end)) {
+      if (part === null) throw new DamagedObject("list", hash, "missing");
+      parts.push(part);
+    }
+    const bytes = Buffer.concat(parts);
+    if (bytes.length !== end - start) throw new DamagedObject("list", hash, "damaged");
+    return bytes;
+  }
+
+  /** What the chunks of a large value hold of a range, in order; null when a list or chunk is missing. */
+  async *#parts(value: Hash, start: number, end: number): AsyncGenerator<Uint8Array | null> {
+    const list = async (hash: Hash, top: boolean): Promise<ChunkList | null> => {
+      const bytes = await this.#bytes("list", hash);
+      if (bytes === null) return null;
+      if (!top && sha256(bytes) !== hash) throw new DamagedObject("list", hash, "damaged");
+      return this.#decodeList(hash, bytes);
+    };
+    for await (const places of inBatches(chunksOf(list, value, start, end))) {
+      const wanted = places.filter((place) => place !== null);
+      const found = await this.#storage.read(
+        "chunk",
+        wanted.map(({ hash }) => hash),
+      );
+      for (const [i, { hash, size, at }] of wanted.entries()) {
+        const chunk = found[i] ?? null;
+        if (chunk === null) yield null;
+        else if (chunk.length !== size || sha256(chunk) !== hash) throw new DamagedObject("chunk", hash, "damaged");
+        else yield chunk.subarray(Math.max(0, start - at), Math.min(size, end - at));
+      }
+      if (wanted.length < places.length) yield null;
     }
   }
 

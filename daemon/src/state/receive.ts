@@ -14,6 +14,7 @@ import {
   hashSnapshot,
   invalid,
   INLINE_CHANGES,
+  LIMITS,
   changeCount,
   parseCanonicalJson,
   parseChanges,
@@ -21,6 +22,7 @@ import {
   type Snapshot,
 } from "@vlinder/protocol";
 import { createHash } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Kind, ObjectStorage, StoredObject } from "../storage/object-storage.ts";
 import { timeOf } from "./ancestry.ts";
 import { adopted, advance, applyChanges, type Head, type LayeredNodes } from "./head.ts";
@@ -203,6 +205,9 @@ class Intake {
       const [kind, hash] = name.split(" ") as [Kind, Hash];
       if (kind !== "list" || sha256(bytes) === hash) continue;
       const sum = createHash("sha256");
+      const size = totalOf(decodeChunkList(bytes));
+      // Lists of the same list name more than could ever be hashed.
+      if (size > LIMITS.uploadBytes) throw bad("list", hash, `its ${size} bytes are more than a value may have`);
       await this.#walk(bytes, hash, (part) => sum.update(part));
       if (sum.digest("hex") !== hash) throw bad("list", hash, "its parts have another hash");
     }
@@ -210,6 +215,8 @@ class Intake {
 
   async #walk(list: Uint8Array, hash: Hash, visit: (part: Uint8Array) => void): Promise<void> {
     const { level, parts } = naming("list", hash, () => decodeChunkList(list));
+    // Reads may come back at once: what else is to be done must not wait for a gigabyte.
+    await nextTurn();
     for (const part of parts) {
       const bytes = await this.find(level === 1 ? "chunk" : "list", part.hash);
       if (bytes === null) throw bad("list", hash, `its part ${part.hash} is not here`);
@@ -218,7 +225,7 @@ class Intake {
         visit(bytes);
       } else {
         const inner = decodeChunkList(bytes);
-        if (inner.level !== 1) throw bad("list", hash, "its levels are wrong");
+        if (inner.level !== level - 1) throw bad("list", hash, "its levels are wrong");
         if (totalOf(inner) !== part.size) throw bad("list", hash, `the size of its part ${part.hash} is wrong`);
         await this.#walk(bytes, hash, visit);
       }

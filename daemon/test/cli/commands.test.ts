@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import type { Command } from "commander";
@@ -344,15 +344,54 @@ describe("values", () => {
     expect((await vlinder(["kv", "get", "todo", "/esc"], { tty: true })).out).toBe("a\\x1b[31m    b\nc\n");
   });
 
-  test("what is too large is refused before it is read whole", async () => {
+  test("what is too large to be a vector is refused before it is read whole", async () => {
     let read = 0;
     const endless = (function* () {
       for (; read < 100; read++) yield Buffer.alloc(100 * 1024);
     })();
-    const ran = await vlinder(["kv", "put", "todo", "/big", "-", "--json"], { stdin: endless });
+    const ran = await vlinder(["vector", "search", "todo", "--vector", "-", "--json"], { stdin: endless });
     expect(read).toBeLessThan(10);
     expect([ran.code, documentOf(ran)]).toMatchObject([1, { error: { code: "too_large" } }]);
   });
+
+  test("large values, from standard input and files, to standard output and files", async () => {
+    const large = Buffer.from(Array.from({ length: 300_000 }, (_, i) => `${i}\n`).join(""));
+    const [from, to] = [join(folder.path, "large.in"), join(folder.path, "large.out")];
+    await writeFile(from, large);
+    const quarter = Math.ceil(large.length / 4);
+    const pieces = [0, 1, 2, 3].map((i) => large.subarray(i * quarter, (i + 1) * quarter));
+    const hash = String((await json("kv", "put", "todo", "/large", `@${from}`))["hash"]);
+    const piped = await vlinder(["kv", "put", "todo", "/piped", "-"], { stdin: pieces, tty: true });
+    expect(piped.out).toContain("/piped   2.0 MB");
+    expect(piped.err).toContain("sending");
+    expect((await json("kv", "put", "todo", "/large", `@${from}`, "--expect", hash))["hash"]).toBe(hash);
+    expect((await vlinder(["kv", "put", "todo", "/large", `@${from}`, "--expect", "none"])).code).toBe(1);
+
+    for (const key of ["/large", "/piped"]) {
+      const got = await vlinder(["kv", "get", "todo", key]);
+      expect([got.code, Buffer.compare(got.bytes, large)]).toEqual([0, 0]);
+    }
+    expect(await json("kv", "get", "todo", "/large", "-o", to)).toMatchObject({ file: to, hash, size: large.length });
+    expect(Buffer.compare(await readFile(to), large)).toBe(0);
+    expect((await readdir(folder.path)).filter((name) => name.includes("large.out"))).toEqual(["large.out"]);
+    expect((await vlinder(["kv", "get", "todo", "/large"], { tty: true })).out).toContain("to a file: -o FILE");
+    const refused = await vlinder(["kv", "get", "todo", "/large", "--json"]);
+    expect([refused.code, documentOf(refused)]).toMatchObject([1, { error: { code: "too_large" } }]);
+
+    const text = async (range: string): Promise<string> =>
+      (await vlinder(["kv", "get", "todo", "/large", "--range", range])).out;
+    const behind = large.length - 7;
+    expect([await text("0:4"), await text(`${behind}:`), await text(":0")]).toEqual(["0\n1\n", "299999\n", ""]);
+    expect(await text(`${behind}:${large.length + 7}`)).toBe("299999\n");
+    expect((await json("kv", "get", "todo", "/large", "--range", "0:4"))["value"]).toBe("0\n1\n");
+    expect((await vlinder(["kv", "get", "todo", "/large", "--range", `${large.length + 1}:`])).code).toBe(1);
+    for (const wrong of [":", "4:0", "a:b", "1", "-1:"]) {
+      expect((await vlinder(["kv", "get", "todo", "/large", `--range=${wrong}`])).code).toBe(2);
+    }
+    expect((await vlinder(["kv", "get", "todo", "/large", "-o", join(folder.path, "no", "where")])).code).toBe(2);
+    expect((await vlinder(["kv", "get", "todo", "/nothing", "-o", to])).code).toBe(1);
+    expect(Buffer.compare(await readFile(to), large)).toBe(0);
+  }, 60_000);
 
   test("a prefix of the value's hash is enough to expect it", async () => {
     const { hash } = (await json("kv", "put", "todo", "/cas", "1")) as { hash: string };

@@ -2,19 +2,24 @@ import { invalid } from "../errors.ts";
 import { asBuffer, type Hash, hashFromBytes } from "../hash.ts";
 import { refuseNewerFormat } from "./version.ts";
 
-/**
- * The order of a large value's parts. Level 1 lists chunks; level 2, for values of more than 1,024
- * chunks, lists level-1 lists. `size` of an entry is the bytes of the value that are under it.
- */
+/** A part of a large value, and the bytes of the value that are under it. */
+export interface ChunkListPart {
+  readonly hash: Hash;
+  readonly size: number;
+}
+
+/** The order of a large value's parts. Level 1 lists chunks, every level above it lists of the one below. */
 export interface ChunkList {
-  readonly level: 1 | 2;
-  readonly parts: readonly { readonly hash: Hash; readonly size: number }[];
+  readonly level: number;
+  readonly parts: readonly ChunkListPart[];
 }
 
 /** A value over this many bytes is stored as chunks. */
 export const CHUNKED_OVER = 64 * 1024;
-/** Entries of one list; more make a second level. */
+/** Entries of one list at most. */
 export const LIST_ENTRIES = 1024;
+/** Levels of lists at most: with 16 entries a list or more, far beyond the largest value. */
+export const LIST_LEVELS = 8;
 
 const HEADER = 16;
 const ENTRY = 40;
@@ -41,9 +46,9 @@ export function decodeChunkList(bytes: Uint8Array): ChunkList {
   const buffer = asBuffer(bytes);
   refuseNewerFormat("a chunk list", buffer[0]);
   if (buffer.length < HEADER || buffer[0] !== 1) throw invalid("not a chunk list of format 1");
-  const level = buffer[1];
+  const level = buffer[1] ?? 0;
   const n = buffer.readUInt32LE(4);
-  if ((level !== 1 && level !== 2) || buffer.readUInt16LE(2) !== 0 || n === 0 || n > LIST_ENTRIES) {
+  if (level < 1 || level > LIST_LEVELS || buffer.readUInt16LE(2) !== 0 || n === 0 || n > LIST_ENTRIES) {
     throw invalid("not a chunk list");
   }
   if (buffer.length !== HEADER + ENTRY * n) throw invalid("not a chunk list: its length is wrong");

@@ -57,7 +57,7 @@ export function checkSize(bytes: Uint8Array): Uint8Array {
   if (bytes.length <= LIMITS.valueBytes) return bytes;
   throw new VlinderError("too_large", `a value of ${bytes.length} bytes is larger than ${LIMITS.valueBytes}`, {
     details: { limit: LIMITS.valueBytes, size: bytes.length },
-    remedy: "store it as several keys; larger values come with streaming",
+    remedy: "send it in parts with value.put and name the upload; the SDK and the command line do so by themselves",
   });
 }
 

@@ -5,6 +5,7 @@ import { LIMITS } from "../limits.ts";
 import {
   bytesField,
   expectField,
+  idField,
   keyField,
   limitField,
   prefixField,
@@ -13,12 +14,16 @@ import {
   writeFields,
 } from "./fields.ts";
 
-const put = { key: keyField, value: bytesField, expect: expectField };
+/** The value itself, or the upload that brought it in parts. */
+const put = { key: keyField, value: bytesField.optional(), upload: idField.optional(), expect: expectField };
+const oneOf = ({ value, upload }: { value?: unknown; upload?: unknown }): boolean =>
+  (value === undefined) !== (upload === undefined);
+const oneValue = { path: ["value"], error: 'a value is bytes, text, or {"base64": "…"}, or else an upload is named' };
 const del = { key: keyField, expect: expectField };
 
 /** Requests of `vlinder.v1.<agent>.kv.*`. Unknown fields are refused. */
 export const kvRequests = {
-  "kv.put": z.strictObject({ ...put, ...writeFields }),
+  "kv.put": z.strictObject({ ...put, ...writeFields }).refine(oneOf, oneValue),
   "kv.get": z.strictObject({ key: keyField, ...readFields }),
   "kv.list": z.strictObject({
     prefix: prefixField.optional(),
@@ -31,7 +36,7 @@ export const kvRequests = {
     ops: z
       .array(
         z.discriminatedUnion("op", [
-          z.strictObject({ op: z.literal("put"), ...put }),
+          z.strictObject({ op: z.literal("put"), ...put }).refine(oneOf, oneValue),
           z.strictObject({ op: z.literal("delete"), ...del }),
         ]),
       )
@@ -43,7 +48,7 @@ export const kvRequests = {
     ops: z
       .array(
         z.discriminatedUnion("op", [
-          z.strictObject({ op: z.literal("put"), ...put, ...writeFields }),
+          z.strictObject({ op: z.literal("put"), ...put, ...writeFields }).refine(oneOf, oneValue),
           z.strictObject({ op: z.literal("get"), key: keyField, ...readFields }),
           z.strictObject({ op: z.literal("delete"), ...del, ...writeFields }),
         ]),

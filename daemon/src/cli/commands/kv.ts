@@ -1,5 +1,14 @@
-import { type AgentName, type GetReply, type Hash, isHash, type ListReply, VlinderError } from "@vlinder/protocol";
-import type { Client } from "@vlinder/agent-runtime";
+import { randomUUID } from "node:crypto";
+import {
+  type AgentName,
+  type Hash,
+  isHash,
+  LIMITS,
+  type ListReply,
+  type PutReply,
+  VlinderError,
+} from "@vlinder/protocol";
+import type { Client, Content } from "@vlinder/agent-runtime";
 import {
   agentArgument,
   branchFieldOf,
@@ -12,23 +21,21 @@ import {
 } from "../arguments.ts";
 import type { Act, Define } from "../catalogue.ts";
 import { contentOf } from "../content.ts";
-import type { Block, Outcome } from "../outcome.ts";
+import type { Context } from "../context.ts";
+import type { Outcome } from "../outcome.ts";
 import { collect } from "../pages.ts";
 import { dim, green, red } from "../render/color.ts";
 import { short, shortHash } from "../render/hash.ts";
 import { owedLines } from "../render/owed.ts";
 import { size } from "../render/size.ts";
-import { plain, textOf } from "../render/text.ts";
 import { ago } from "../render/time.ts";
+import { defineGet } from "./kv-get.ts";
+import { AT, BRANCH, EXPECT } from "./kv-options.ts";
 
 interface WriteOptions {
   readonly branch?: string;
   readonly expect?: string;
 }
-
-const BRANCH = ["--branch <name>", "the branch, default main"] as const;
-const AT = ["--at <commit>", "as it was at this commit"] as const;
-const EXPECT = ["--expect <hash>", "only if the key has this value now; `none`: only if it does not exist"] as const;
 
 export const defineKv: Define = (command, act) => {
   definePut(command.command("put"), act);
@@ -43,7 +50,7 @@ const definePut: Define = (command, act) => {
     .description("write a value")
     .argument("<agent>")
     .argument("<key>")
-    .argument("<value>", "the value; - reads standard input, @file a file")
+    .argument("<value>", "the value, of any size; - reads standard input, @file a file")
     .option(...EXPECT)
     .option(...BRANCH)
     .action(
@@ -53,11 +60,11 @@ const definePut: Define = (command, act) => {
         const value = await contentOf(context, text);
         const client = await context.client();
         const expect = await expectOf(client, agent, key, branch, expected);
-        const reply = await client.request(agent, "kv.put", { key, value, ...expect, ...branch });
+        const { reply, bytes } = await putContent(context, agent, value, { key, ...expect, ...branch });
         return {
           json: reply,
           people: () => [
-            [green("stored "), key, `   ${size(value.length)}   state `, shortHash(reply.state)],
+            [green("stored "), key, `   ${size(bytes)}   state `, shortHash(reply.state)],
             ...owedLines(reply.sync),
           ],
         };
@@ -65,32 +72,26 @@ const definePut: Define = (command, act) => {
     );
 };
 
-const defineGet: Define = (command, act) => {
-  command
-    .description("print a value, byte for byte")
-    .argument("<agent>")
-    .argument("<key>")
-    .option(...AT)
-    .option(...BRANCH)
-    .action(
-      act(async (context, name: string, keyText: string, options: ReadOptions): Promise<Outcome> => {
-        const [agent, key, fields] = [agentArgument(name), keyArgument(keyText), readFieldsOf(options)];
-        const reply = await (await context.client()).request(agent, "kv.get", { key, ...fields });
-        return {
-          json: reply,
-          people: () => (context.terminal.stdout.isTTY === true ? shownValue(reply) : reply.value),
-        };
-      }),
-    );
-};
-
-/** A terminal gets text that only shows; programs behind a pipe get every byte as it is. */
-function shownValue({ value, hash }: GetReply): Block[] {
-  const text = textOf(value);
-  if (text === null) return [dim(`not text: ${size(value.length)}, sha-256 ${short(hash)}; to a file: > FILE`)];
-  const lines = text.split(/\r?\n/);
-  if (lines.at(-1) === "") lines.pop();
-  return lines.map((line) => line.split("\t").map(plain).join("    "));
+/** A large one goes in parts, and is put when it is there. */
+async function putContent(
+  context: Context,
+  agent: AgentName,
+  value: Content,
+  fields: object,
+): Promise<{ reply: PutReply; bytes: number }> {
+  const client = await context.client();
+  if (value instanceof Uint8Array && value.length <= LIMITS.valueBytes) {
+    return { reply: await client.request(agent, "kv.put", { value, ...fields }), bytes: value.length };
+  }
+  const { Uploader } = await import("@vlinder/agent-runtime");
+  const uploader = new Uploader(client, agent);
+  const sent = new Map([[value, await uploader.send(value, { onProgress: context.progress })]]);
+  // One id for all tries: what was stored is not stored again.
+  const id = randomUUID();
+  const reply = await uploader.commit(sent, (uploads) =>
+    client.request(agent, "kv.put", { upload: uploads.get(value)?.upload, ...fields, id }),
+  );
+  return { reply, bytes: sent.get(value)?.size ?? 0 };
 }
 
 const defineList: Define = (command, act) => {

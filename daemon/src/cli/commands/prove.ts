@@ -15,7 +15,7 @@ import {
 } from "@vlinder/protocol";
 import { agentArgument, keyArgument, refArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
-import { contentOf } from "../content.ts";
+import { smallContentOf } from "../content.ts";
 import type { Context } from "../context.ts";
 import { UsageError } from "../failure.ts";
 import type { Block, Outcome } from "../outcome.ts";
@@ -91,7 +91,7 @@ async function checked(
 ): Promise<Outcome> {
   if (out !== undefined) throw new UsageError("--check and --out are two commands", "leave one out");
   const trusted = at === undefined ? null : trustedHash(at);
-  const proof = parsed(await contentOf(context, file === "-" ? file : `@${file}`));
+  const proof = parsed(await smallContentOf(context, file === "-" ? file : `@${file}`));
   const commit = trusted ?? commitOfProof(proof);
   const space = vectors === true ? "vectors" : "kv";
   const proven = checkProof(proof, { key: parseKey(keyText), space, trusted: { commit } });

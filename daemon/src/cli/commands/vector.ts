@@ -8,7 +8,7 @@ import {
   readFieldsOf,
 } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
-import { contentOf } from "../content.ts";
+import { smallContentOf } from "../content.ts";
 import { UsageError } from "../failure.ts";
 import type { Block, Outcome } from "../outcome.ts";
 import { dim } from "../render/color.ts";
@@ -51,7 +51,7 @@ export const defineVector: Define = (command, act) => {
           );
         }
         if (options.vector === undefined) throw new UsageError("nothing to search for", "give --vector '[0.1, 0.2]'");
-        const text = Buffer.from(await contentOf(context, options.vector)).toString("utf8");
+        const text = Buffer.from(await smallContentOf(context, options.vector)).toString("utf8");
         const vector = jsonArgument(text, "--vector");
         if (!Array.isArray(vector) || !vector.every((one) => typeof one === "number")) {
           throw new UsageError("--vector is no JSON array of numbers", "like '[0.1, 0.2]'");
