@@ -64,7 +64,7 @@ test("the walk would find one", () => {
 function imports(file: string, files = new Set<string>(), packages = new Set<string>()): Set<string> {
   if (files.has(file)) return packages;
   files.add(file);
-  for (const [, name] of readFileSync(file, "utf8").matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"([^"]+)"/g)) {
+  for (const [, name] of readFileSync(file, "utf8").matchAll(/(?<![.\w])(?:from|import)\s*\(?\s*"([^"]+)"/g)) {
     if (name === undefined) continue;
     if (name.startsWith(".")) imports(join(dirname(file), name), files, packages);
     else packages.add(name);

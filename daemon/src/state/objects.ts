@@ -6,7 +6,6 @@ import {
   decodeChunkList,
   decodeCommit,
   decodeSnapshot,
-  isNewerFormat,
   type Hash,
   parseCanonicalJson,
   parseChanges,
@@ -220,9 +219,8 @@ export class Objects implements NodeReader {
   /** A list's hash is not that of its bytes: only its form tells at once that it is damaged. */
   #decodeList(hash: Hash, bytes: Uint8Array): ChunkList {
     try {
-      return naming("list", hash, () => decodeChunkList(bytes));
+      return decodeChunkList(bytes);
     } catch (cause) {
-      if (isNewerFormat(cause)) throw cause;
       throw new DamagedObject("list", hash, "damaged", cause);
     }
   }
