@@ -97,6 +97,7 @@ export type {
   BranchItem,
   ChangeItem,
   CommitItem,
+  ConflictItem,
   Damage,
   DiffItem,
   DiffReply,

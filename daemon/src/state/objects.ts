@@ -17,6 +17,7 @@ import {
   VlinderError,
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage } from "../storage/object-storage.ts";
+import type { FindObject } from "./find-object.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
 import { TwoGenerations } from "./two-generations.ts";
 
@@ -55,8 +56,8 @@ export class Objects implements NodeReader {
     this.#storage = storage;
   }
 
-  async #bytes(kind: Kind, hash: Hash): Promise<Uint8Array | null> {
-    const [bytes] = await this.#storage.read(kind, [hash]);
+  async #bytes(kind: Kind, hash: Hash, unsaved?: FindObject): Promise<Uint8Array | null> {
+    const bytes = unsaved?.(kind, hash) ?? (await this.#storage.read(kind, [hash]))[0];
     if (bytes === undefined || bytes === null) return null;
     if (kind !== "list" && sha256(bytes) !== hash) throw new DamagedObject(kind, hash, "damaged");
     return bytes;
@@ -123,10 +124,10 @@ export class Objects implements NodeReader {
   }
 
   /** A value's bytes; null when it is not here. Its hash is checked. */
-  async value(hash: Hash, size: number): Promise<Uint8Array | null> {
-    if (valueKind(size) === "value") return await this.#bytes("value", hash);
+  async value(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array | null> {
+    if (valueKind(size) === "value") return await this.#bytes("value", hash, unsaved);
     const parts: Uint8Array[] = [];
-    for await (const part of this.#parts(hash)) {
+    for await (const part of this.#parts(hash, unsaved)) {
       if (part === null) return null;
       parts.push(part);
     }
@@ -136,15 +137,18 @@ export class Objects implements NodeReader {
   }
 
   /** The chunks of a large value in order; null for one that is missing. */
-  async *#parts(list: Hash): AsyncGenerator<Uint8Array | null> {
-    for await (const { kind, hash } of this.partsOf(list)) {
-      if (kind === "chunk") yield await this.#bytes("chunk", hash);
+  async *#parts(list: Hash, unsaved?: FindObject): AsyncGenerator<Uint8Array | null> {
+    for await (const { kind, hash } of this.partsOf(list, unsaved)) {
+      if (kind === "chunk") yield await this.#bytes("chunk", hash, unsaved);
     }
   }
 
   /** The lists below a chunk list and its chunks, in order. Nothing when the list is not here. */
-  async *partsOf(list: Hash): AsyncGenerator<{ kind: "list" | "chunk"; hash: Hash; size: number }> {
-    const bytes = await this.#bytes("list", list);
+  async *partsOf(
+    list: Hash,
+    unsaved?: FindObject,
+  ): AsyncGenerator<{ kind: "list" | "chunk"; hash: Hash; size: number }> {
+    const bytes = await this.#bytes("list", list, unsaved);
     if (bytes === null) return;
     const { level, parts } = this.#decodeList(list, bytes);
     for (const { hash, size } of parts) {
@@ -152,7 +156,7 @@ export class Objects implements NodeReader {
         yield { kind: "chunk", hash, size };
       } else {
         yield { kind: "list", hash, size };
-        yield* this.partsOf(hash);
+        yield* this.partsOf(hash, unsaved);
       }
     }
   }
