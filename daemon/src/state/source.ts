@@ -23,7 +23,7 @@ export interface Source {
 export async function requiredBytes(source: Pick<Source, "value">, hash: Hash, size: number): Promise<Uint8Array> {
   const bytes = await source.value(hash, size);
   if (bytes !== null) return bytes;
-  throw new VlinderError("unavailable", `the value ${hash} is not here: without it the histories can't be merged`, {
+  throw new VlinderError("unavailable", `the value ${hash} is needed, and is not here`, {
     details: { hash },
     remedy: "`vlinder sync pull` brings it when the bucket has it; `vlinder verify` says what else is missing",
   });
