@@ -1,12 +1,13 @@
-import { type BranchName, type Hash, MAIN, type MergePolicy, sha256 } from "@vlinder/protocol";
+import { type BranchName, type Commit, type Hash, MAIN, type MergePolicy, sha256 } from "@vlinder/protocol";
 import { describe, expect, test } from "vitest";
 import { conflictKey } from "../../src/state/conflict-key.ts";
 import { listedConflicts } from "../../src/state/merge-conflict.ts";
 import type { StateEngine } from "../../src/state/engine.ts";
 import { MemoryObjects } from "../../src/storage/backends/memory.ts";
 import type { Kind } from "../../src/storage/object-storage.ts";
-import { contents, contract, key, type Opened, op, openEngine, put } from "./harness.ts";
-import { machine, meet, objectsFor, send } from "./machines.ts";
+import { AGENT, contents, contract, key, type Opened, op, openEngine, put } from "./harness.ts";
+import { machine, meet, objectsFor, send, take } from "./machines.ts";
+import { FaultyObjects } from "./storage-faults.ts";
 import { noise } from "./property.ts";
 
 const F = "f" as BranchName;
@@ -154,24 +155,22 @@ describe("json and lines", () => {
     expect(await contents(a.engine, "one")).toMatchObject({ "/json/x": '["a","b","c"]' });
   });
 
-  test("values that are not durable yet are merged as well", async () => {
-    const { a, base } = await pair({ "/json/x": "[]" });
+  test("values and contracts that are not durable yet count as well", async () => {
+    const storage = new FaultyObjects();
+    const { engine, clock } = await openEngine({ storage, contract: contract(POLICIES) });
+    const base = (await put(engine, { "/json/x": "[]" })) as Hash;
+    await engine.fork(F, base);
+    const head = (await put(engine, { "/json/x": '["a"]' }, F)) as Hash;
+    clock.tick();
     const large = JSON.stringify(Array.from({ length: 2000 }, (_, i) => noise(i, 30).toString("hex")));
-    await a.engine.fork(F, base);
-    const writes = [
-      put(a.engine, { "/json/x": large }),
-      put(a.engine, { "/json/x": '["b"]' }, F),
-      a.engine.setContract(contract({ "/json/": "json", "/other/": "newest" })),
-    ];
-    // Nothing is awaited: all of it is one transaction.
-    const reply = a.engine.fork("g" as BranchName, base);
-    const merge = (async () => {
-      await reply;
-      return await a.engine.merge(F, await a.engine.resolve(MAIN));
-    })();
-    await Promise.all(writes);
-    expect((await merge).kind).toBe("merge");
-    expect(await contents(a.engine, "f")).toMatchObject({ "/json/x": `${large.slice(0, -1)},"b"]` });
+    const before = storage.applies;
+    await Promise.all([
+      engine.setContract(contract({ "/json/": "json", "/more/": "lines" })),
+      put(engine, { "/json/x": large }),
+      engine.merge(MAIN, head),
+    ]);
+    expect(storage.applies - before, "all in one transaction").toBe(1);
+    expect((await contents(engine))["/json/x"] === `["a",${large.slice(1)}`).toBe(true);
   });
 
   test("a value that is missing here stops the merge: nothing is decided by what is at hand", async () => {
@@ -250,12 +249,17 @@ describe("a dry run", () => {
 
 describe("ours and theirs", () => {
   /** b knows what a wrote, and has merged nothing yet. */
-  async function apart(): Promise<{ a: Opened; b: Opened; headA: Hash; headB: Hash }> {
-    const { a, b } = await pair({ "/k": "0", "/json/x": "[0]", "/del": "0", "/gone": "0" });
+  async function apart(): Promise<{ a: Opened; b: Opened; base: Hash; headA: Hash; headB: Hash }> {
+    const { a, b, base } = await pair({ "/k": "0", "/json/x": "[0]", "/del": "0", "/gone": "0" });
     await put(a.engine, { "/k": "a", "/json/x": "[0,1]", "/only a": "1", "/del": null, "/gone": "a" });
     await put(b.engine, { "/k": "b", "/json/x": "[0,2]", "/only b": "1", "/del": "b", "/gone": null });
+    // A vector that both changed has the name of a key that one did.
+    for (const { engine } of [a, b]) {
+      const ops = [op("/only a", engine === a.engine ? "a" : "b")];
+      await engine.write({ space: "vectors", kind: "vector.put", branch: MAIN, ops });
+    }
     await b.engine.receive(await objectsFor(a.engine, [headOf(a)], [headOf(b)]));
-    return { a, b, headA: headOf(a), headB: headOf(b) };
+    return { a, b, base, headA: headOf(a), headB: headOf(b) };
   }
   const OURS = { "/base": "0", "/k": "b", "/json/x": "[0,2]", "/only a": "1", "/only b": "1", "/del": "b" };
   const THEIRS = { "/base": "0", "/k": "a", "/json/x": "[0,1]", "/only a": "1", "/only b": "1", "/gone": "a" };
@@ -280,6 +284,7 @@ describe("ours and theirs", () => {
         [prefer === "ours" ? "/gone" : "/del", null, true],
         ["/json/x", null, false],
         ["/k", null, false],
+        ["/only a", null, false],
       ]);
       expect(new Set(reply.conflicts.map(({ winnerFrom }) => reply.parents[winnerFrom]))).toEqual(new Set([winner]));
       // The other values are in history.
@@ -330,10 +335,11 @@ describe("ours and theirs", () => {
   });
 
   test("a choice counts as a change of what it decided, when it was made, and of nothing else", async () => {
-    const { a, b, headA } = await apart();
+    const { a, b, base, headA } = await apart();
     const c = await machine(3, contract(POLICIES));
-    await send(a.engine, c.engine);
-    // b chooses a's values late; c changes them before that, without having seen b's.
+    const branches = [{ ...a.engine.branch(MAIN), head: base }];
+    await take(c.engine, { objects: await objectsFor(a.engine, [base]), branches });
+    // b chooses a's values late; c changes them before that, without having seen either's.
     b.clock.tick(1000);
     await b.engine.merge(MAIN, headA, { prefer: "ours" });
     c.clock.tick(500);
@@ -358,6 +364,44 @@ describe("ours and theirs", () => {
     const first = await b.engine.merge(MAIN, headA, { prefer: "ours" }, "id");
     expect(await b.engine.merge(MAIN, headA, { prefer: "ours" }, "id")).toEqual(first);
     await expect(b.engine.merge(MAIN, headA, { prefer: "theirs" }, "id")).rejects.toMatchObject({ code: "conflict" });
+  });
+});
+
+describe("the list of a merge commit", () => {
+  const commit = (kind: "merge" | "kv.put", size = 1): Commit => ({
+    v: 1,
+    agent: AGENT,
+    parents: [],
+    snapshot: sha256("x"),
+    event: { kind, values: { conflicts: [sha256("list"), size] } },
+  });
+  const source = (text: string) => ({ value: async () => Buffer.from(text) });
+  const one = { space: "kv", key: "/k", kept: null, winner: null, loser: sha256("x") };
+
+  test("counts as empty when it is none: commits come from anywhere", async () => {
+    expect(await listedConflicts(source(JSON.stringify([one])), commit("merge"))).toEqual([one]);
+    for (const bad of [
+      "",
+      "{}",
+      "null",
+      "[null]",
+      "[1]",
+      JSON.stringify([one, { ...one, space: "x" }]),
+      JSON.stringify([{ ...one, key: "" }]),
+      JSON.stringify([{ ...one, kept: 1 }]),
+      JSON.stringify([{ ...one, loser: null }]),
+      JSON.stringify([{ ...one, winner: "x" }]),
+    ]) {
+      expect(await listedConflicts(source(bad), commit("merge")), bad).toEqual([]);
+    }
+    expect(await listedConflicts(source(JSON.stringify([one])), commit("kv.put"))).toEqual([]);
+    expect(await listedConflicts(source(JSON.stringify([one])), commit("merge", 16 * 1024 * 1024 + 1))).toEqual([]);
+  });
+
+  test("is an error when it is not here", async () => {
+    await expect(listedConflicts({ value: async () => null }, commit("merge"))).rejects.toMatchObject({
+      code: "unavailable",
+    });
   });
 });
 
