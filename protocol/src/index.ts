@@ -117,6 +117,7 @@ export type {
   BranchItem,
   ChangeItem,
   CommitItem,
+  ConflictItem,
   Damage,
   DiffItem,
   DiffReply,

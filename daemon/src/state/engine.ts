@@ -31,6 +31,7 @@ import {
   deleteBranch,
   fork,
   merge,
+  type MergeHow,
   type MergeReply,
   rewind,
   setContract,
@@ -260,8 +261,11 @@ export class StateEngine implements Exchange {
     return this.#writer.write((draft) => rewind(draft, branch, to), once(id, { rewind: branch, to: asked }));
   }
 
-  merge(into: BranchName, from: Hash, id?: string, asked: string = from): Promise<MergeReply> {
-    return this.#writer.write((draft) => merge(draft, into, from), once(id, { merge: into, from: asked }));
+  merge(into: BranchName, from: Hash, how: MergeHow = {}, id?: string, asked: string = from): Promise<MergeReply> {
+    const { prefer, dry } = how;
+    // What writes nothing may be asked again.
+    const known = dry === true ? undefined : once(id, { merge: into, from: asked, ...(prefer && { prefer }) });
+    return this.#writer.write((draft) => merge(draft, into, from, how), known);
   }
 
   deleteBranch(name: BranchName): Promise<{ state: Hash }> {

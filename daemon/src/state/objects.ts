@@ -16,6 +16,7 @@ import {
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage } from "../storage/object-storage.ts";
 import { chunksOf, inBatches } from "./chunk-walk.ts";
+import type { FindObject } from "./find-object.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
 import { PackedNode } from "./tree/packed-node.ts";
 import { TwoGenerations } from "./two-generations.ts";
@@ -70,8 +71,8 @@ export class Objects implements NodeReader {
     this.#storage = storage;
   }
 
-  async #bytes(kind: Kind, hash: Hash): Promise<Uint8Array | null> {
-    const [bytes] = await this.#storage.read(kind, [hash]);
+  async #bytes(kind: Kind, hash: Hash, unsaved?: FindObject): Promise<Uint8Array | null> {
+    const bytes = unsaved?.(kind, hash) ?? (await this.#storage.read(kind, [hash]))[0];
     if (bytes === undefined || bytes === null) return null;
     if (kind !== "list" && sha256(bytes) !== hash) throw new DamagedObject(kind, hash, "damaged");
     return bytes;
@@ -150,10 +151,10 @@ export class Objects implements NodeReader {
   }
 
   /** A value's bytes; null when it is not here. Its hash is checked. */
-  async value(hash: Hash, size: number): Promise<Uint8Array | null> {
-    if (valueKind(size) === "value") return await this.#bytes("value", hash);
+  async value(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array | null> {
+    if (valueKind(size) === "value") return await this.#bytes("value", hash, unsaved);
     const parts: Uint8Array[] = [];
-    for await (const part of this.#parts(hash, 0, size)) {
+    for await (const part of this.#parts(hash, 0, size, unsaved)) {
       if (part === null) return null;
       parts.push(part);
     }
@@ -178,9 +179,9 @@ export class Objects implements NodeReader {
   }
 
   /** What the chunks of a large value hold of a range, in order; null when a list or chunk is missing. */
-  async *#parts(value: Hash, start: number, end: number): AsyncGenerator<Uint8Array | null> {
+  async *#parts(value: Hash, start: number, end: number, unsaved?: FindObject): AsyncGenerator<Uint8Array | null> {
     const list = async (hash: Hash, top: boolean): Promise<ChunkList | null> => {
-      const bytes = await this.#bytes("list", hash);
+      const bytes = await this.#bytes("list", hash, unsaved);
       if (bytes === null) return null;
       if (!top && sha256(bytes) !== hash) throw new DamagedObject("list", hash, "damaged");
       return this.#decodeList(hash, bytes);
@@ -192,7 +193,7 @@ export class Objects implements NodeReader {
         wanted.map(({ hash }) => hash),
       );
       for (const [i, { hash, size, at }] of wanted.entries()) {
-        const chunk = found[i] ?? null;
+        const chunk = unsaved?.("chunk", hash) ?? found[i] ?? null;
         if (chunk === null) yield null;
         else if (chunk.length !== size || sha256(chunk) !== hash) throw new DamagedObject("chunk", hash, "damaged");
         else yield chunk.subarray(Math.max(0, start - at), Math.min(size, end - at));
@@ -202,8 +203,11 @@ export class Objects implements NodeReader {
   }
 
   /** The lists below a chunk list and its chunks, in order. Nothing when the list is not here. */
-  async *partsOf(list: Hash): AsyncGenerator<{ kind: "list" | "chunk"; hash: Hash; size: number }> {
-    const bytes = await this.#bytes("list", list);
+  async *partsOf(
+    list: Hash,
+    unsaved?: FindObject,
+  ): AsyncGenerator<{ kind: "list" | "chunk"; hash: Hash; size: number }> {
+    const bytes = await this.#bytes("list", list, unsaved);
     if (bytes === null) return;
     const { level, parts } = this.#decodeList(list, bytes);
     for (const { hash, size } of parts) {
@@ -211,7 +215,7 @@ export class Objects implements NodeReader {
         yield { kind: "chunk", hash, size };
       } else {
         yield { kind: "list", hash, size };
-        yield* this.partsOf(hash);
+        yield* this.partsOf(hash, unsaved);
       }
     }
   }
