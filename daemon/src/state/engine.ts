@@ -114,9 +114,11 @@ export class StateEngine implements Exchange {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep);
-    await this.#verification.close();
+    // At once, so that nothing more is taken.
+    const written = this.#writer.close();
     this.uploads.close();
-    await this.#writer.close();
+    await this.#verification.close();
+    await written;
     await this.#storage.close();
   }
 
