@@ -103,6 +103,12 @@ export class PackedNode implements TreeNode {
     return this.bytes.toString("hex", at, at + 32) as Hash;
   }
 
+  /** Whether two entries have the same hash. */
+  hasSame(i: number, other: PackedNode, j: number): boolean {
+    const [a, b] = [this.#at[i] as number, other.#at[j] as number];
+    return this.bytes.compare(other.bytes, b, b + 32, a, a + 32) === 0;
+  }
+
   sizeAt(i: number): number {
     return this.#varintAt((this.#at[i] as number) + 32);
   }

@@ -1,7 +1,7 @@
 import type Database from "better-sqlite3";
 import { type Hash, hashFromBytes, hashToBytes } from "@vlinder/protocol";
 import { type Kind, KINDS, type ReflogEntry, type StoredBranch, type StoredObject } from "../../object-storage.ts";
-import { applyDelta, baseOf, type Block, SLOT, slotCount, slotData, slotFlags, slotHas, slotHash } from "./block.ts";
+import { applyDelta, baseOf, type Block, SLOT, slotCount, SLOT_BYTES, slotData, slotFlags, slotHas, slotHash } from "./block.ts";
 import type { BaseCache } from "./base-cache.ts";
 import type { NewBlock, Stored } from "./blocks-of.ts";
 import { openForReading } from "./connection.ts";
@@ -52,6 +52,8 @@ class ReaderSession {
   readonly #version: Database.Statement<[], number>;
   readonly #block: Database.Statement<[number], Block>;
   #seenVersion = -1;
+  /** The block in which a commit was found last. */
+  #lastCommits: number | null = null;
   /** Of this snapshot: what is read together often lies together. */
   readonly #blocks = new Map<number, Block>();
 
@@ -73,6 +75,29 @@ class ReaderSession {
   }
 
   find(shelf: number, hash: Buffer, prefix = hashPrefix(hash)): Found | null {
+    if (shelf === COMMIT_SHELF && this.#lastCommits !== null) {
+      const near = this.#findIn(this.#lastCommits, shelf, hash);
+      if (near !== null) return near;
+    }
+    const found = this.#find(shelf, hash, prefix);
+    // A commit's parent mostly lies in the same block: who follows a history need not look it up.
+    if (shelf === COMMIT_SHELF && found !== null) this.#lastCommits = blockOf(found.location);
+    return found;
+  }
+
+  #findIn(id: number, shelf: number, hash: Buffer): Found | null {
+    const block = this.#blocks.get(id);
+    if (block === undefined) return null;
+    for (let slot = slotCount(block) - 1; slot >= 0; slot--) {
+      if (block.head[slot * SLOT_BYTES + 1] !== hash[0] || !slotHas(block.head, slot, hash)) continue;
+      const flags = slotFlags(block.head, slot);
+      if ((flags & SLOT.removed) !== 0 || (flags & SLOT.shelf) !== shelf) continue;
+      return this.#object(locationOf(id, slot, shelf), flags, slotData(block, slot));
+    }
+    return null;
+  }
+
+  #find(shelf: number, hash: Buffer, prefix: number): Found | null {
     for (const location of this.index.candidates(prefix)) {
       if (shelfOf(location) !== shelf) continue;
       const block = this.block(blockOf(location));
@@ -108,6 +133,8 @@ class ReaderSession {
     return { bytes: bytes.length === 0 ? bytes : applyDelta(bytes, data), location, base: { location: at, bytes } };
   }
 }
+
+const COMMIT_SHELF = KINDS.indexOf("commit");
 
 /** Blocks of a snapshot that are kept at hand. */
 const BLOCKS_KEPT = 64;
