@@ -14,12 +14,12 @@ import { TwoGenerations } from "../two-generations.ts";
 import type { CheckedObjects, Standing } from "./checked-objects.ts";
 import type { Finding } from "./findings.ts";
 
-/** Nodes at hand; each generation about 15 MB. */
-const CACHED_NODES = 3000;
+/** Nodes at hand; each generation about 10 MB. */
+const CACHED_NODES = 2000;
 /** Nodes that the storage has lost and that were computed: with them the commits behind can be checked, too. */
 const REPAIRED_NODES = 1000;
-/** Nodes in the states that are kept for commits to come: about 40 MB. States over it are computed again. */
-const KEPT_NODES = 8000;
+/** Nodes in the states that are kept for commits to come: about 20 MB. States over it are computed again. */
+const KEPT_NODES = 4000;
 
 /** A state that can't be computed, because of this. */
 export class Lost {
