@@ -52,12 +52,14 @@ class ReaderSession {
   readonly #version: Database.Statement<[], number>;
   readonly #block: Database.Statement<[number], Block>;
   #seenVersion = -1;
+  readonly #blocksKept: number;
   /** The block in which a commit was found last. */
   #lastCommits: number | null = null;
   /** Of this snapshot: what is read together often lies together. */
   readonly #blocks = new Map<number, Block>();
 
-  constructor(path: string) {
+  constructor(path: string, blocksKept: number) {
+    this.#blocksKept = blocksKept;
     this.db = openForReading(path);
     this.index = new IndexReader(this.db);
     this.begin = this.db.prepare("BEGIN");
@@ -119,7 +121,7 @@ class ReaderSession {
     if (known !== undefined) return known;
     const block = this.#block.get(id);
     if (block === undefined) return undefined;
-    if (this.#blocks.size >= BLOCKS_KEPT) this.#blocks.clear();
+    if (this.#blocks.size >= this.#blocksKept) this.#blocks.clear();
     this.#blocks.set(id, block);
     return block;
   }
@@ -136,7 +138,7 @@ class ReaderSession {
 
 const COMMIT_SHELF = KINDS.indexOf("commit");
 
-/** Blocks of a snapshot that are kept at hand. */
+/** Blocks of a snapshot that are kept at hand, 4 KB each. */
 const BLOCKS_KEPT = 64;
 
 /**
@@ -146,11 +148,13 @@ const BLOCKS_KEPT = 64;
  */
 export class Reader {
   readonly #path: string;
+  readonly #blocksKept: number;
   #session: ReaderSession | null = null;
   #inSnapshot = false;
 
-  constructor(path: string) {
+  constructor(path: string, blocksKept = BLOCKS_KEPT) {
     this.#path = path;
+    this.#blocksKept = blocksKept;
   }
 
   find(shelf: number, hash: Buffer, prefix?: number): Found | null {
@@ -232,21 +236,25 @@ export class Reader {
       const batch: StoredObject[] = [];
       let bytes = 0;
       next = this.#read((session) => {
-        const rows = session.db.prepare<[number], Block & { id: number }>(
-          "SELECT id, head, data FROM block WHERE id >= ? ORDER BY id",
-        );
-        for (const block of rows.iterate(from)) {
-          if (batch.length >= SWEEP_ROWS || bytes >= SWEEP_BYTES) return block.id;
-          for (let slot = 0; slot < slotCount(block); slot++) {
-            const flags = slotFlags(block.head, slot);
-            if ((flags & SLOT.removed) !== 0 || (flags & SLOT.shelf) !== shelf) continue;
-            if (!isFound(block, slot, locationOf(block.id, slot, shelf))) continue;
+        // Heads tell which blocks have objects of the kind; the others' bytes are not read.
+        const heads = session.db
+          .prepare<[number, number], [number, Buffer]>("SELECT id, head FROM block WHERE id >= ? ORDER BY id LIMIT ?")
+          .raw()
+          .all(from, SWEEP_ROWS);
+        for (const [id, head] of heads) {
+          if (bytes >= SWEEP_BYTES) return id;
+          const slots = slotsOf(head, shelf);
+          const block = slots.length === 0 ? undefined : session.block(id);
+          if (block === undefined) continue;
+          for (const slot of slots) {
+            if (!isFound(block, slot, locationOf(id, slot, shelf))) continue;
             const object = session.bytesAt(block, slot);
             bytes += object.length;
             batch.push({ kind, hash: hashFromBytes(slotHash(block.head, slot)), bytes: object });
           }
         }
-        return null;
+        const last = heads.at(-1);
+        return last === undefined || heads.length < SWEEP_ROWS ? null : last[0] + 1;
       });
       if (batch.length > 0) yield batch;
     }
@@ -281,7 +289,7 @@ export class Reader {
 
   #read<T>(work: (session: ReaderSession) => T): T {
     try {
-      const session = (this.#session ??= new ReaderSession(this.#path));
+      const session = (this.#session ??= new ReaderSession(this.#path, this.#blocksKept));
       if (!this.#inSnapshot) {
         session.begin.run();
         this.#inSnapshot = true;
@@ -295,6 +303,16 @@ export class Reader {
       throw storageError(error, this.#path);
     }
   }
+}
+
+/** Slots of a shelf that are not empty. */
+function slotsOf(head: Buffer, shelf: number): number[] {
+  const slots: number[] = [];
+  for (let slot = 0; slot < slotCount({ head }); slot++) {
+    const flags = slotFlags(head, slot);
+    if ((flags & SLOT.removed) === 0 && (flags & SLOT.shelf) === shelf) slots.push(slot);
+  }
+  return slots;
 }
 
 function entryOf({ branch, name, from, to, time, why }: MoveRow): ReflogEntry {
