@@ -237,14 +237,7 @@ export class StateEngine implements Exchange {
 
   /** Ops may name uploads in place of values. @throws not_found and conflict of an upload, too */
   write(request: UploadedWrite, id?: string): Promise<WriteReply> {
-    const { ops, ...rest } = request;
-    const asked = ops.map(({ key, value, expect }) => [
-      key,
-      value !== null && "upload" in value ? value : (value?.hash ?? null),
-      expect ?? false,
-      expect === undefined,
-    ]);
-    const idempotency = once(id, { ...rest, asked });
+    const idempotency = id === undefined ? undefined : once(id, askedOf(request));
     if (isPlain(request)) return this.#writer.write((draft) => write(draft, request), idempotency);
     return this.uploads.write(request, (work) => this.#writer.write(work, idempotency));
   }
@@ -347,6 +340,17 @@ export class StateEngine implements Exchange {
       // The storage is away; old ids cost only space, and the next sweep comes in an hour.
     }
   }
+}
+
+/** A write without the values' bytes. */
+function askedOf({ ops, ...rest }: UploadedWrite): object {
+  const asked = ops.map(({ key, value, expect }) => [
+    key,
+    value !== null && "upload" in value ? value : (value?.hash ?? null),
+    expect ?? false,
+    expect === undefined,
+  ]);
+  return { ...rest, asked };
 }
 
 /** What makes a request the same as another one with its id. */

@@ -21,8 +21,8 @@ import type { NodeReader } from "./tree/node-reader.ts";
 import { PackedNode } from "./tree/packed-node.ts";
 import { TwoGenerations } from "./two-generations.ts";
 
-/** Nodes, decoded, for all agents of the process. About 1 KB each: at most about 60 MB. */
-const nodeCache = new TwoGenerations<Hash, PackedNode>(30_000);
+/** Nodes, for all agents of the process. About 1.3 KB each: at most about 50 MB. */
+const nodeCache = new TwoGenerations<Hash, PackedNode>(20_000);
 
 /** What should be in the storage and is not, or is not what its hash says. */
 export class DamagedObject extends VlinderError {
