@@ -4,8 +4,8 @@ import type { Base, Item } from "./blocks-of.ts";
 import { locationOf } from "./location.ts";
 
 const NODE_SHELF = KINDS.indexOf("node");
-/** In each of two generations, of all databases of the process: about 10 MB. */
-const KEPT = 16_384;
+/** In each of two generations, of all databases of the process: about 12 MB. */
+const KEPT = 20_000;
 
 /** Of objects that were read or stored lately: what the next version of each can be a delta on. */
 export class BaseCache {
@@ -19,11 +19,16 @@ export class BaseCache {
   }
 
   get(hash: Hash): Base | undefined {
-    return this.#young.get(hash) ?? this.#old.get(hash);
+    const young = this.#young.get(hash);
+    if (young !== undefined) return young;
+    const old = this.#old.get(hash);
+    if (old !== undefined) this.set(hash, old);
+    return old;
   }
 
   set(hash: Hash, base: Base): void {
-    if (++BaseCache.#count > KEPT) BaseCache.#turn();
+    if (BaseCache.#count >= KEPT) BaseCache.#turn();
+    if (!this.#young.has(hash)) BaseCache.#count++;
     this.#young.set(hash, base);
   }
 
@@ -47,8 +52,8 @@ export class BaseCache {
 
   /** A version that has a newer one is hardly changed again. */
   #delete(hash: Hash): void {
-    this.#young.delete(hash);
-    this.#old.delete(hash);
+    if (this.#young.delete(hash)) BaseCache.#count--;
+    else this.#old.delete(hash);
   }
 
   close(): void {
@@ -57,6 +62,7 @@ export class BaseCache {
   }
 
   clear(): void {
+    BaseCache.#count -= this.#young.size;
     this.#young.clear();
     this.#old.clear();
   }

@@ -23,8 +23,8 @@ export const SLOT = {
 
 export const LOCATION_BYTES = 6;
 const STRETCH_HEAD = 3;
-/** Stretches with fewer equal bytes between them are one: a stretch costs three bytes. */
-const GAP = 4;
+/** Of a stretch: its length is one byte. */
+const WORDS_MAX = 63;
 
 export interface Block {
   readonly head: Buffer;
@@ -68,48 +68,47 @@ export function slotData({ head, data }: Block, slot: number): Buffer {
   return data.subarray(start, start + slotLength(head, slot));
 }
 
-/** Stretches in which two byte strings of one length differ, when that is worth it: at most half of the whole. Else null. */
+/**
+ * Stretches in which two byte strings of one length differ, when that is worth it: at most half of the whole. Else null. They are
+ * compared by four bytes at a time, and a stretch is as many.
+ */
 export function deltaOf(base: Buffer, location: number, bytes: Uint8Array): Buffer | null {
   const size = bytes.length;
-  if (base.length !== size || size > 0xffff) return null;
-  const equal = equalWords(base, bytes);
+  if (base.length !== size || size > 0xffff || !isAligned(base) || !isAligned(bytes)) return null;
+  const words = size >>> 2;
+  const left = new Uint32Array(base.buffer, base.byteOffset, words);
+  const right = new Uint32Array(bytes.buffer, bytes.byteOffset, words);
   const stretches: number[] = [];
   let total = LOCATION_BYTES;
-  for (let at = 0; at < size; at++) {
-    if ((at & 3) === 0 && equal(at >>> 2)) {
-      at += 3;
-      continue;
-    }
-    if (base[at] === bytes[at]) continue;
-    const start = at;
+  for (let at = 0; at < words; at++) {
+    if (left[at] === right[at]) continue;
     let end = at + 1;
-    for (let next = end; next < size && next - end < GAP && next - start < 255; next++) {
-      if (base[next] !== bytes[next]) end = next + 1;
-    }
-    stretches.push(start, end);
-    total += STRETCH_HEAD + end - start;
+    while (end < words && end - at < WORDS_MAX && left[end] !== right[end]) end++;
+    stretches.push(at * 4, end * 4);
+    total += STRETCH_HEAD + (end - at) * 4;
     if (total > size / 2) return null;
     at = end - 1;
+  }
+  const tail = words * 4;
+  if (tail < size && base.compare(bytes, tail, size, tail, size) !== 0) {
+    stretches.push(tail, size);
+    total += STRETCH_HEAD + size - tail;
   }
   const delta = Buffer.allocUnsafe(total);
   let to = delta.writeUIntLE(location, 0, LOCATION_BYTES);
   for (let i = 0; i < stretches.length; i += 2) {
     const [start, end] = [stretches[i] as number, stretches[i + 1] as number];
-    delta.writeUInt16LE(start, to);
+    delta[to] = start & 0xff;
+    delta[to + 1] = start >>> 8;
     delta[to + 2] = end - start;
-    delta.set(bytes.subarray(start, end), to + STRETCH_HEAD);
+    for (let from = start, at = to + STRETCH_HEAD; from < end; from++, at++) delta[at] = bytes[from] as number;
     to += STRETCH_HEAD + end - start;
   }
   return delta;
 }
 
-/** Whether two byte strings have the same four bytes at a place; false where that can't be said at once. */
-function equalWords(a: Uint8Array, b: Uint8Array): (word: number) => boolean {
-  if (a.byteOffset % 4 !== 0 || b.byteOffset % 4 !== 0) return () => false;
-  const words = a.length >>> 2;
-  const left = new Uint32Array(a.buffer, a.byteOffset, words);
-  const right = new Uint32Array(b.buffer, b.byteOffset, words);
-  return (word) => word < words && left[word] === right[word];
+function isAligned(bytes: Uint8Array): boolean {
+  return (bytes.byteOffset & 3) === 0;
 }
 
 export function baseOf(delta: Buffer): number {

@@ -171,7 +171,8 @@ export class Reader {
         const known = bases.get(hash);
         if (known !== undefined) return known;
         const found = session.find(shelf, hashToBytes(hash));
-        return found === null || found.base.bytes.length === 0 ? null : found.base;
+        if (found === null || found.base.bytes.length === 0) return null;
+        return { ...found.base, bytes: Buffer.from(found.base.bytes) };
       },
     }));
   }

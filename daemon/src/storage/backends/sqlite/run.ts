@@ -13,9 +13,9 @@ const ENTRY_BYTES = PREFIX_BYTES + LOCATION_BYTES;
 /** Entries on a page in the mean: 4,000 bytes hold 333, which is more than three standard deviations away. */
 const PAGE_ENTRIES = 280;
 const PAGES_MAX = 2 ** 24;
-/** Bits for each entry at least. */
-const BLOOM_BITS = 8;
-const BLOOM_PROBES = 6;
+/** Bits for each entry. A "perhaps" that is none costs a page, and there may be twenty runs to ask. */
+const BLOOM_BITS = 14;
+const BLOOM_PROBES = 7;
 
 export interface RunShape {
   readonly id: number;
@@ -78,30 +78,27 @@ export function findOnPage(page: Buffer, prefix: number, found: number[]): void 
   for (; low < count && prefixAt(page, low) === prefix; low++) found.push(locationAt(page, low));
 }
 
-/**
- * A Bloom filter over prefixes: of one that was not added it says "perhaps" about once in a hundred times. Its size is a
- * power of two, so that a probe costs no division.
- */
+/** A Bloom filter over prefixes: of one that was not added it says "perhaps" about once in eight hundred times. */
 export class Bloom {
   readonly bits: Uint8Array;
-  readonly #mask: number;
+  readonly #size: number;
 
   constructor(bits: Uint8Array) {
     this.bits = bits;
-    this.#mask = bits.length * 8 - 1;
+    this.#size = bits.length * 8;
   }
 
   static for(entries: number): Bloom {
-    let bytes = 64;
-    while (bytes * 8 < entries * BLOOM_BITS) bytes *= 2;
-    return new Bloom(new Uint8Array(bytes));
+    return new Bloom(new Uint8Array(Math.ceil((Math.max(entries, 64) * BLOOM_BITS) / 8)));
   }
+
+  // The `>>> 0` keep all of it in machine integers: on other numbers `%` costs as much as all the rest.
 
   add(prefix: number): void {
     let at = prefix | 0;
     const step = stepOf(prefix);
     for (let probe = 0; probe < BLOOM_PROBES; probe++) {
-      const bit = at & this.#mask;
+      const bit = (at >>> 0) % (this.#size >>> 0);
       this.bits[bit >>> 3] = (this.bits[bit >>> 3] as number) | (1 << (bit & 7));
       at = (at + step) | 0;
     }
@@ -111,7 +108,7 @@ export class Bloom {
     let at = prefix | 0;
     const step = stepOf(prefix);
     for (let probe = 0; probe < BLOOM_PROBES; probe++) {
-      const bit = at & this.#mask;
+      const bit = (at >>> 0) % (this.#size >>> 0);
       if (((this.bits[bit >>> 3] as number) & (1 << (bit & 7))) === 0) return false;
       at = (at + step) | 0;
     }

@@ -88,7 +88,8 @@ class SqliteObjects implements ObjectStorage {
   readNow(kind: Kind, hash: Hash): Uint8Array | null {
     const found = this.#open().find(KINDS.indexOf(kind), hashToBytes(hash));
     if (found === null) return null;
-    if (kind === "node") this.#bases.set(hash, found.base);
+    // A copy, as that one is a part of a block.
+    if (kind === "node") this.#bases.set(hash, { ...found.base, bytes: Buffer.from(found.base.bytes) });
     return found.bytes;
   }
 
