@@ -43,6 +43,7 @@ export { ByteReader, uvarintLength, writeUvarint } from "./format/varint.ts";
 export { decodeVectorRecord, encodeVectorRecord, type Metadata, type VectorRecord } from "./format/vector-record.ts";
 export { asBuffer, type Hash, hashFromBytes, hashToBytes, isHash, parseHash, sha256, sha256Of } from "./hash.ts";
 export { LIMITS } from "./limits.ts";
+export { MsgpackWriter } from "./msgpack-writer.ts";
 export {
   type AgentName,
   type BranchName,
