@@ -22,6 +22,8 @@ import type { Exchange, Integrated, ReadCommit, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
 import { Heads } from "./heads.ts";
+import { findValue, type Found } from "./found.ts";
+import type { Head } from "./head.ts";
 import { type HistoryEntry, keyHistory } from "./key-history.ts";
 import { Integrator } from "./integrate.ts";
 import { resolveCommit, walkBack } from "./log.ts";
@@ -106,6 +108,7 @@ export class StateEngine implements Exchange {
     clearInterval(this.#sweep);
     await this.#writer.close();
     await this.#storage.close();
+    this.#objects.close();
   }
 
   /** Called after each transaction with the moves that it made durable. Returns the way to stop it. */
@@ -149,9 +152,22 @@ export class StateEngine implements Exchange {
   /** The state that a read asks for: a past commit, or a branch's head. */
   async stateOf(branch: BranchName = MAIN, at?: string): Promise<StateView> {
     if (at !== undefined) return await this.view(await this.resolve(at));
-    const { id, head } = this.branch(branch);
+    const live = this.branch(branch);
+    return new StateView(this.#headNow(live) ?? (await this.#heads.at(live.head)), this.#objects);
+  }
+
+  /** What a key holds at a branch's head or at a past commit. At once where all that it takes is in memory. */
+  find(key: Key, branch: BranchName = MAIN, at?: string): Found | Promise<Found> {
+    const commit = at === undefined ? this.branch(branch) : null;
+    const known = commit === null ? undefined : this.#headNow(commit);
+    if (known !== undefined) return findValue(this.#objects, known, key);
+    return this.stateOf(branch, at).then(({ head }) => findValue(this.#objects, head, key));
+  }
+
+  /** The durable state of a branch, where it is in memory. */
+  #headNow({ id, head }: LiveBranch): Head | undefined {
     const known = this.#writer.durableHead(id);
-    return new StateView(known?.commit === head ? known : await this.#heads.at(head), this.#objects);
+    return known?.commit === head ? known : this.#heads.kept(head);
   }
 
   async view(commit: Hash): Promise<StateView> {

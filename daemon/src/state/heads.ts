@@ -21,6 +21,11 @@ export class Heads {
     return emptyHead(this.#objects);
   }
 
+  /** A state that is in memory. */
+  kept(commit: Hash): Head | undefined {
+    return this.#kept.get(commit);
+  }
+
   at(commit: Hash): Promise<Head> {
     const kept = this.#kept.get(commit);
     if (kept !== undefined) return Promise.resolve(kept);

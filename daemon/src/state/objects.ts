@@ -19,6 +19,7 @@ import {
 import type { Kind, ObjectStorage } from "../storage/object-storage.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
 import { TwoGenerations } from "./two-generations.ts";
+import { ValueCache } from "./value-cache.ts";
 
 /** Nodes, decoded, for all agents of the process. About 1 KB each: at most about 60 MB. */
 const nodeCache = new TwoGenerations<Hash, TreeNode>(30_000);
@@ -50,6 +51,7 @@ export class Objects implements NodeReader {
   readonly #storage: ObjectStorage;
   readonly #commits = new TwoGenerations<Hash, Commit>(4096);
   readonly #snapshots = new TwoGenerations<Hash, Snapshot>(1024);
+  readonly #values = new ValueCache();
 
   constructor(storage: ObjectStorage) {
     this.#storage = storage;
@@ -122,9 +124,27 @@ export class Objects implements NodeReader {
     return parseChanges(parseCanonicalJson(await this.#required("changes", changes), "change list"));
   }
 
+  /** A value that was read lately. */
+  recentValue(hash: Hash): Uint8Array | undefined {
+    return this.#values.get(hash);
+  }
+
+  /** Must be called when values are removed from the storage: or they could still be read. */
+  forgetValues(hashes: Iterable<Hash>): void {
+    for (const hash of hashes) this.#values.delete(hash);
+  }
+
+  close(): void {
+    this.#values.close();
+  }
+
   /** A value's bytes; null when it is not here. Its hash is checked. */
   async value(hash: Hash, size: number): Promise<Uint8Array | null> {
-    if (valueKind(size) === "value") return await this.#bytes("value", hash);
+    if (valueKind(size) === "value") {
+      const bytes = await this.#bytes("value", hash);
+      if (bytes !== null) this.#values.set(hash, bytes);
+      return bytes;
+    }
     const parts: Uint8Array[] = [];
     for await (const part of this.#parts(hash)) {
       if (part === null) return null;

@@ -21,7 +21,7 @@ export class StateView implements View {
     return this.head.snapshot;
   }
 
-  get(space: Space, key: Key): Promise<Entry | null> {
+  async get(space: Space, key: Key): Promise<Entry | null> {
     return getEntry(this.head.nodes, this.snapshot[space], key);
   }
 

@@ -3,21 +3,28 @@ import type { DiffEntry, Entry } from "../api.ts";
 import { Cursor, lowerBound } from "./cursor.ts";
 import type { NodeReader } from "./node-reader.ts";
 
-/** One path down. */
-export async function getEntry(nodes: NodeReader, root: Hash | null, key: Key): Promise<Entry | null> {
-  if (root === null) return null;
-  let hash = root;
-  for (;;) {
+/** One path down; at once where its nodes are in memory. */
+export function getEntry(nodes: NodeReader, root: Hash | null, key: Key): Entry | null | Promise<Entry | null> {
+  for (let hash = root; hash !== null;) {
     const found = nodes.node(hash);
-    const node = found instanceof Promise ? await found : found;
-    const i = lowerBound(node.keys, key);
-    if (i === node.keys.length) return null;
-    if (node.level > 0) {
-      hash = node.hashes[i] as Hash;
-      continue;
-    }
-    return node.keys[i] === key ? { key, hash: node.hashes[i] as Hash, size: node.sizes[i] as number } : null;
+    if (found instanceof Promise) return found.then((node) => getBelow(nodes, node, key));
+    if (found.level === 0) return entryOf(found, key);
+    hash = childFor(found, key);
   }
+  return null;
+}
+
+function getBelow(nodes: NodeReader, node: TreeNode, key: Key): Entry | null | Promise<Entry | null> {
+  return node.level === 0 ? entryOf(node, key) : getEntry(nodes, childFor(node, key), key);
+}
+
+function childFor(node: TreeNode, key: Key): Hash | null {
+  return node.hashes[lowerBound(node.keys, key)] ?? null;
+}
+
+function entryOf({ keys, hashes, sizes }: TreeNode, key: Key): Entry | null {
+  const i = lowerBound(keys, key);
+  return keys[i] === key ? { key, hash: hashes[i] as Hash, size: sizes[i] as number } : null;
 }
 
 /** Entries with keys of at least `from`, in order, leaf by leaf. */
@@ -88,7 +95,7 @@ class Front {
   }
 }
 
-const entryOf = (item: Item): Entry => ({ key: item.key, hash: item.hash, size: item.size });
+const itemEntry = (item: Item): Entry => ({ key: item.key, hash: item.hash, size: item.size });
 
 /**
  * What differs between two trees, in key order. Both are read side by side; subtrees with equal
@@ -117,11 +124,11 @@ export async function* diffTrees(
     } else if (b !== undefined && b.level >= 0) {
       await right.expand();
     } else if (b === undefined || (a !== undefined && a.key < b.key)) {
-      yield { key: (a as Item).key, from: entryOf(left.take()), to: null };
+      yield { key: (a as Item).key, from: itemEntry(left.take()), to: null };
     } else if (a === undefined || b.key < a.key) {
-      yield { key: b.key, from: null, to: entryOf(right.take()) };
+      yield { key: b.key, from: null, to: itemEntry(right.take()) };
     } else {
-      yield { key: a.key, from: entryOf(left.take()), to: entryOf(right.take()) };
+      yield { key: a.key, from: itemEntry(left.take()), to: itemEntry(right.take()) };
     }
   }
 }
