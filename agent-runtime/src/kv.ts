@@ -13,9 +13,10 @@ import {
   type PutReply,
   VlinderError,
 } from "@vlinder/protocol";
-import { nuid } from "nats";
+import { newId } from "./new-id.ts";
+import { bytesOf, type Fields, type Operation, operation } from "./operation.ts";
 import { allPages } from "./pages.ts";
-import { fieldsOf, lineOf, orNull, type Scope } from "./scope.ts";
+import { fieldsOf, lineOf, nullIfMissing, type Scope } from "./scope.ts";
 import { Value } from "./value.ts";
 
 /** Text is stored as its UTF-8 bytes, bytes as they are. */
@@ -49,11 +50,8 @@ export class KvReader {
   }
 
   /** `null` when there is no such key. @throws VlinderError */
-  async get(key: string): Promise<Value | null> {
-    const operation = { op: "get", key, ...fieldsOf(this.scope) } as const;
-    check("kv.get", operation);
-    const reply = await orNull(this.scope.kv.add(lineOf(this.scope), operation) as Promise<GetReply>);
-    return reply === null ? null : new Value(reply);
+  get(key: string): Promise<Value | null> {
+    return this.send("get", { key, ...fieldsOf(this.scope) }).then(toValue, nullIfMissing);
   }
 
   /** All keys with a prefix, in the order of their UTF-8 bytes, from one state. */
@@ -73,22 +71,21 @@ export class KvReader {
       return client.request(agent, "kv.history", { key, after, limit: LIMITS.page, ...fieldsOf(this.scope, at) });
     });
   }
+
+  protected send(op: Operation["op"], fields: Fields): Promise<unknown> {
+    try {
+      return this.scope.kv.add(lineOf(this.scope), operation(op, fields));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
 }
 
 /** The keys of an agent on a branch. Every write is a commit of its own, durable when it is answered. */
 export class Kv extends KvReader {
   /** @throws conflict when `expect` does not hold, too_large, invalid */
-  async put(key: string, value: Content, { expect }: Expect = {}): Promise<PutReply> {
-    const operation = {
-      op: "put",
-      key,
-      value: bytesOf(value),
-      ...expectField(expect),
-      ...fieldsOf(this.scope),
-      id: nuid.next(),
-    } as const;
-    check("kv.put", operation);
-    return (await this.scope.kv.add(lineOf(this.scope), operation)) as PutReply;
+  put(key: string, value: Content, { expect }: Expect = {}): Promise<PutReply> {
+    return this.send("put", { key, value, expect, ...fieldsOf(this.scope), id: newId() }) as Promise<PutReply>;
   }
 
   /** Puts a value as the text that `JSON.stringify` makes of it. */
@@ -100,11 +97,8 @@ export class Kv extends KvReader {
 
   /** Whether there was something to delete. @throws conflict */
   async delete(key: string, { expect }: Expect = {}): Promise<boolean> {
-    const fields = { ...expectField(expect), ...fieldsOf(this.scope), id: nuid.next() };
-    const operation = { op: "delete", key, ...fields } as const;
-    check("kv.delete", operation);
-    const reply = (await this.scope.kv.add(lineOf(this.scope), operation)) as DeleteReply;
-    return reply.deleted;
+    const reply = await this.send("delete", { key, expect, ...fieldsOf(this.scope), id: newId() });
+    return (reply as DeleteReply).deleted;
   }
 
   /** Several changes in one commit, all or none. @throws conflict, too_large */
@@ -113,29 +107,18 @@ export class Kv extends KvReader {
     const ops = changes.map(({ expect, ...change }) => ({
       ...change,
       ...expectField(expect),
-      ...("value" in change ? { value: bytesOf(change.value) } : {}),
+      // A copy: what the caller does to its bytes while they wait must not change what is stored.
+      ...("value" in change ? { value: new Uint8Array(bytesOf(change.value)) } : {}),
     }));
-    const body = { ops, ...fieldsOf(this.scope), id: nuid.next() };
+    const body = { ops, ...fieldsOf(this.scope), id: newId() };
     checkRequest(agentRequests["kv.batch"], body);
     const keys = ops.map((change) => change.key);
-    return kv.alone(lineOf(this.scope), keys, true, () => client.request(agent, "kv.batch", body));
+    return kv.alone(lineOf(this.scope), keys, "writes", () => client.request(agent, "kv.batch", body));
   }
 }
 
-/** The daemon's own check, made before anything is sent; so one bad operation stops no other. */
-function check(name: "kv.put" | "kv.get" | "kv.delete", operation: { readonly op: string }): void {
-  const { op: _, ...body } = operation;
-  checkRequest(agentRequests[name], body);
-}
-
-/** A copy: what the caller does to its bytes while they wait must not change what is stored. */
-function bytesOf(value: Content): Uint8Array {
-  if (typeof value === "string") {
-    if (value.isWellFormed()) return Buffer.from(value, "utf8");
-    throw new VlinderError("invalid", "a value's text has a lone surrogate", { remedy: "store well-formed text" });
-  }
-  if (value instanceof Uint8Array) return new Uint8Array(value);
-  throw new VlinderError("invalid", "a value is text or bytes", { remedy: "use putJson for anything else" });
+function toValue(reply: unknown): Value {
+  return new Value(reply as GetReply);
 }
 
 /** Null means something here, and undefined nothing. */

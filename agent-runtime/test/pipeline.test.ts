@@ -41,6 +41,20 @@ test("at most two messages are on the way, and what comes meanwhile gathers", as
   expect(stage.responder.received.length).toBeLessThan(160);
 });
 
+test("a read does not wait for the writes beside it, but for those of its own key", async () => {
+  const { kv } = stage.vlinder;
+  await kv.put("/a", "1");
+  stage.responder.delay = () => 50;
+  const done: string[] = [];
+  const note = (what: string) => (): void => void done.push(what);
+  const writes = Promise.all(Array.from({ length: 10 }, (_, i) => kv.put(`/w/${i}`, "x"))).then(note("writes"));
+  const own = kv.get("/w/3").then((value) => done.push(`own ${value?.text()}`));
+  await sleep(5);
+  stage.responder.delay = () => 0;
+  await Promise.all([kv.get("/a").then(note("read a")), kv.get("/b").then(note("read b")), writes, own]);
+  expect(done).toEqual(["read a", "read b", "writes", "own x"]);
+});
+
 test("messages stay under the server's limit, and every large value arrives", async () => {
   const { kv } = stage.vlinder;
   const values = Array.from({ length: 12 }, (_, i) => new Uint8Array(300_000).fill(i));
