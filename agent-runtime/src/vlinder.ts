@@ -5,8 +5,8 @@ import { Pipeline } from "./pipeline.ts";
 import type { Scope } from "./scope.ts";
 import { VectorReader, Vectors } from "./vectors.ts";
 
-/** How many pipelines are on the way at once: one is executed while the next is on its way. */
-const PIPELINES = 2;
+/** How many messages with reads, and how many with writes, are on the way at once: some are executed while others travel. */
+const PIPELINES = 4;
 /** Vector operations travel one by one; more at once than this would only wait in the daemon. */
 const VECTOR_MESSAGES = 64;
 
