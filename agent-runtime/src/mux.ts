@@ -1,5 +1,6 @@
-import { asBuffer, ERROR_CODE_HEADER, ERROR_HEADER, PROGRESS_HEADER, VlinderError } from "@vlinder/protocol";
-import { Events, type Msg, type NatsConnection, NatsError, nuid, type Status } from "nats";
+import { asBuffer, ERROR_CODE_HEADER, ERROR_HEADER, PROGRESS_HEADER, type VlinderError } from "@vlinder/protocol";
+import { Events, type Msg, type NatsConnection, nuid, type Status } from "nats";
+import { closed, denied, lost, noResponder, timedOut, tooLarge } from "./exchange-error.ts";
 
 /** What came back: the body, and whether it is an error's. */
 export interface Reply {
@@ -201,53 +202,4 @@ export class Mux {
     this.rejectAll(this.dead);
     this.wake();
   }
-}
-
-function lost(): VlinderError {
-  return new VlinderError("unavailable", "the connection to the daemon is lost", {
-    remedy: "it is tried again by itself; if it stays so, start the daemon: vlinderd",
-  });
-}
-
-function noResponder(subject: string): VlinderError {
-  return new VlinderError("unavailable", `no daemon answers on ${subject}`, {
-    details: { subject, received: false },
-    remedy: "start it: vlinderd",
-  });
-}
-
-function timedOut(exchange: Exchange): VlinderError {
-  return new VlinderError("timeout", `no reply from ${exchange.subject} in ${exchange.timeout} ms`, {
-    details: { subject: exchange.subject, timeout: exchange.timeout },
-    remedy: "see what the daemon is doing: vlinder status",
-  });
-}
-
-function denied(subject: string, cause: unknown): VlinderError {
-  return new VlinderError("denied", `these credentials may not use ${subject}`, {
-    cause,
-    details: { subject },
-    remedy: "an agent reaches its own subjects only; use that agent's credentials, or the administrator's",
-  });
-}
-
-function tooLarge(size: number, limit: number): VlinderError {
-  return new VlinderError("too_large", `a message of ${size} bytes is larger than ${limit}`, {
-    details: { size, limit },
-    remedy: "send less in one request",
-  });
-}
-
-function closed(cause: unknown): VlinderError {
-  if (cause instanceof NatsError && cause.isAuthError()) {
-    return new VlinderError("denied", "the server refused these credentials when it was reached again", {
-      cause,
-      remedy: "the agent may have been removed: vlinder agent list",
-    });
-  }
-  return new VlinderError("unavailable", "the connection is closed", {
-    cause,
-    retryable: false,
-    remedy: "connect again",
-  });
 }

@@ -1,4 +1,4 @@
-import { headers as natsHeaders, type NatsConnection, type Service, type ServiceMsg } from "nats";
+import type { NatsConnection, Service, ServiceMsg } from "nats";
 import {
   ADMIN_OPERATIONS,
   type AdminOperation,
@@ -13,20 +13,19 @@ import {
   asVlinderError,
   checkRequest,
   decodeBody,
-  encodeBody,
   type Encoding,
   encodingOf,
   ERROR_CODE_HEADER,
   ERROR_HEADER,
   isAllowedReply,
   LATER_OPERATIONS,
-  LIMITS,
   type Progress,
   PROGRESS_HEADER,
   VlinderError,
 } from "@vlinder/protocol";
 import type { Logger } from "pino";
 import type { z } from "zod";
+import { respond } from "./respond.ts";
 
 /** A decoded, checked request on its way to the code that answers it. */
 export interface Call<Request> {
@@ -222,7 +221,7 @@ export class EndpointService {
     stats.lastError = `${error.code}: ${error.message}`;
     count(accepted);
     if (error.code === "internal") this.#log.error({ err: thrown, subject }, error.message);
-    const headers = { [ERROR_CODE_HEADER]: error.code, [ERROR_HEADER]: oneLine(error.message) };
+    const headers = { [ERROR_CODE_HEADER]: error.code, [ERROR_HEADER]: error.message };
     try {
       respond(accepted, { error: error.toBody() }, headers);
     } catch (cause) {
@@ -235,24 +234,6 @@ function count({ route, started }: Accepted): void {
   route.stats.milliseconds += performance.now() - started;
 }
 
-/** @throws too_large, and what the connection throws */
-function respond({ message, encoding }: Accepted, body: object, extra: Readonly<Record<string, string>> | null): void {
-  const bytes = encodeBody(body, encoding);
-  if (bytes.length > LIMITS.replyBytes) throw tooLarge(bytes.length);
-  if (extra === null) {
-    message.respond(bytes);
-    return;
-  }
-  const headers = natsHeaders();
-  for (const [name, value] of Object.entries(extra)) headers.set(name, value);
-  message.respond(bytes, { headers });
-}
-
-/** A header is one line of printable text. */
-function oneLine(text: string): string {
-  return text.replace(/[^\x20-\x7e]+/g, " ").slice(0, 500);
-}
-
 function notYet(operation: string): VlinderError {
   return new VlinderError("unavailable", `${operation} is in the protocol, and not served by this release`, {
     retryable: false,
@@ -263,12 +244,5 @@ function notYet(operation: string): VlinderError {
 function busy(): VlinderError {
   return new VlinderError("unavailable", `more than ${MOST_IN_FLIGHT} requests are at work`, {
     remedy: "send it again a little later",
-  });
-}
-
-function tooLarge(size: number): VlinderError {
-  return new VlinderError("too_large", `the reply would be ${size} bytes`, {
-    details: { size, limit: LIMITS.replyBytes },
-    remedy: "ask for fewer items at once",
   });
 }
