@@ -20,9 +20,11 @@ import {
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage, ReflogEntry, StoredBranch, StoredObject, Usage } from "../storage/object-storage.ts";
 import { commitsBetween } from "./ancestry.ts";
+import { andThen } from "./and-then.ts";
 import type { Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
+import { findValue, type Found } from "./found.ts";
 import { Heads } from "./heads.ts";
 import { type HistoryEntry, keyHistory } from "./key-history.ts";
 import { Integrator } from "./integrate.ts";
@@ -117,6 +119,7 @@ export class StateEngine implements Exchange {
     this.uploads.close();
     await this.#writer.close();
     await this.#storage.close();
+    this.#objects.close();
   }
 
   /** Called after each transaction with the moves that it made durable. Returns the way to stop it. */
@@ -157,12 +160,18 @@ export class StateEngine implements Exchange {
     );
   }
 
-  /** The state that a read asks for: a past commit, or a branch's head. */
-  async stateOf(branch: BranchName = MAIN, at?: string): Promise<StateView> {
-    if (at !== undefined) return await this.view(await this.resolve(at));
+  /** The state that a read asks for: a past commit, or a branch's head, at once where that is in memory. */
+  stateOf(branch: BranchName = MAIN, at?: string): StateView | Promise<StateView> {
+    if (at !== undefined) return this.resolve(at).then((commit) => this.view(commit));
     const { id, head } = this.branch(branch);
     const known = this.#writer.durableHead(id);
-    return new StateView(known?.commit === head ? known : await this.#heads.at(head), this.#objects);
+    if (known?.commit === head) return new StateView(known, this.#objects);
+    return andThen(this.#heads.at(head), (found) => new StateView(found, this.#objects));
+  }
+
+  /** What a key holds at a branch's head or at a past commit; at once where all that it takes can be read so. */
+  find(key: Key, branch?: BranchName, at?: string): Found | Promise<Found> {
+    return andThen(this.stateOf(branch, at), (view) => findValue(this.#objects, view, key));
   }
 
   async view(commit: Hash): Promise<StateView> {
@@ -177,12 +186,12 @@ export class StateEngine implements Exchange {
     return this.#objects.changesOf(commit);
   }
 
-  value(hash: Hash, size: number): Promise<Uint8Array | null> {
+  async value(hash: Hash, size: number): Promise<Uint8Array | null> {
     return this.#objects.value(hash, size);
   }
 
   /** The value's bytes. @throws internal, when the storage has lost them */
-  requiredValue(hash: Hash, size: number): Promise<Uint8Array> {
+  async requiredValue(hash: Hash, size: number): Promise<Uint8Array> {
     return this.#objects.requiredValue(hash, size);
   }
 

@@ -33,8 +33,8 @@ export class StoredSource implements Source {
   changesOf(commit: Commit): Promise<Changes> {
     return this.#objects.changesOf(commit);
   }
-  at(commit: Hash): Promise<Head> {
-    return this.#heads.at(commit);
+  async at(commit: Hash): Promise<Head> {
+    return await this.#heads.at(commit);
   }
   empty(): Head {
     return this.#heads.empty();

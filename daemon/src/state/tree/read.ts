@@ -99,7 +99,7 @@ class Front {
   }
 }
 
-const entryOf = (item: Item): Entry => ({ key: item.key, hash: item.hash, size: item.size });
+const itemEntry = (item: Item): Entry => ({ key: item.key, hash: item.hash, size: item.size });
 
 /**
  * What differs between two trees, in key order. Both are read side by side; subtrees with equal
@@ -128,11 +128,11 @@ export async function* diffTrees(
     } else if (b !== undefined && b.level >= 0) {
       await right.expand();
     } else if (b === undefined || (a !== undefined && a.key < b.key)) {
-      yield { key: (a as Item).key, from: entryOf(left.take()), to: null };
+      yield { key: (a as Item).key, from: itemEntry(left.take()), to: null };
     } else if (a === undefined || b.key < a.key) {
-      yield { key: b.key, from: null, to: entryOf(right.take()) };
+      yield { key: b.key, from: null, to: itemEntry(right.take()) };
     } else {
-      yield { key: a.key, from: entryOf(left.take()), to: entryOf(right.take()) };
+      yield { key: a.key, from: itemEntry(left.take()), to: itemEntry(right.take()) };
     }
   }
 }
