@@ -162,12 +162,11 @@ async function main(): Promise<void> {
   await vlinder("clone", `file://${bucket}`);
   await compare();
 
-  step("7. Both write at once, apart from each other");
+  step("7. Both add to the same list, apart from each other: both end with both");
   home = here;
   await agent("todo", "add", "call", "Ann");
-  await vlinder("kv", "put", "todo", "/notes/laptop", "written on the laptop");
   home = there;
-  await vlinder("kv", "put", "todo", "/notes/second", "written on the second machine");
+  await agent("todo", "add", "fix", "the", "bike");
   say("Each pushes and pulls:");
   for (const machine of [here, there, here]) {
     home = machine;
@@ -177,7 +176,7 @@ async function main(): Promise<void> {
   }
   await compare();
   home = here;
-  await vlinder("kv", "list", "todo");
+  await agent("todo", "list");
   await vlinder("status");
   await stop();
 

@@ -24,6 +24,7 @@ async function* slowly(
   }
 }
 
+// A gigabyte, and 20 MB that grow 500 times, are in `npm run soak`.
 test("64 MiB go in and come out, and neither daemon nor client holds them", async () => {
   const daemon = await stage.daemon();
   await stage.register(daemon, "todo");
@@ -226,7 +227,7 @@ test("a transcript of 2 MB that grows by 4 KB, 50 times, takes at most 3 times i
   expect(versions).toBe(50);
   expect(ratio).toBeLessThan(3);
   expect(ratio).toBeGreaterThan(1);
-});
+}, 240_000);
 
 test("small puts go on beside a large one", async () => {
   const daemon = await stage.daemon();
@@ -241,9 +242,9 @@ test("small puts go on beside a large one", async () => {
     times.push(performance.now() - started);
     await sleep(5);
   }
-  await large;
+  const { seconds } = await large;
   times.sort((a, b) => a - b);
   expect(times.length).toBeGreaterThan(20);
-  // Far from what a machine that does other work too would reach by itself; a put that waits for the whole upload is.
-  expect(times[Math.floor(times.length * 0.9)]).toBeLessThan(500);
+  // One that waited for the upload would take as long as it.
+  expect(times[Math.floor(times.length * 0.9)]).toBeLessThan(seconds * 250);
 }, 120_000);

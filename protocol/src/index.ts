@@ -118,6 +118,7 @@ export type {
   BranchItem,
   ChangeItem,
   CommitItem,
+  ConflictItem,
   Damage,
   DiffItem,
   DiffReply,

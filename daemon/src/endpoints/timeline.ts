@@ -17,26 +17,11 @@ import type { Core } from "../daemon-core.ts";
 import type { Space } from "../state/api.ts";
 import type { StateEngine } from "../state/engine.ts";
 import { agentOf } from "./agent-access.ts";
+import { listedConflictItems, mergeConflictItems, SHOWN_BYTES, shown } from "./conflict-item.ts";
 import type { AgentHandlers } from "./service.ts";
 import { verify } from "./verify.ts";
 
 type Handlers = Pick<AgentHandlers, Extract<keyof AgentHandlers, `timeline.${string}`>>;
-
-/** Changes of one commit that `show` lists, and conflicts of one merge, at most. */
-const SHOWN_CHANGES = 1000;
-/** Bytes of one of them beside its keys. */
-const SHOWN_ITEM = 200;
-
-/** The first of them, as many as one reply holds. */
-function shown<Item extends { readonly key: string; readonly kept?: string | null }>(items: readonly Item[]): Item[] {
-  let room = LIMITS.replyBytes - 100_000;
-  const end = items.findIndex(({ key, kept }, i) => {
-    // JSON writes a control character as six.
-    room -= SHOWN_ITEM + 6 * (Buffer.byteLength(key) + Buffer.byteLength(kept ?? ""));
-    return room < 0 || i === SHOWN_CHANGES;
-  });
-  return items.slice(0, end === -1 ? items.length : end);
-}
 
 async function commitItem(engine: StateEngine, hash: Hash, commit: Commit): Promise<CommitItem> {
   return {
@@ -123,13 +108,15 @@ export function timelineHandlers(core: Core): Handlers {
       });
       const changes = [...kv.map((c) => item("kv", c)), ...vectors.map((c) => item("vectors", c))];
       const [keys, embeddings] = [await view.totals("kv"), await view.totals("vectors")];
+      const conflicts = await listedConflictItems(engine, commit);
       return {
         ...(await commitItem(engine, hash, commit)),
-        changes: shown(changes),
+        changes: shown(changes, conflicts.length === 0 ? SHOWN_BYTES : SHOWN_BYTES / 2),
         contract: view.snapshot.contract,
         keys: keys.count,
         bytes: keys.bytes + embeddings.bytes,
         vectors: embeddings.count,
+        ...(conflicts.length === 0 ? {} : { conflicts: shown(conflicts, SHOWN_BYTES / 2) }),
       };
     },
     "timeline.diff": async ({ agent, request }) => {
@@ -181,14 +168,13 @@ export function timelineHandlers(core: Core): Handlers {
     "timeline.merge": async ({ agent, request }) => {
       const engine = engineOf(agent);
       const into: BranchName = request.into ?? MAIN;
-      const reply = await engine.merge(into, await engine.resolve(request.from), request.id, request.from);
+      const { prefer, dry } = request;
+      const how = { ...(prefer && { prefer }), ...(dry && { dry }) };
+      const theirs = await engine.resolve(request.from);
+      const reply = await engine.merge(into, theirs, how, request.id, request.from);
       core.index(agentOf(core, agent));
-      const conflicts = reply.conflicts.map(({ space, key, kept }) => ({
-        space,
-        key: keyText(key),
-        kept: kept === null ? null : keyText(kept),
-      }));
-      return { state: reply.state, kind: reply.kind, conflicts: shown(conflicts) };
+      const { state, kind, ours } = reply;
+      return { state, kind, ours, theirs, conflicts: shown(mergeConflictItems(reply), SHOWN_BYTES) };
     },
     "timeline.verify": async ({ agent, request, progress }) => {
       const engine = engineOf(agent);

@@ -98,7 +98,6 @@ export function contractOf(manifest: Manifest): Contract {
   };
 }
 
-const LATER_POLICIES: readonly string[] = ["json", "lines"];
 const DURATION = /^[1-9]\d{0,5}[hdwy]$/;
 const SIZE = /^(\d+(?:\.\d+)?) ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$/;
 
@@ -216,9 +215,7 @@ function checkMerge(policies: Readonly<Record<string, string>>, context: z.Refin
     const issue = (message: string): void => context.addIssue({ code: "custom", path: [prefix], message });
     const wrong = complaint(parseKeyPrefix, prefix);
     if (wrong !== null) issue(wrong);
-    if (LATER_POLICIES.includes(policy)) {
-      issue(`merge policy ${shown(policy)} does not exist yet; allowed: ${MERGE_POLICIES.join(", ")}`);
-    } else if (!(MERGE_POLICIES as readonly string[]).includes(policy)) {
+    if (!(MERGE_POLICIES as readonly string[]).includes(policy)) {
       issue(unknownName("merge policy", policy, MERGE_POLICIES));
     }
   }

@@ -118,6 +118,10 @@ export class Draft {
     return (this.#time ??= isoTime(this.now().getTime()));
   }
 
+  device(): DeviceId {
+    return this.#committer.device();
+  }
+
   /** A branch that may be written to. @throws not_found, sealed */
   writable(name: BranchName): LiveBranch {
     const branch = this.table.required(name);
@@ -247,7 +251,7 @@ export class Draft {
     const { head, stored } = advance(parent, hash, commit, changes, state);
     for (const object of stored) this.objects.push(object);
     if (stored.length > 0 && head.retiring !== null) this.retiring.push(head.retiring);
-    this.unsaved.set(hash, { commit, changes, head });
+    this.unsaved.set(hash, { commit, changes, head, objects: this.objects });
     this.move(branch, head, why, mark);
     return head;
   }

@@ -33,6 +33,7 @@ import {
   deleteBranch,
   fork,
   merge,
+  type MergeHow,
   type MergeReply,
   rewind,
   setContract,
@@ -115,9 +116,11 @@ export class StateEngine implements Exchange {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep);
-    await this.#verification.close();
+    // At once, so that nothing more is taken.
+    const written = this.#writer.close();
     this.uploads.close();
-    await this.#writer.close();
+    await this.#verification.close();
+    await written;
     await this.#storage.close();
     this.#objects.close();
   }
@@ -243,14 +246,7 @@ export class StateEngine implements Exchange {
 
   /** Ops may name uploads in place of values. @throws not_found and conflict of an upload, too */
   write(request: UploadedWrite, id?: string): Promise<WriteReply> {
-    const { ops, ...rest } = request;
-    const asked = ops.map(({ key, value, expect }) => [
-      key,
-      value !== null && "upload" in value ? value : (value?.hash ?? null),
-      expect ?? false,
-      expect === undefined,
-    ]);
-    const idempotency = once(id, { ...rest, asked });
+    const idempotency = id === undefined ? undefined : once(id, askedOf(request));
     if (isPlain(request)) return this.#writer.write((draft) => write(draft, request), idempotency);
     return this.uploads.write(request, (work) => this.#writer.write(work, idempotency));
   }
@@ -269,8 +265,11 @@ export class StateEngine implements Exchange {
     return this.#writer.write((draft) => rewind(draft, branch, to), once(id, { rewind: branch, to: asked }));
   }
 
-  merge(into: BranchName, from: Hash, id?: string, asked: string = from): Promise<MergeReply> {
-    return this.#writer.write((draft) => merge(draft, into, from), once(id, { merge: into, from: asked }));
+  merge(into: BranchName, from: Hash, how: MergeHow = {}, id?: string, asked: string = from): Promise<MergeReply> {
+    const { prefer, dry } = how;
+    // What writes nothing may be asked again.
+    const known = dry === true ? undefined : once(id, { merge: into, from: asked, ...(prefer && { prefer }) });
+    return this.#writer.write((draft) => merge(draft, into, from, how), known);
   }
 
   deleteBranch(name: BranchName): Promise<{ state: Hash }> {
@@ -350,6 +349,17 @@ export class StateEngine implements Exchange {
       // The storage is away; old ids cost only space, and the next sweep comes in an hour.
     }
   }
+}
+
+/** A write without the values' bytes. */
+function askedOf({ ops, ...rest }: UploadedWrite): object {
+  const asked = ops.map(({ key, value, expect }) => [
+    key,
+    value !== null && "upload" in value ? value : (value?.hash ?? null),
+    expect ?? false,
+    expect === undefined,
+  ]);
+  return { ...rest, asked };
 }
 
 /** What makes a request the same as another one with its id. */

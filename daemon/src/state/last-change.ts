@@ -3,6 +3,7 @@ import { isNewer, timeOf } from "./ancestry.ts";
 import type { Space } from "./api.ts";
 import { Heap } from "./heap.ts";
 import type { Head } from "./head.ts";
+import { listedConflicts, preferredBy } from "./merge-conflict.ts";
 import type { Source } from "./source.ts";
 import { getEntry } from "./tree/read.ts";
 
@@ -29,7 +30,7 @@ function listed(changes: Changes, part: Part): Set<string> {
 /**
  * For each key, the commit that gave it the value that it has in a state. The value is followed down
  * the history that it came by: at a merge to a parent that has it (merges never count, unless the
- * value is the merge's own work); a rewind counts where it changed the key, and so does a promote
+ * value is the merge's own work, or somebody's choice); a rewind counts where it changed the key, and so does a promote
  * against the branch that it replaced.
  */
 export async function lastChanges(
@@ -75,8 +76,9 @@ export async function lastChanges(
     const commit: Commit = await source.commit(at.hash);
     const [first, second] = commit.parents;
     const own = commit.adopts === undefined ? listed(await source.changesOf(commit), part) : null;
+    const chosen = preferredBy(commit) === null ? null : await keysDecided(source, commit, part);
     for (const key of pending) {
-      if (first === undefined) {
+      if (first === undefined || chosen?.has(key) === true) {
         found.set(key, at);
       } else if (second !== undefined) {
         const head = await source.at(at.hash);
@@ -94,4 +96,10 @@ export async function lastChanges(
     }
   }
   return found;
+}
+
+/** Keys that a merge lists as changed on both sides. */
+async function keysDecided(source: Source, commit: Commit, part: Part): Promise<Set<string>> {
+  const conflicts = await listedConflicts(source, commit);
+  return new Set(conflicts.filter(({ space }) => space === part).map(({ key }) => key));
 }

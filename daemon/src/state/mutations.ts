@@ -25,7 +25,8 @@ import { andThen } from "./and-then.ts";
 import type { Space } from "./api.ts";
 import type { Draft, LiveBranch, Told } from "./draft.ts";
 import type { Head } from "./head.ts";
-import { type MergeConflict, Merger } from "./merge.ts";
+import { Merger } from "./merge.ts";
+import type { MergeConflict } from "./merge-conflict.ts";
 import { getEntry } from "./tree/read.ts";
 
 /** A value that a put brings along, or one that an upload has stored already. */
@@ -278,23 +279,49 @@ export function deleteBranch(draft: Draft, name: BranchName): { state: Hash } {
 }
 
 export interface MergeReply {
+  /** The branch's head: after the merge, or of a dry run as it stays. */
   readonly state: Hash;
   readonly kind: "nothing" | "fast-forward" | "merge";
+  /** The branch's head before it. */
+  readonly ours: Hash;
   readonly conflicts: readonly MergeConflict[];
+  /** The merge commit's parents, as `winnerFrom` counts them. */
+  readonly parents: readonly Hash[];
+}
+
+export interface MergeHow {
+  /** Whose values stay where both changed a key; absent: the policies decide. */
+  readonly prefer?: "ours" | "theirs";
+  /** Nothing is written. */
+  readonly dry?: boolean;
 }
 
 /** Joins a commit's history into a branch. */
-export async function merge(draft: Draft, into: BranchName, from: Hash): Promise<MergeReply> {
+export async function merge(
+  draft: Draft,
+  into: BranchName,
+  from: Hash,
+  { prefer, dry = false }: MergeHow = {},
+): Promise<MergeReply> {
   const branch = draft.writable(into);
+  const ours = branch.head;
   const find = (hash: Hash): Promise<Commit | null> => draft.source.findCommit(hash);
-  if (await isAncestor(find, from, branch.head)) return { state: branch.head, kind: "nothing", conflicts: [] };
-  if (await isAncestor(find, branch.head, from)) {
-    draft.move(branch, await draft.source.at(from), `merge ${from.slice(0, 12)}: fast-forward`);
-    return { state: from, kind: "fast-forward", conflicts: [] };
+  const done = { state: ours, ours, conflicts: [], parents: [] };
+  if (await isAncestor(find, from, ours)) return { ...done, kind: "nothing" };
+  if (await isAncestor(find, ours, from)) {
+    if (!dry) draft.move(branch, await draft.source.at(from), `merge ${from.slice(0, 12)}: fast-forward`);
+    return { ...done, kind: "fast-forward", state: dry ? ours : from };
   }
-  const merged = await new Merger(draft.agent, draft.source).merge(branch.id, branch.head, from);
+  const choice =
+    prefer === undefined
+      ? null
+      : { prefer: prefer === "ours" ? ours : from, device: draft.device(), time: draft.now().toISOString() };
+  const merged = await new Merger(draft.agent, draft.source).merge(branch.id, ours, from, choice);
+  const { conflicts, commit } = merged;
+  const reply: MergeReply = { ...done, kind: "merge", conflicts, parents: commit.parents };
+  if (dry) return reply;
   for (const object of merged.objects) draft.objects.push(object);
   const why = `merge ${from.slice(0, 12)}`;
-  const head = await draft.place(branch, merged.parent, merged.commit, merged.changes, why);
-  return { state: head.commit, kind: "merge", conflicts: merged.conflicts };
+  const head = await draft.place(branch, merged.parent, commit, merged.changes, why);
+  return { ...reply, state: head.commit };
 }

@@ -6,7 +6,6 @@ import {
   decodeChunkList,
   decodeCommit,
   decodeSnapshot,
-  isNewerFormat,
   type Hash,
   parseCanonicalJson,
   parseChanges,
@@ -18,13 +17,14 @@ import {
 import type { Kind, ObjectStorage } from "../storage/object-storage.ts";
 import { andThen } from "./and-then.ts";
 import { chunksOf, inBatches } from "./chunk-walk.ts";
+import type { FindObject } from "./find-object.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
 import { PackedNode } from "./tree/packed-node.ts";
 import { TwoGenerations } from "./two-generations.ts";
 import { ValueCache } from "./value-cache.ts";
 
-/** Nodes, decoded, for all agents of the process. About 1 KB each: at most about 60 MB. */
-const nodeCache = new TwoGenerations<Hash, PackedNode>(30_000);
+/** Nodes, for all agents of the process. About 1.3 KB each: at most about 50 MB. */
+const nodeCache = new TwoGenerations<Hash, PackedNode>(20_000);
 
 /** What should be in the storage and is not, or is not what its hash says. */
 export class DamagedObject extends VlinderError {
@@ -75,8 +75,8 @@ export class Objects implements NodeReader {
   }
 
   /** At once where the storage can. */
-  #bytes(kind: Kind, hash: Hash): Uint8Array | null | Promise<Uint8Array | null> {
-    const bytes = this.#storage.readNow?.(kind, hash);
+  #bytes(kind: Kind, hash: Hash, unsaved?: FindObject): Uint8Array | null | Promise<Uint8Array | null> {
+    const bytes = unsaved?.(kind, hash) ?? this.#storage.readNow?.(kind, hash);
     if (bytes !== undefined) return checked(kind, hash, bytes);
     return this.#storage.read(kind, [hash]).then(([read = null]) => checked(kind, hash, read));
   }
@@ -157,19 +157,21 @@ export class Objects implements NodeReader {
    * A value's bytes; null when it is not here. Its hash is checked. At once when it was read lately, and where the
    * storage can; what is in parts never is.
    */
-  value(hash: Hash, size: number): Uint8Array | null | Promise<Uint8Array | null> {
-    if (valueKind(size) === "list") return this.#joined(hash, size);
+  value(hash: Hash, size: number, unsaved?: FindObject): Uint8Array | null | Promise<Uint8Array | null> {
+    if (valueKind(size) === "list") return this.#joined(hash, size, unsaved);
     const recent = this.#values.get(hash);
     if (recent !== undefined) return recent;
+    const coming = unsaved?.("value", hash);
+    if (coming !== undefined) return checked("value", hash, coming);
     return andThen(this.#bytes("value", hash), (bytes) => {
       if (bytes !== null) this.#values.set(hash, bytes);
       return bytes;
     });
   }
 
-  async #joined(hash: Hash, size: number): Promise<Uint8Array | null> {
+  async #joined(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array | null> {
     const parts: Uint8Array[] = [];
-    for await (const part of this.#parts(hash, 0, size)) {
+    for await (const part of this.#parts(hash, 0, size, unsaved)) {
       if (part === null) return null;
       parts.push(part);
     }
@@ -194,9 +196,9 @@ export class Objects implements NodeReader {
   }
 
   /** What the chunks of a large value hold of a range, in order; null when a list or chunk is missing. */
-  async *#parts(value: Hash, start: number, end: number): AsyncGenerator<Uint8Array | null> {
+  async *#parts(value: Hash, start: number, end: number, unsaved?: FindObject): AsyncGenerator<Uint8Array | null> {
     const list = async (hash: Hash, top: boolean): Promise<ChunkList | null> => {
-      const bytes = await this.#bytes("list", hash);
+      const bytes = await this.#bytes("list", hash, unsaved);
       if (bytes === null) return null;
       if (!top && sha256(bytes) !== hash) throw new DamagedObject("list", hash, "damaged");
       return this.#decodeList(hash, bytes);
@@ -208,7 +210,7 @@ export class Objects implements NodeReader {
         wanted.map(({ hash }) => hash),
       );
       for (const [i, { hash, size, at }] of wanted.entries()) {
-        const chunk = found[i] ?? null;
+        const chunk = unsaved?.("chunk", hash) ?? found[i] ?? null;
         if (chunk === null) yield null;
         else if (chunk.length !== size || sha256(chunk) !== hash) throw new DamagedObject("chunk", hash, "damaged");
         else yield chunk.subarray(Math.max(0, start - at), Math.min(size, end - at));
@@ -218,8 +220,11 @@ export class Objects implements NodeReader {
   }
 
   /** The lists below a chunk list and its chunks, in order. Nothing when the list is not here. */
-  async *partsOf(list: Hash): AsyncGenerator<{ kind: "list" | "chunk"; hash: Hash; size: number }> {
-    const bytes = await this.#bytes("list", list);
+  async *partsOf(
+    list: Hash,
+    unsaved?: FindObject,
+  ): AsyncGenerator<{ kind: "list" | "chunk"; hash: Hash; size: number }> {
+    const bytes = await this.#bytes("list", list, unsaved);
     if (bytes === null) return;
     const { level, parts } = this.#decodeList(list, bytes);
     for (const { hash, size } of parts) {
@@ -227,7 +232,7 @@ export class Objects implements NodeReader {
         yield { kind: "chunk", hash, size };
       } else {
         yield { kind: "list", hash, size };
-        yield* this.partsOf(hash);
+        yield* this.partsOf(hash, unsaved);
       }
     }
   }
@@ -235,9 +240,8 @@ export class Objects implements NodeReader {
   /** A list's hash is not that of its bytes: only its form tells at once that it is damaged. */
   #decodeList(hash: Hash, bytes: Uint8Array): ChunkList {
     try {
-      return naming("list", hash, () => decodeChunkList(bytes));
+      return decodeChunkList(bytes);
     } catch (cause) {
-      if (isNewerFormat(cause)) throw cause;
       throw new DamagedObject("list", hash, "damaged", cause);
     }
   }

@@ -1,4 +1,6 @@
-import { type Changes, type Commit, type Contract, decodeContract, type Hash } from "@vlinder/protocol";
+import { type Changes, type Commit, type Contract, decodeContract, type Hash, VlinderError } from "@vlinder/protocol";
+import type { Kind, StoredObject } from "../storage/object-storage.ts";
+import type { FindObject } from "./find-object.ts";
 import type { Head } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import type { Objects } from "./objects.ts";
@@ -13,6 +15,18 @@ export interface Source {
   at(commit: Hash): Promise<Head>;
   empty(): Head;
   contract(hash: Hash): Promise<Contract>;
+  /** A value's bytes, checked; null: not here. `unsaved` finds objects that are not stored yet. */
+  value(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array | null>;
+}
+
+/** A value's bytes. @throws unavailable, when they are not here */
+export async function requiredBytes(source: Pick<Source, "value">, hash: Hash, size: number): Promise<Uint8Array> {
+  const bytes = await source.value(hash, size);
+  if (bytes !== null) return bytes;
+  throw new VlinderError("unavailable", `the value ${hash} is needed, and is not here`, {
+    details: { hash },
+    remedy: "`vlinder sync pull` brings it when the bucket has it; `vlinder verify` says what else is missing",
+  });
 }
 
 export class StoredSource implements Source {
@@ -42,6 +56,9 @@ export class StoredSource implements Source {
   async contract(hash: Hash): Promise<Contract> {
     return decodeContract(await this.#objects.requiredValue(hash, 0));
   }
+  async value(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array | null> {
+    return this.#objects.value(hash, size, unsaved);
+  }
 }
 
 /** A commit that is computed and not durable yet. */
@@ -49,6 +66,8 @@ export interface Unsaved {
   readonly commit: Commit;
   readonly changes: Changes;
   readonly head: Head;
+  /** Objects that are to be stored with it, its own among them. */
+  readonly objects: readonly StoredObject[];
 }
 
 /** What is stored, with commits over it that are not yet. */
@@ -84,7 +103,21 @@ export class OverlaidSource implements Source {
   empty(): Head {
     return this.#stored.empty();
   }
-  contract(hash: Hash): Promise<Contract> {
-    return this.#stored.contract(hash);
+  async contract(hash: Hash): Promise<Contract> {
+    const unsaved = this.#object("value", hash);
+    return unsaved === undefined ? await this.#stored.contract(hash) : decodeContract(unsaved);
+  }
+  value(hash: Hash, size: number): Promise<Uint8Array | null> {
+    return this.#stored.value(hash, size, (kind, wanted) => this.#object(kind, wanted));
+  }
+
+  #object(kind: Kind, hash: Hash): Uint8Array | undefined {
+    for (const overlay of this.#overlays) {
+      for (const { objects } of overlay.values()) {
+        const found = objects.find((object) => object.hash === hash && object.kind === kind);
+        if (found !== undefined) return found.bytes;
+      }
+    }
+    return undefined;
   }
 }

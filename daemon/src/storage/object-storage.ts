@@ -95,6 +95,9 @@ export interface ObjectReader {
    */
   read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]>;
 
+  /** The same for one hash and at once, where the backend can do that; absent where it can't. */
+  readNow?(kind: Kind, hash: Hash): Uint8Array | null;
+
   /**
    * Every object of a kind, each once, some at a time, in the order that is fastest to read: as they lie there.
    * What is stored or removed while it runs may be among them or not. What lies there and would not be found by its
@@ -129,9 +132,6 @@ export interface ObjectStorage extends ObjectReader {
 
   /** Absent: only this instance can read the objects, on the thread that has it. */
   readonly readerAddress?: ReaderAddress;
-
-  /** The same for one hash and at once, where the backend can do that; absent where it can't. */
-  readNow?(kind: Kind, hash: Hash): Uint8Array | null;
 
   /**
    * All or nothing, and durable when it resolves. Objects that are there already are left as they

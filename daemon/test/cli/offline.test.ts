@@ -204,7 +204,13 @@ describe("completion", () => {
     expect(await completed("vlinder", "kv", "")).toEqual(["put", "get", "list", "delete", "history"]);
     expect(await completed("vlinder", "kv", "get", "")).toEqual(["todo"]);
     expect(await readdir(folder.path)).not.toContain("hacked");
-    expect(await completed("vlinder", "kv", "get", "todo", "--")).toEqual(["--at", "--branch", "--json"]);
+    expect(await completed("vlinder", "kv", "get", "todo", "--")).toEqual([
+      "--range",
+      "--out",
+      "--at",
+      "--branch",
+      "--json",
+    ]);
     expect(await completed("vlinder", "log", "*", "--b")).toEqual(["--branch"]);
   });
 

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { VlinderError } from "@vlinder/protocol";
+import { type AgentName, type ConflictItem, type Hash, VlinderError } from "@vlinder/protocol";
 import { bucketUri } from "../../src/cli/bucket-uri.ts";
 import { errorLines, exitCodeOf, UnreachableError, usageError } from "../../src/cli/failure.ts";
 import { renderBlocks, renderJson } from "../../src/cli/outcome.ts";
+import { conflictBlocks } from "../../src/cli/render/conflicts.ts";
 import { paint, red, wantsColor, yellow } from "../../src/cli/render/color.ts";
 import { barOf, ProgressBar } from "../../src/cli/render/progress.ts";
 import { shellQuoted } from "../../src/cli/render/shell.ts";
@@ -226,4 +227,42 @@ test("buckets as people write them", () => {
   expect(bucketUri("./x")).toBe(new URL(`file://${process.cwd()}/x`).href);
   expect(bucketUri("me/vault")).toBe("hf://buckets/me/vault");
   expect(bucketUri("nonsense")).toBe("nonsense");
+});
+
+describe("conflicts of a merge", () => {
+  const hash = (digit: string): Hash => digit.repeat(64) as Hash;
+  const one = { space: "kv", key: "/k", winner: hash("a"), loser: hash("b"), at: hash("c"), kept: null } as const;
+  const shown = (...more: Partial<ConflictItem>[]): string[] => {
+    const items = more.map((rest): ConflictItem => ({ ...one, ...rest }));
+    return renderBlocks(
+      conflictBlocks("todo" as AgentName, items, () => "ours"),
+      false,
+    ).split("\n");
+  };
+
+  test("say what stays, and where the other value is", () => {
+    expect(
+      shown(
+        { key: "/a b", kept: "/a b.conflict-1" },
+        { places: ["/x", "", "3,1", "4,2", "/y"] },
+        { places: ["3,1", "4,2", "9,0"] },
+        { winner: null },
+        { why: "not-json", space: "vectors" },
+        { why: "from a newer release" },
+      ).map((line) => line.trimEnd()),
+    ).toEqual([
+      "6 keys changed on both sides:",
+      "key          stays                                                the other value",
+      "/a b         ours                                                 /a b.conflict-1",
+      "/k           merged; at /x, the document, line 3 and more ours    --at ccccccc",
+      "/k           merged; at line 3, lines 4 to 5, before line 9 ours  --at ccccccc",
+      "/k           ours: deleted                                        --at ccccccc",
+      "/k (vector)  ours; not JSON on every side                         --at ccccccc",
+      "/k           ours; from a newer release                           --at ccccccc",
+      "see the other: vlinder kv get todo '/a b' --at ccccccc",
+      "",
+    ]);
+    expect(shown()).toEqual([""]);
+    expect(shown({ space: "vectors" })).toHaveLength(4);
+  });
 });

@@ -87,11 +87,11 @@ describe("the contract", () => {
   });
 
   test("has vectors, retention and policies where they are declared", () => {
-    const text = `${HEAD}vector_storage = "sqlite://v.db"\n[retention]\nturns = "1y"\n[merge]\n"/a" = "newest"\n`;
+    const text = `${HEAD}vector_storage = "sqlite://v.db"\n[retention]\nturns = "1y"\n[merge]\n"/a" = "newest"\n"/t" = "json"\n"/n" = "lines"\n`;
     expect(contractOf(read(text))).toEqual({
       v: 1,
       name: "todo",
-      merge: { rules: 1, policies: { "/a": "newest" } },
+      merge: { rules: 1, policies: { "/a": "newest", "/t": "json", "/n": "lines" } },
       retention: { turns: "1y" },
       vectors: { metric: "cosine" },
     });
@@ -143,9 +143,6 @@ const WRONG: [string, string, string][] = [
   ["a model of a wrong type", `${HEAD}[requirements.services.infer]\nprovider = "ollama"\nmodels = ["x",\n  7]`,
     '6:3: each of "models" must be a string, not 7'],
   ["no provider", `${HEAD}[requirements.services.infer]\nmodels = ["x"]`, '3:24: "provider" is required'],
-  ["policy json", `${HEAD}[merge]\n"/todos.json" = "json"`,
-    '4:17: merge policy "json" does not exist yet; allowed: keep-both, newest'],
-  ["policy lines", `${HEAD}merge."/n" = "lines"`, '3:14: merge policy "lines" does not exist yet; allowed: keep-both, newest'],
   ["unknown policy", `${HEAD}[merge]\n'/n' = "keep_both"`, '4:8: unknown merge policy "keep_both"; did you mean "keep-both"?'],
   ["policy for a prefix with NUL", `${HEAD}[merge]\n"a\\u0000" = "newest"`,
     '4:13: a key must not contain NUL; remove the NUL character'],

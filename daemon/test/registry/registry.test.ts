@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type AgentName, encodeContract, parseAgentName, sha256 } from "@vlinder/protocol";
+import { type AgentName, encodeContract, parseAgentName, sha256, VlinderError } from "@vlinder/protocol";
 import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import { configOf } from "../../src/registry/config.ts";
@@ -77,6 +77,41 @@ describe("register", () => {
     expect(third.result).toBe("updated");
     expect(third.state).not.toBe(first.state);
     expect(storage.calls.filter((call) => call.startsWith("open"))).toHaveLength(1);
+  });
+
+  test("an agent whose storage was away is opened by a later try; one that is no use is not tried", async () => {
+    const { start, agentDir, storage } = await world();
+    const dir = await agentDir("todo", TODO);
+    const first = await start();
+    await first.register(dir);
+    await first.close();
+    let message = "the disk is full";
+    let retryable = true;
+    storage.fault = () => {
+      throw new VlinderError("unavailable", message, { retryable });
+    };
+    const second = await start();
+    expect(() => second.get(todo)).toThrow("the disk is full");
+    expect(await second.retry()).toEqual([]);
+    message = "the file is damaged";
+    retryable = false;
+    expect(await second.retry()).toEqual([]);
+    expect(() => second.get(todo)).toThrow("the file is damaged");
+    storage.fault = () => {};
+    expect(await second.retry(), "it needs a person").toEqual([]);
+    const third = await start();
+    expect(third.get(todo).name).toBe("todo");
+    expect(await third.retry()).toEqual([]);
+    await Promise.all([second.close(), third.close()]);
+
+    storage.fault = () => {
+      throw new VlinderError("unavailable", "the disk is full");
+    };
+    const fourth = await start();
+    storage.fault = () => {};
+    expect((await Promise.all([fourth.retry(), fourth.retry()])).flat().map(({ name }) => name)).toContain("todo");
+    expect(fourth.get(todo).name).toBe("todo");
+    expect(storage.calls.filter((call) => call.startsWith("open"))).toHaveLength(3);
   });
 
   test("survives a restart, with the manifest as it was registered", async () => {

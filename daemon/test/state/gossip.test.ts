@@ -5,7 +5,7 @@ import { conflictKey } from "../../src/state/conflict-key.ts";
 import type { StateEngine } from "../../src/state/engine.ts";
 import type { Space } from "../../src/state/api.ts";
 import { contract, type Opened } from "./harness.ts";
-import { machine, meet, send } from "./machines.ts";
+import { machine, meet, send, settle } from "./machines.ts";
 import { holds } from "./property.ts";
 
 const KEYS = ["/a", "/b", "/c", "/d/1", "/d/2", "/é", `/long/${"é".repeat(508)}`].map(parseKey);
@@ -89,13 +89,7 @@ class Party {
 
   /** Everyone hears of everyone until nothing moves. */
   async settle(): Promise<void> {
-    const heads = (): Set<Hash> => new Set(this.machines.map(({ engine }) => engine.branch(MAIN).head));
-    for (let round = 0; heads().size > 1; round++) {
-      expect(round, "rounds until all agree").toBeLessThan(this.machines.length);
-      for (let a = 0; a < this.machines.length; a++) {
-        for (let b = a + 1; b < this.machines.length; b++) await meet(this.engine(a), this.engine(b));
-      }
-    }
+    await settle(this.machines.map(({ engine }) => engine));
   }
 
   /** Values that nobody overwrote who knew of them. */

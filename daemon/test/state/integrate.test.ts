@@ -247,7 +247,7 @@ describe("seals", () => {
 describe("what this release does not know", () => {
   for (const [what, merge] of [
     ["merge rules", { rules: 2, policies: {} }],
-    ["a merge policy", { rules: 1, policies: { "/notes/": "lines" } }],
+    ["a merge policy", { rules: 1, policies: { "/notes/": "by-weekday" } }],
   ] as const) {
     test(`${what} in a pulled contract: both heads stay, and it is said`, async () => {
       const { a, b } = await pair();

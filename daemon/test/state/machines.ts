@@ -1,4 +1,4 @@
-import type { Contract, Hash } from "@vlinder/protocol";
+import { type Contract, type Hash, MAIN } from "@vlinder/protocol";
 import type { Integrated, TheirBranch } from "../../src/state/api.ts";
 import type { StateEngine } from "../../src/state/engine.ts";
 import type { StoredObject } from "../../src/storage/object-storage.ts";
@@ -59,4 +59,13 @@ export async function meet(a: StateEngine, b: StateEngine): Promise<void> {
   const [fromA, fromB] = [await offer(a, b), await offer(b, a)];
   await take(b, fromA);
   await take(a, fromB);
+}
+
+/** Everyone hears of everyone until all have the same head. */
+export async function settle(engines: readonly StateEngine[]): Promise<void> {
+  const heads = (): Set<Hash> => new Set(engines.map((engine) => engine.branch(MAIN).head));
+  for (let round = 0; heads().size > 1; round++) {
+    if (round === engines.length) throw new Error(`${round} rounds, and they do not agree`);
+    for (const [i, a] of engines.entries()) for (const b of engines.slice(i + 1)) await meet(a, b);
+  }
 }

@@ -179,7 +179,7 @@ describe("an agent as one tar", () => {
     const seen = (engine: StateEngine) =>
       engine
         .branches()
-        .map(({ name, head, deleted }) => [name, head === null, deleted.length])
+        .map(({ name, head, deleted }) => `${name} ${head === null} ${deleted.length}`)
         .toSorted();
     expect(seen(b)).toEqual(seen(a));
     for (const { name } of a.liveBranches()) {

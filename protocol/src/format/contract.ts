@@ -7,7 +7,7 @@ export const METRICS = ["cosine", "l2", "dot"] as const;
 export type Metric = (typeof METRICS)[number];
 
 /** Merge policies that this release knows. */
-export const MERGE_POLICIES = ["keep-both", "newest"] as const;
+export const MERGE_POLICIES = ["keep-both", "newest", "json", "lines"] as const;
 export type MergePolicy = (typeof MERGE_POLICIES)[number];
 
 /** Version of the rules by which histories are merged; a function of this and the policies. */

@@ -32,6 +32,10 @@ export const timelineRequests = {
   "timeline.merge": z.strictObject({
     from: refField,
     into: branchField.optional(),
+    /** Whose values stay where both sides changed a key, deletions too. Absent: the contract's policies decide. */
+    prefer: z.enum(["ours", "theirs"]).optional(),
+    /** Says what the merge would do, and writes nothing. */
+    dry: z.boolean().optional(),
     id: idField.optional(),
   }),
   "timeline.verify": z.strictObject({ at: refField.optional(), progress: z.boolean().optional() }),
@@ -78,6 +82,24 @@ export interface ShowReply extends CommitItem {
   readonly keys: number;
   readonly bytes: number;
   readonly vectors: number;
+  /** Of a merge that had any: the keys that both sides changed, as many as fit. */
+  readonly conflicts?: readonly ConflictItem[];
+}
+/** A key that both sides of a merge changed, and how it was decided. */
+export interface ConflictItem {
+  readonly space: "kv" | "vectors";
+  readonly key: string;
+  /** The value that stays; of a document that was merged, the newer one. Null: somebody chose the deletion. */
+  readonly winner: Hash | null;
+  readonly loser: Hash;
+  /** The commit at which the key has the other value: `kv.get` with it as `at`. */
+  readonly at: Hash;
+  /** Where the other value is kept beside it; null: in history only. */
+  readonly kept: string | null;
+  /** Where both changed the same in a merged document, and the newer stands: JSON pointers, or `first,count` of lines. */
+  readonly places?: readonly string[];
+  /** Why the policy could not be followed, and `keep-both` was: `not-json`, `not-text`, `too-large`. */
+  readonly why?: string;
 }
 export interface DiffItem {
   readonly space: "kv" | "vectors";
@@ -161,12 +183,11 @@ export interface TimelineReplies {
   "timeline.merge": {
     readonly state: Hash;
     readonly kind: "nothing" | "fast-forward" | "merge";
-    /** Keys that both sides changed. */
-    readonly conflicts: readonly {
-      readonly space: "kv" | "vectors";
-      readonly key: string;
-      readonly kept: string | null;
-    }[];
+    /** The heads that were merged: the branch's before it, and the one that came in. */
+    readonly ours: Hash;
+    readonly theirs: Hash;
+    /** Keys that both sides changed and that did not merge by themselves. `from`: whose value stays. */
+    readonly conflicts: readonly (ConflictItem & { readonly policy: string; readonly from: "ours" | "theirs" })[];
   };
   "timeline.verify": VerifyReply;
   "timeline.prove": ProveReply;

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect, type JetStreamClient, type KV, type NatsConnection, StorageType } from "nats";
 import { bytesWritten } from "../io.ts";
-import { BIG_KEYS } from "../values.ts";
+import { anyKey, BIG_KEYS } from "../values.ts";
 import { type Contestant, keysToFill } from "./contestant.ts";
 import { startJetStream } from "./jetstream-server.ts";
 import { Lanes } from "./lane.ts";
@@ -10,6 +10,9 @@ import { measureLane, type Measured, type Task } from "./measure-lane.ts";
 /** Messages of a filling that are on the way before one is waited for. */
 const AHEAD = 500;
 const RECOVERY_MS = 60_000;
+/** Reads before anything is measured: many times the blocks of a million keys. */
+const WARMING = 2048;
+const FLIGHT = 64;
 
 /** Key-value buckets of JetStream in files, one a size of state. */
 export class JetStream implements Contestant {
@@ -18,10 +21,12 @@ export class JetStream implements Contestant {
   readonly #jetstream: JetStreamClient;
   readonly #lanes = new Lanes(async (keys) => {
     const kv = await this.#recovered(keys);
-    return {
-      put: (key, value) => kv.put(nameOf(key), value),
-      get: async (key) => (await kv.get(nameOf(key))) ?? missing(key),
-    };
+    const get = async (key: string): Promise<unknown> => (await kv.get(nameOf(key))) ?? missing(key);
+    // A server that has just started reads a whole block of its file at the first access to any of its keys.
+    for (let i = 0; i < WARMING; i += FLIGHT) {
+      await Promise.all(Array.from({ length: FLIGHT }, () => get(anyKey(keys))));
+    }
+    return { put: (key, value) => kv.put(nameOf(key), value), get };
   });
   readonly #server: Awaited<ReturnType<typeof startJetStream>>;
 

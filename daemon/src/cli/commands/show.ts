@@ -1,8 +1,9 @@
-import type { ShowReply } from "@vlinder/protocol";
+import type { AgentName, ShowReply } from "@vlinder/protocol";
 import { agentArgument, refArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
 import type { Block, Outcome } from "../outcome.ts";
 import { dim, green, red, yellow } from "../render/color.ts";
+import { conflictBlocks } from "../render/conflicts.ts";
 import { eventText } from "../render/event.ts";
 import { short } from "../render/hash.ts";
 import { counted, size } from "../render/size.ts";
@@ -17,13 +18,13 @@ export const defineShow: Define = (command, act) => {
       act(async (context, name: string, commit: string): Promise<Outcome> => {
         const [agent, ref] = [agentArgument(name), refArgument(commit)];
         const reply = await (await context.client()).request(agent, "timeline.show", { ref });
-        return { json: reply, people: () => showBlocks(reply) };
+        return { json: reply, people: () => showBlocks(agent, reply) };
       }),
     );
 };
 
-function showBlocks(reply: ShowReply): Block[] {
-  const { changes, changed, contract } = reply;
+function showBlocks(agent: AgentName, reply: ShowReply): Block[] {
+  const { changes, changed, contract, conflicts = [] } = reply;
   const { info } = reply.event;
   return [
     facts([
@@ -50,5 +51,7 @@ function showBlocks(reply: ShowReply): Block[] {
       ]),
     },
     ...(changed > changes.length ? [dim(`${counted(changed, "change")} in all`)] : []),
+    ...(conflicts.length === 0 ? [] : [""]),
+    ...conflictBlocks(agent, conflicts, ({ at }) => short(reply.parents.find((parent) => parent !== at) ?? at)),
   ];
 }

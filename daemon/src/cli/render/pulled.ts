@@ -2,7 +2,7 @@ import type { PullReply } from "@vlinder/protocol";
 import { errorLines } from "../failure.ts";
 import type { Block } from "../outcome.ts";
 import { dim, yellow } from "./color.ts";
-import { shortHash } from "./hash.ts";
+import { short, shortHash } from "./hash.ts";
 import { count, size } from "./size.ts";
 
 type PulledAgent = PullReply["agents"][number];
@@ -40,6 +40,11 @@ export function pullBlocks({ agents }: PullReply): Block[] {
     },
     ...agents.flatMap(({ agent, branches, error }): Block[] =>
       branches.length === 0 && error === null ? [dim(`${agent}: nothing from another machine`)] : [],
+    ),
+    ...agents.flatMap(({ agent, branches }) =>
+      branches
+        .filter(({ conflicts }) => conflicts > 0)
+        .map(({ state }) => dim(`what was decided: vlinder show ${agent} ${short(state)}`)),
     ),
     ...agents.flatMap(({ agent, notes }) => notes.map((note) => [yellow("note: "), `${agent}: ${note}`])),
     ...agents.flatMap(({ agent, error }): Block[] => (error === null ? [] : [`${agent}:`, ...errorLines(error)])),

@@ -40,7 +40,7 @@ export function editOne(nodes: NodeReader, root: Hash, edit: Edit, fresh: FreshN
   if (edit.hash !== null && isThere) {
     if (leaf.hashAt(i) === edit.hash) return root;
     bytes = edit.size - leaf.sizeAt(i);
-    next = leaf.with(i, edit.hash, edit.size, 1);
+    next = leaf.with(i, edit.hash, bytes, 0);
   } else {
     more = edit.hash === null ? -1 : 1;
     bytes = edit.hash === null ? -leaf.sizeAt(i) : edit.size;
@@ -51,7 +51,7 @@ export function editOne(nodes: NodeReader, root: Hash, edit: Edit, fresh: FreshN
   for (let depth = path.length - 1; depth >= 0; depth--) {
     const node = path[depth] as PackedNode;
     const place = places[depth] as number;
-    hash = keep(fresh, node.with(place, hash, node.sizeAt(place) + bytes, node.countAt(place) + more));
+    hash = keep(fresh, node.with(place, hash, bytes, more));
   }
   return hash;
 }

@@ -103,6 +103,12 @@ export class PackedNode implements TreeNode {
     return this.bytes.toString("hex", at, at + 32) as Hash;
   }
 
+  /** Whether two entries have the same hash. */
+  hasSame(i: number, other: PackedNode, j: number): boolean {
+    const [a, b] = [this.#at[i] as number, other.#at[j] as number];
+    return this.bytes.compare(other.bytes, b, b + 32, a, a + 32) === 0;
+  }
+
   sizeAt(i: number): number {
     return this.#varintAt((this.#at[i] as number) + 32);
   }
@@ -125,17 +131,18 @@ export class PackedNode implements TreeNode {
     return (this.#counts ??= this.level === 0 ? [] : this.keys.map((_, i) => this.countAt(i)));
   }
 
-  /** The same node with other values in one entry. */
-  with(i: number, hash: Hash, size: number, count: number): PackedNode {
+  /** The same node with another hash in one entry, and so much more in size and count. */
+  with(i: number, hash: Hash, moreSize: number, moreCount: number): PackedNode {
     const { bytes, level } = this;
     const at = (this.#at[i] as number) + 32;
-    const [oldSize, oldCount] = [this.sizeAt(i), this.countAt(i)];
     let copy: Buffer;
     let places = this.#at;
-    if (size === oldSize && count === oldCount) {
+    if (moreSize === 0 && moreCount === 0) {
       copy = Buffer.allocUnsafe(bytes.length);
       copy.set(bytes);
     } else {
+      const [oldSize, oldCount] = [this.sizeAt(i), this.countAt(i)];
+      const [size, count] = [oldSize + moreSize, oldCount + moreCount];
       const end = at + uvarintLength(oldSize) + (level === 0 ? 0 : uvarintLength(oldCount));
       const newEnd = at + uvarintLength(size) + (level === 0 ? 0 : uvarintLength(count));
       copy = Buffer.allocUnsafe(bytes.length + newEnd - end);

@@ -87,19 +87,50 @@ class Front {
 
   /** Replaces the subtree in front by what is in it. */
   async expand(): Promise<void> {
-    const node: TreeNode = await this.#nodes.node(this.take().hash);
-    for (let i = node.keys.length - 1; i >= 0; i--) {
+    const node = await this.open();
+    this.push(node, 0, node.keys.length);
+  }
+
+  /** Takes the subtree in front away. */
+  async open(): Promise<TreeNode> {
+    const { hash } = this.take();
+    const node = this.#nodes.node(hash);
+    return node instanceof Promise ? await node : node;
+  }
+
+  /** Puts entries of a node in front. */
+  push(node: TreeNode, from: number, to: number): void {
+    for (let i = to - 1; i >= from; i--) {
       this.#items.push({
         level: node.level - 1,
         key: node.keys[i] as Key,
-        hash: node.hashes[i] as Hash,
-        size: node.sizes[i] as number,
+        hash: node instanceof PackedNode ? node.hashAt(i) : (node.hashes[i] as Hash),
+        size: node instanceof PackedNode ? node.sizeAt(i) : (node.sizes[i] as number),
       });
     }
   }
 }
 
-const itemEntry = (item: Item): Entry => ({ key: item.key, hash: item.hash, size: item.size });
+/** Opens two subtrees of one level; what is equal at their ends, as nearly all of it is, is left out at once. */
+async function expandBoth(left: Front, right: Front): Promise<void> {
+  const [a, b] = [await left.open(), await right.open()];
+  const most = Math.min(a.keys.length, b.keys.length);
+  let start = 0;
+  while (start < most && sameEntry(a, start, b, start)) start++;
+  let end = 0;
+  while (end < most - start && sameEntry(a, a.keys.length - 1 - end, b, b.keys.length - 1 - end)) end++;
+  left.push(a, start, a.keys.length - end);
+  right.push(b, start, b.keys.length - end);
+}
+
+/** The same key and hash; and below it all is the same. */
+function sameEntry(a: TreeNode, i: number, b: TreeNode, j: number): boolean {
+  if (a.keys[i] !== b.keys[j]) return false;
+  if (a instanceof PackedNode && b instanceof PackedNode) return a.hasSame(i, b, j);
+  return a.hashes[i] === b.hashes[j];
+}
+
+const entryOf = (item: Item): Entry => ({ key: item.key, hash: item.hash, size: item.size });
 
 /**
  * What differs between two trees, in key order. Both are read side by side; subtrees with equal
@@ -121,18 +152,19 @@ export async function* diffTrees(
     if (a !== undefined && b !== undefined && a.level === b.level && a.hash === b.hash && a.key === b.key) {
       left.take();
       right.take();
-    } else if (a !== undefined && a.level >= 0 && (b === undefined || a.level >= b.level)) {
+    } else if (a !== undefined && b !== undefined && a.level >= 0 && a.level === b.level) {
       // Of two subtrees on the same level both must be opened, or one side would run ahead.
-      if (b !== undefined && b.level === a.level) await right.expand();
+      await expandBoth(left, right);
+    } else if (a !== undefined && a.level >= 0 && (b === undefined || a.level >= b.level)) {
       await left.expand();
     } else if (b !== undefined && b.level >= 0) {
       await right.expand();
     } else if (b === undefined || (a !== undefined && a.key < b.key)) {
-      yield { key: (a as Item).key, from: itemEntry(left.take()), to: null };
+      yield { key: (a as Item).key, from: entryOf(left.take()), to: null };
     } else if (a === undefined || b.key < a.key) {
-      yield { key: b.key, from: null, to: itemEntry(right.take()) };
+      yield { key: b.key, from: null, to: entryOf(right.take()) };
     } else {
-      yield { key: a.key, from: itemEntry(left.take()), to: itemEntry(right.take()) };
+      yield { key: a.key, from: entryOf(left.take()), to: entryOf(right.take()) };
     }
   }
 }

@@ -89,6 +89,20 @@ export class CheckedObjects {
     return { standing, bytes: standing === "good" ? bytes : null };
   }
 
+  /** The same at once, of an object that is known to be good; null where the reader can't do that, or it is not. */
+  readNow(kind: Kind, hash: Hash): Uint8Array | null {
+    const shelf = this.#shelves[kind];
+    if (this.reader.readNow === undefined || this.#known(shelf, hash) !== "good") return null;
+    try {
+      const bytes = this.reader.readNow(kind, hash);
+      if (bytes !== null) this.#markReached(shelf, hash, "good");
+      return bytes;
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      return null;
+    }
+  }
+
   /** Takes what was read and hashed elsewhere. */
   record(kind: Kind, hash: Hash, standing: Standing): void {
     const shelf = this.#shelves[kind];

@@ -91,22 +91,24 @@ function slotsFor(entries: number): number {
 /** The value of a hex digit by its character's code. */
 const DIGITS = new Uint8Array(128);
 for (let value = 0; value < 16; value++) DIGITS[value.toString(16).charCodeAt(0)] = value;
-const factors = randomFillSync(new Uint32Array(8)).map((factor) => factor | 1);
+const [seedLow = 0, seedHigh = 0, evenLow = 0, evenHigh = 0] = randomFillSync(new Uint32Array(4));
+const [factorLow, factorHigh] = [evenLow | 1, evenHigh | 1];
 /** What `mix` found last. */
 let low = 0;
 let high = 0;
 
 /** Takes the first 128 bits of the hash: nobody can find two that begin alike. */
 function mix(hash: Hash): void {
-  low = 0;
-  high = 0;
+  low = seedLow;
+  high = seedHigh;
   for (let at = 0; at < 32; at += 8) {
     let word = 0;
     for (let i = at; i < at + 8; i++) word = (word << 4) | (DIGITS[hash.charCodeAt(i)] as number);
-    low = (low + Math.imul(word, factors[at >> 3] as number)) | 0;
-    high = (high + Math.imul(word, factors[4 + (at >> 3)] as number)) | 0;
+    low = Math.imul(low ^ word, factorLow);
+    low ^= low >>> 15;
+    high = Math.imul(high ^ word, factorHigh);
+    high ^= high >>> 13;
   }
-  // Of a product only the upper bits depend on the whole word.
-  low = (low ^ (low >>> 15)) >>> 0;
+  low >>>= 0;
   high >>>= 0;
 }

@@ -14,12 +14,12 @@ import { TwoGenerations } from "../two-generations.ts";
 import type { CheckedObjects, Standing } from "./checked-objects.ts";
 import type { Finding } from "./findings.ts";
 
-/** Nodes at hand; each generation about 15 MB. */
-const CACHED_NODES = 3000;
+/** Nodes at hand; each generation about 10 MB. */
+const CACHED_NODES = 16_000;
 /** Nodes that the storage has lost and that were computed: with them the commits behind can be checked, too. */
 const REPAIRED_NODES = 1000;
-/** Nodes in the states that are kept for commits to come: about 40 MB. States over it are computed again. */
-const KEPT_NODES = 8000;
+/** Nodes in the states that are kept for commits to come: about 20 MB. States over it are computed again. */
+const KEPT_NODES = 4000;
 
 /** A state that can't be computed, because of this. */
 export class Lost {
@@ -126,12 +126,19 @@ export class States implements NodeReader {
   }
 
   node(hash: Hash): PackedNode | Promise<PackedNode> {
-    return this.#nodes.get(hash) ?? this.#repaired.get(hash) ?? this.#readNode(hash);
+    const known = this.#nodes.get(hash) ?? this.#repaired.get(hash);
+    if (known !== undefined) return known;
+    const bytes = this.#objects.readNow("node", hash);
+    return bytes === null ? this.#readNode(hash) : this.#remember(hash, bytes);
   }
 
   async #readNode(hash: Hash): Promise<PackedNode> {
     const { standing, bytes } = await this.#objects.read("node", hash);
     if (bytes === null) throw new NodeNotGood(hash, standing);
+    return this.#remember(hash, bytes);
+  }
+
+  #remember(hash: Hash, bytes: Uint8Array): PackedNode {
     const node = readNode(bytes);
     this.#nodes.set(hash, node);
     return node;

@@ -12,7 +12,7 @@ export interface VerifyWatch {
 }
 
 /** The thread's heap at most, in MB; tables of hashes are beside it. What needs more fails, and not the daemon with it. */
-const HEAP = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 16 };
+const HEAP = { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 8 };
 
 /** With so few objects it is done, in slices, before a thread has started. */
 const FEW = 1000;

@@ -72,9 +72,14 @@ export function slotData({ head, data }: Block, slot: number): Buffer {
 export function deltaOf(base: Buffer, location: number, bytes: Uint8Array): Buffer | null {
   const size = bytes.length;
   if (base.length !== size || size > 0xffff) return null;
+  const equal = equalWords(base, bytes);
   const stretches: number[] = [];
   let total = LOCATION_BYTES;
   for (let at = 0; at < size; at++) {
+    if ((at & 3) === 0 && equal(at >>> 2)) {
+      at += 3;
+      continue;
+    }
     if (base[at] === bytes[at]) continue;
     const start = at;
     let end = at + 1;
@@ -96,6 +101,15 @@ export function deltaOf(base: Buffer, location: number, bytes: Uint8Array): Buff
     to += STRETCH_HEAD + end - start;
   }
   return delta;
+}
+
+/** Whether two byte strings have the same four bytes at a place; false where that can't be said at once. */
+function equalWords(a: Uint8Array, b: Uint8Array): (word: number) => boolean {
+  if (a.byteOffset % 4 !== 0 || b.byteOffset % 4 !== 0) return () => false;
+  const words = a.length >>> 2;
+  const left = new Uint32Array(a.buffer, a.byteOffset, words);
+  const right = new Uint32Array(b.buffer, b.byteOffset, words);
+  return (word) => word < words && left[word] === right[word];
 }
 
 export function baseOf(delta: Buffer): number {

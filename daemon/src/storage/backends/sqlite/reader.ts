@@ -1,7 +1,7 @@
 import type Database from "better-sqlite3";
 import { type Hash, hashFromBytes, hashToBytes } from "@vlinder/protocol";
 import { type Kind, KINDS, type ReflogEntry, type StoredBranch, type StoredObject } from "../../object-storage.ts";
-import { applyDelta, baseOf, type Block, SLOT, slotCount, slotData, slotFlags, slotHas, slotHash } from "./block.ts";
+import { applyDelta, baseOf, type Block, SLOT, slotCount, SLOT_BYTES, slotData, slotFlags, slotHas, slotHash } from "./block.ts";
 import type { BaseCache } from "./base-cache.ts";
 import type { NewBlock, Stored } from "./blocks-of.ts";
 import { openForReading } from "./connection.ts";
@@ -52,10 +52,14 @@ class ReaderSession {
   readonly #version: Database.Statement<[], number>;
   readonly #block: Database.Statement<[number], Block>;
   #seenVersion = -1;
+  readonly #blocksKept: number;
+  /** The block in which a commit was found last. */
+  #lastCommits: number | null = null;
   /** Of this snapshot: what is read together often lies together. */
   readonly #blocks = new Map<number, Block>();
 
-  constructor(path: string) {
+  constructor(path: string, blocksKept: number) {
+    this.#blocksKept = blocksKept;
     this.db = openForReading(path);
     this.index = new IndexReader(this.db);
     this.begin = this.db.prepare("BEGIN");
@@ -73,6 +77,29 @@ class ReaderSession {
   }
 
   find(shelf: number, hash: Buffer, prefix = hashPrefix(hash)): Found | null {
+    if (shelf === COMMIT_SHELF && this.#lastCommits !== null) {
+      const near = this.#findIn(this.#lastCommits, shelf, hash);
+      if (near !== null) return near;
+    }
+    const found = this.#find(shelf, hash, prefix);
+    // A commit's parent mostly lies in the same block: who follows a history need not look it up.
+    if (shelf === COMMIT_SHELF && found !== null) this.#lastCommits = blockOf(found.location);
+    return found;
+  }
+
+  #findIn(id: number, shelf: number, hash: Buffer): Found | null {
+    const block = this.#blocks.get(id);
+    if (block === undefined) return null;
+    for (let slot = slotCount(block) - 1; slot >= 0; slot--) {
+      if (block.head[slot * SLOT_BYTES + 1] !== hash[0] || !slotHas(block.head, slot, hash)) continue;
+      const flags = slotFlags(block.head, slot);
+      if ((flags & SLOT.removed) !== 0 || (flags & SLOT.shelf) !== shelf) continue;
+      return this.#object(locationOf(id, slot, shelf), flags, slotData(block, slot));
+    }
+    return null;
+  }
+
+  #find(shelf: number, hash: Buffer, prefix: number): Found | null {
     for (const location of this.index.candidates(prefix)) {
       if (shelfOf(location) !== shelf) continue;
       const block = this.block(blockOf(location));
@@ -94,7 +121,7 @@ class ReaderSession {
     if (known !== undefined) return known;
     const block = this.#block.get(id);
     if (block === undefined) return undefined;
-    if (this.#blocks.size >= BLOCKS_KEPT) this.#blocks.clear();
+    if (this.#blocks.size >= this.#blocksKept) this.#blocks.clear();
     this.#blocks.set(id, block);
     return block;
   }
@@ -109,7 +136,9 @@ class ReaderSession {
   }
 }
 
-/** Blocks of a snapshot that are kept at hand. */
+const COMMIT_SHELF = KINDS.indexOf("commit");
+
+/** Blocks of a snapshot that are kept at hand, 4 KB each. */
 const BLOCKS_KEPT = 64;
 
 /**
@@ -119,11 +148,13 @@ const BLOCKS_KEPT = 64;
  */
 export class Reader {
   readonly #path: string;
+  readonly #blocksKept: number;
   #session: ReaderSession | null = null;
   #inSnapshot = false;
 
-  constructor(path: string) {
+  constructor(path: string, blocksKept = BLOCKS_KEPT) {
     this.#path = path;
+    this.#blocksKept = blocksKept;
   }
 
   find(shelf: number, hash: Buffer, prefix?: number): Found | null {
@@ -205,21 +236,25 @@ export class Reader {
       const batch: StoredObject[] = [];
       let bytes = 0;
       next = this.#read((session) => {
-        const rows = session.db.prepare<[number], Block & { id: number }>(
-          "SELECT id, head, data FROM block WHERE id >= ? ORDER BY id",
-        );
-        for (const block of rows.iterate(from)) {
-          if (batch.length >= SWEEP_ROWS || bytes >= SWEEP_BYTES) return block.id;
-          for (let slot = 0; slot < slotCount(block); slot++) {
-            const flags = slotFlags(block.head, slot);
-            if ((flags & SLOT.removed) !== 0 || (flags & SLOT.shelf) !== shelf) continue;
-            if (!isFound(block, slot, locationOf(block.id, slot, shelf))) continue;
+        // Heads tell which blocks have objects of the kind; the others' bytes are not read.
+        const heads = session.db
+          .prepare<[number, number], [number, Buffer]>("SELECT id, head FROM block WHERE id >= ? ORDER BY id LIMIT ?")
+          .raw()
+          .all(from, SWEEP_ROWS);
+        for (const [id, head] of heads) {
+          if (bytes >= SWEEP_BYTES) return id;
+          const slots = slotsOf(head, shelf);
+          const block = slots.length === 0 ? undefined : session.block(id);
+          if (block === undefined) continue;
+          for (const slot of slots) {
+            if (!isFound(block, slot, locationOf(id, slot, shelf))) continue;
             const object = session.bytesAt(block, slot);
             bytes += object.length;
             batch.push({ kind, hash: hashFromBytes(slotHash(block.head, slot)), bytes: object });
           }
         }
-        return null;
+        const last = heads.at(-1);
+        return last === undefined || heads.length < SWEEP_ROWS ? null : last[0] + 1;
       });
       if (batch.length > 0) yield batch;
     }
@@ -254,7 +289,7 @@ export class Reader {
 
   #read<T>(work: (session: ReaderSession) => T): T {
     try {
-      const session = (this.#session ??= new ReaderSession(this.#path));
+      const session = (this.#session ??= new ReaderSession(this.#path, this.#blocksKept));
       if (!this.#inSnapshot) {
         session.begin.run();
         this.#inSnapshot = true;
@@ -268,6 +303,16 @@ export class Reader {
       throw storageError(error, this.#path);
     }
   }
+}
+
+/** Slots of a shelf that are not empty. */
+function slotsOf(head: Buffer, shelf: number): number[] {
+  const slots: number[] = [];
+  for (let slot = 0; slot < slotCount({ head }); slot++) {
+    const flags = slotFlags(head, slot);
+    if ((flags & SLOT.removed) === 0 && (flags & SLOT.shelf) === shelf) slots.push(slot);
+  }
+  return slots;
 }
 
 function entryOf({ branch, name, from, to, time, why }: MoveRow): ReflogEntry {

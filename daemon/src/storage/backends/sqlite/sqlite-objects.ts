@@ -215,6 +215,7 @@ class SqliteObjects implements ObjectStorage {
     if (this.#closing === null) {
       const begun = this.#waiting > 0 ? this.#alone : Promise.resolve();
       this.#reader.close();
+      this.#bases.close();
       this.#closing = begun.then(() => this.#writer.close()).finally(() => this.#reader.close());
     }
     return this.#closing;

@@ -1,0 +1,175 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { align } from "../../../src/state/documents/alignment.ts";
+import { mergeDocuments } from "../../../src/state/documents/document-merge.ts";
+import { holds } from "../property.ts";
+
+type Result = { text: string; places: readonly string[] } | { why: string };
+
+function merge(base: string | null, older: string, newer: string): Result {
+  const bytes = (text: string): Buffer => Buffer.from(text, "utf8");
+  const result = mergeDocuments("lines", base === null ? null : bytes(base), bytes(newer), bytes(older));
+  return "why" in result ? result : { text: result.bytes.toString("utf8"), places: result.places };
+}
+
+const clean = (text: string): Result => ({ text, places: [] });
+
+describe("texts, line by line", () => {
+  test("changes of different lines, also of neighbours", () => {
+    expect(merge("a\nb\nc\nd\n", "A\nb\nc\nd\n", "a\nB\nc\nD\n")).toEqual(clean("A\nB\nc\nD\n"));
+    expect(merge("a\nb\nc\n", "b\nc\n", "a\nb\n")).toEqual(clean("b\n"));
+    expect(merge("a\nb\n", "x\na\nb\n", "a\nb\ny\n")).toEqual(clean("x\na\nb\ny\n"));
+  });
+
+  test("both insert at the same place: both, the older first", () => {
+    expect(merge("a\nb\n", "a\nx\nb\n", "a\ny\nz\nb\n")).toEqual(clean("a\nx\ny\nz\nb\n"));
+    expect(merge("", "x\n", "y\n")).toEqual(clean("x\ny\n"));
+    expect(merge(null, "x\n", "y\n")).toEqual(clean("x\ny\n"));
+  });
+
+  test("an insertion beside a changed line is no conflict, one between changed lines is", () => {
+    expect(merge("a\nb\nc\n", "a\nx\nb\nc\n", "a\nB\nc\n")).toEqual(clean("a\nx\nB\nc\n"));
+    expect(merge("a\nb\nc\n", "a\nb\nx\nc\n", "a\nB\nc\n")).toEqual(clean("a\nB\nx\nc\n"));
+    expect(merge("a\nb\nc\nd\n", "a\nb\nx\nc\nd\n", "a\nBC\nd\n")).toEqual({ text: "a\nBC\nd\n", places: ["2,1"] });
+  });
+
+  test("the same on both sides is there once", () => {
+    expect(merge("a\n", "a\nx\ny\n", "a\nx\ny\n")).toEqual(clean("a\nx\ny\n"));
+    expect(merge("a\nb\nc\nd\n", "a\nX\nc\nd\n", "a\nX\nc\nD\n")).toEqual(clean("a\nX\nc\nD\n"));
+  });
+
+  test("the same lines changed in two ways: the newer stand, and the place is told", () => {
+    expect(merge("a\nb\nc\nd\n", "a\nB\nc\nd\n", "a\nb1\nb2\nc\nd\n")).toEqual({
+      text: "a\nb1\nb2\nc\nd\n",
+      places: ["2,2"],
+    });
+    expect(merge("a\nb\nc\n", "a\nB\nc\n", "a\nc\n")).toEqual({ text: "a\nc\n", places: ["2,0"] });
+    // Around it both sides' changes stand.
+    expect(merge("1\n2\n3\n4\n5\n", "0\n1\n2\n3a\n4\n5\n", "1\n2\n3b\n4\n")).toEqual({
+      text: "0\n1\n2\n3b\n4\n",
+      places: ["4,1"],
+    });
+  });
+
+  test("lines that both removed, and more of them, are removed", () => {
+    expect(merge("1\n2\n3\n4\n5\n", "1\n4\n5\n", "1\n2\n5\n")).toEqual(clean("1\n5\n"));
+  });
+
+  test("whether the last line ends merges by itself", () => {
+    expect(merge("a\nb", "a\nb\nc", "A\nb")).toEqual(clean("A\nb\nc"));
+    expect(merge("a\nb", "a\nb\n", "A\nb")).toEqual(clean("A\nb\n"));
+    expect(merge("a\nb\n", "a\nb", "A\nb\n")).toEqual(clean("A\nb"));
+    expect(merge("a\nb\n", "a\nb\nc", "")).toEqual(clean("c"));
+    expect(merge("", "x", "y\n")).toEqual(clean("x\ny\n"));
+    expect(merge("\n", "\n\n", "")).toEqual(clean("\n"));
+  });
+
+  test("and so does how lines end", () => {
+    expect(merge("a\r\nb\r\n", "a\r\nb\r\nc\r\n", "A\r\nb\r\n")).toEqual(clean("A\r\nb\r\nc\r\n"));
+    expect(merge("a\nb\n", "a\r\nb\r\n", "A\nb\n")).toEqual(clean("A\r\nb\r\n"));
+    expect(merge("a\r\nb\r\n", "a\nb\n", "A\r\nb\r\n")).toEqual(clean("A\nb\n"));
+    expect(merge("a\r\nb\r\n", "a", "a\r\nb\r\nc\r\n")).toEqual(clean("a\r\nc"));
+    // Where one text mixes them, a CR is a part of its line.
+    expect(merge("a\r\nb\n", "a\r\nb\nc\n", "a\nb\n")).toEqual(clean("a\nb\nc\n"));
+  });
+
+  test("bytes in any encoding are lines, and stay as they are; binary ones are not", () => {
+    const latin = (text: string): Buffer => Buffer.from(text, "latin1");
+    expect(mergeDocuments("lines", latin("\xe9\n"), latin("\xe9\n\xff\n"), latin("\xe8\n\xe9\n"))).toEqual({
+      bytes: latin("\xe8\n\xe9\n\xff\n"),
+      places: [],
+    });
+    for (const nul of [0, 1, 2]) {
+      const [base = "", older = "", newer = ""] = ["a", "b", "c"].map((text, i) => (i === nul ? `${text}\0` : text));
+      expect(merge(base, older, newer)).toEqual({ why: "not-text" });
+    }
+  });
+
+  test("too many lines", () => {
+    expect(merge("", "\n".repeat(99_999), "x\n")).toMatchObject({ places: [] });
+    expect(merge("", "\n".repeat(100_000), "x\n")).toEqual({ why: "too-large" });
+  });
+
+  test("a text without a base in common is not lost", () => {
+    expect(merge("entirely\nother\n", "one\ntwo\n", "three\n")).toEqual({ text: "three\n", places: ["1,1"] });
+  });
+
+  test("effort is bounded, and what is beyond it is one change", () => {
+    const lines = (n: number, line: (i: number) => number | string): string =>
+      Array.from({ length: n }, (_, i) => `${line(i)}\n`).join("");
+    const start = performance.now();
+    const base = lines(50_000, (i) => i);
+    const shuffled = lines(50_000, (i) => (i * 7919) % 50_000);
+    expect(
+      merge(
+        base,
+        lines(50_000, (i) => 49_999 - i),
+        shuffled,
+      ),
+    ).toEqual({ text: shuffled, places: ["1,50000"] });
+    // Many changed lines are no effort, as they are nowhere else.
+    const changed = lines(50_000, (i) => (i % 2 === 0 ? i : `changed ${i}`));
+    expect(merge(base, `${base}end\n`, changed)).toEqual(clean(`${changed}end\n`));
+    expect(performance.now() - start).toBeLessThan(10_000);
+  });
+});
+
+/** The longest common subsequence's length, by the table. */
+function longest(a: readonly number[], b: readonly number[]): number {
+  const table = Array.from({ length: a.length + 1 }, () => new Array<number>(b.length + 1).fill(0));
+  for (let i = a.length - 1; i >= 0; i--) {
+    for (let j = b.length - 1; j >= 0; j--) {
+      (table[i] as number[])[j] =
+        a[i] === b[j]
+          ? 1 + (table[i + 1]?.[j + 1] as number)
+          : Math.max(table[i + 1]?.[j] as number, table[i]?.[j + 1] as number);
+    }
+  }
+  return table[0]?.[0] as number;
+}
+
+describe("alignment", () => {
+  test("is a longest common subsequence", async () => {
+    const items = fc.array(fc.nat(4), { maxLength: 24, size: "max" });
+    const property = fc.asyncProperty(items, items, async (a, b) => {
+      const matches = align(a, b);
+      const pairs = [...matches.entries()].filter(([, at]) => at >= 0);
+      for (const [n, [i, j]] of pairs.entries()) {
+        expect(a[i]).toBe(b[j]);
+        if (n > 0) expect(j).toBeGreaterThan(pairs[n - 1]?.[1] as number);
+      }
+      expect(pairs.length).toBe(longest(a, b));
+    });
+    await holds("alignment", property, 2000);
+  });
+
+  test("takes the same one of several, on every machine", () => {
+    expect([...align([1, 1, 2], [2, 1])]).toEqual([-1, -1, 0]);
+    expect([...align([1, 2, 3, 1, 2], [2, 1, 3, 2, 1])]).toEqual([-1, 0, -1, 1, 3]);
+    expect([...align([0, 1, 0, 1, 0, 1], [1, 0, 0, 1, 1, 0])]).toEqual([-1, 0, 1, -1, 2, 3]);
+  });
+});
+
+describe("a model of three-way merge by line", () => {
+  /** Lines that are all different: then each is kept, removed, or new, and where it goes is known. */
+  test("texts whose changes do not meet have all of both", async () => {
+    const edits = fc.array(fc.constantFrom("keep", "keep", "remove", "change", "insert"), {
+      minLength: 12,
+      maxLength: 12,
+    });
+    const owner = fc.array(fc.boolean(), { minLength: 12, maxLength: 12 });
+    const property = fc.asyncProperty(edits, owner, async (todo, mine) => {
+      const text = (who: boolean | "both" | "none"): string =>
+        todo
+          .map((edit, i) => {
+            const does = who === "both" || who === mine[i] ? edit : "keep";
+            if (does === "remove") return "";
+            if (does === "change") return `changed ${i}\n`;
+            return does === "insert" ? `line ${i}\nnew ${i}\n` : `line ${i}\n`;
+          })
+          .join("");
+      expect(merge(text("none"), text(true), text(false))).toEqual(clean(text("both")));
+    });
+    await holds("lines", property, 1000);
+  });
+});
