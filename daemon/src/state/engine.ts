@@ -24,7 +24,7 @@ import { andThen } from "./and-then.ts";
 import type { Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
-import { findValue, type Found } from "./found.ts";
+import { type Found, foundAt } from "./found.ts";
 import { Heads } from "./heads.ts";
 import { type HistoryEntry, keyHistory } from "./key-history.ts";
 import { Integrator } from "./integrate.ts";
@@ -41,6 +41,7 @@ import {
   type WriteReply,
 } from "./mutations.ts";
 import { Objects, valueKind } from "./objects.ts";
+import { pastEntry } from "./past-entry.ts";
 import { pathTo } from "./prove.ts";
 import { Receiver } from "./receive.ts";
 import { type Source, StoredSource } from "./source.ts";
@@ -174,7 +175,16 @@ export class StateEngine implements Exchange {
 
   /** What a key holds at a branch's head or at a past commit; at once where all that it takes can be read so. */
   find(key: Key, branch?: BranchName, at?: string): Found | Promise<Found> {
-    return andThen(this.stateOf(branch, at), (view) => findValue(this.#objects, view, key));
+    if (at !== undefined) return this.resolve(at).then((commit) => this.#findInPast(commit, key));
+    return andThen(this.stateOf(branch), (view) =>
+      andThen(view.getNow("kv", key), (entry) => foundAt(this.#objects, view.commit, entry)),
+    );
+  }
+
+  async #findInPast(commit: Hash, key: Key): Promise<Found> {
+    const past = this.#heads.isKept(commit) ? undefined : await pastEntry(this.#objects, commit, "kv", key);
+    const entry = past === undefined ? await (await this.view(commit)).get("kv", key) : past;
+    return await foundAt(this.#objects, commit, entry);
   }
 
   async view(commit: Hash): Promise<StateView> {

@@ -21,6 +21,10 @@ export class Heads {
     return emptyHead(this.#objects);
   }
 
+  isKept(commit: Hash): boolean {
+    return this.#kept.get(commit) !== undefined;
+  }
+
   /** At once where it is in memory. */
   at(commit: Hash): Head | Promise<Head> {
     const kept = this.#kept.get(commit);

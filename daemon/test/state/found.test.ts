@@ -1,10 +1,10 @@
-import { LIMITS, MAIN, sha256 } from "@vlinder/protocol";
+import { type Hash, LIMITS, MAIN, sha256 } from "@vlinder/protocol";
 import { afterEach, expect, onTestFinished, test } from "vitest";
 import { Objects } from "../../src/state/objects.ts";
 import { ValueCache } from "../../src/state/value-cache.ts";
 import { MemoryObjects } from "../../src/storage/backends/memory.ts";
 import { BACKENDS } from "./backends.ts";
-import { key, openEngine, put } from "./harness.ts";
+import { key, op, openEngine, put } from "./harness.ts";
 
 const opened: { close(): unknown }[] = [];
 afterEach(async () => {
@@ -45,6 +45,32 @@ test("where the storage reads at once, so is found what was never read before", 
   const found = { state, value: { hash: sha256("1"), size: 1, bytes: Buffer.from("1") } };
   expect(engine.find(key("/a"))).toEqual(found);
   expect(engine.find(key("/none"))).toEqual({ state, value: null });
+});
+
+test("a past state is found without its trees as it is with them, across stored trees, deletions, rewinds and merges", async () => {
+  const { engine, storage } = await openEngine();
+  const states = [];
+  for (let i = 0; i < 150; i++) states.push(await put(engine, { [`/${i % 7}`]: i % 5 === 0 ? null : `${i}` }));
+  await engine.fork("fix" as typeof MAIN, states[40] as Hash);
+  await engine.rewind(MAIN, states[100] as Hash);
+  const forked = await engine.write({
+    space: "kv",
+    kind: "kv.put",
+    ops: [op("/3", "forked")],
+    branch: "fix" as typeof MAIN,
+  });
+  await put(engine, { "/4": "after the rewind" });
+  await engine.merge(MAIN, forked.state);
+  await put(engine, { "/5": "after the merge" });
+  const again = keep((await openEngine({ storage, contract: null })).engine);
+  for await (const { hash } of engine.log(engine.branch(MAIN).head)) {
+    const view = await engine.view(hash);
+    for (let k = 0; k < 7; k++) {
+      const entry = await view.get("kv", key(`/${k}`));
+      const { state, value } = await again.find(key(`/${k}`), MAIN, hash);
+      expect([state, value?.hash ?? null, value?.size]).toEqual([hash, entry?.hash ?? null, entry?.size]);
+    }
+  }
 });
 
 test("what no reply holds is found without its bytes", async () => {
