@@ -19,11 +19,11 @@ import {
   type Progress,
   VlinderError,
 } from "@vlinder/protocol";
-import { nuid } from "nats";
 import { backoff } from "./backoff.ts";
 import { openConnection } from "./connection.ts";
 import { type DaemonAddress, type DaemonLocation, findDaemon } from "./find-daemon.ts";
 import type { Mux } from "./mux.ts";
+import { newId } from "./new-id.ts";
 import { readReply } from "./reply.ts";
 
 export interface ConnectOptions extends DaemonLocation {
@@ -43,6 +43,8 @@ export interface RequestOptions {
   /** Stops waiting: the request rejects with the signal's reason. What the daemon has begun it may finish. */
   readonly signal?: AbortSignal;
 }
+
+const NO_OPTIONS: RequestOptions = {};
 
 /** What the daemon publishes about an agent. */
 export interface EventMessages {
@@ -102,10 +104,19 @@ export class Client {
   ): Promise<AgentReplies[Op]> {
     const { shape } = agentRequests[operation];
     const whole = complete(body, shape, options);
-    // A pipeline's operations were checked one by one, so that a bad one does not stop the others.
-    if (operation !== "kv.pipeline") checkRequest(agentRequests[operation], whole);
-    const subject = agentSubject(agent, operation);
-    return (await this.send(subject, operation, whole, options)) as unknown as AgentReplies[Op];
+    checkRequest(agentRequests[operation], whole);
+    return this.send(agent, operation, encodeBody(whole, "msgpack"), options);
+  }
+
+  /** The same for a body that is checked, complete and encoded. @throws VlinderError */
+  async send<Op extends AgentOperation>(
+    agent: AgentName,
+    operation: Op,
+    body: Uint8Array,
+    options: RequestOptions = NO_OPTIONS,
+  ): Promise<AgentReplies[Op]> {
+    const reply = await this.exchange(agentSubject(agent, operation), operation, body, options);
+    return reply as unknown as AgentReplies[Op];
   }
 
   /** Asks what only the administrator may ask. @throws VlinderError */
@@ -116,7 +127,8 @@ export class Client {
   ): Promise<AdminReplies[Op]> {
     const whole = complete(body, adminRequests[operation].shape, options);
     checkRequest(adminRequests[operation], whole);
-    return (await this.send(adminSubject(operation), operation, whole, options)) as unknown as AdminReplies[Op];
+    const reply = await this.exchange(adminSubject(operation), operation, encodeBody(whole, "msgpack"), options);
+    return reply as unknown as AdminReplies[Op];
   }
 
   /**
@@ -149,16 +161,16 @@ export class Client {
     return this.options.timeout ?? 10_000;
   }
 
-  private async send(
+  private async exchange(
     subject: string,
     operation: string,
-    whole: object,
+    body: Uint8Array,
     options: RequestOptions,
   ): Promise<Record<string, unknown>> {
     const { onProgress, signal } = options;
     const exchange = {
       subject,
-      body: encodeBody(whole, "msgpack"),
+      body,
       timeout: options.timeout ?? this.timeout,
       signal,
       onProgress: onProgress && ((data: Uint8Array) => onProgress(decodeBody(data) as unknown as Progress)),
@@ -205,7 +217,7 @@ function openMux(address: DaemonAddress, agent: AgentName | null, options: Conne
 
 /** A request with the id that makes it safe to repeat, where its operation takes one. */
 function complete(body: object, shape: object, options: RequestOptions): object {
-  const id = "id" in shape && !("id" in body && body.id !== undefined) ? { id: nuid.next() } : {};
+  const id = "id" in shape && !("id" in body && body.id !== undefined) ? { id: newId() } : {};
   const progress = options.onProgress !== undefined && "progress" in shape ? { progress: true } : {};
   return { ...defined(body), ...id, ...progress };
 }

@@ -19,9 +19,11 @@ export function isSmall(value: Content): value is string | Uint8Array {
   return value instanceof Uint8Array && value.length <= LIMITS.valueBytes;
 }
 
-/** A copy: what the caller does to its bytes while they wait must not change what is stored. */
-export function bytesOf(value: string | Uint8Array): Uint8Array {
-  return typeof value === "string" ? textBytes(value) : new Uint8Array(value);
+/** Text as its UTF-8, bytes as they are. @throws invalid */
+export function bytesOf(value: unknown): Uint8Array {
+  if (typeof value === "string") return textBytes(value);
+  if (value instanceof Uint8Array) return value;
+  throw noContent();
 }
 
 /** Whether it can be read a second time. */
@@ -41,9 +43,7 @@ export function checkContent(value: unknown): void {
   }
   if (value instanceof Uint8Array) return;
   if (typeof value === "object" && value !== null && (Symbol.asyncIterator in value || isSource(value))) return;
-  throw new VlinderError("invalid", "a value is text, bytes, a Blob or a stream of bytes", {
-    remedy: "use putJson for anything else",
-  });
+  throw noContent();
 }
 
 /** Its bytes in order, in new buffers of `size`, the last one apart. Holds one of them. */
@@ -86,6 +86,12 @@ export function sizeOf(value: Content): number | null {
 function textBytes(text: string): Uint8Array {
   if (!text.isWellFormed()) throw loneSurrogate();
   return Buffer.from(text, "utf8");
+}
+
+function noContent(): VlinderError {
+  return new VlinderError("invalid", "a value is text, bytes, a Blob or a stream of bytes", {
+    remedy: "use putJson for anything else",
+  });
 }
 
 function loneSurrogate(): VlinderError {

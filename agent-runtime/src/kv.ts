@@ -15,10 +15,11 @@ import {
   type PutReply,
   VlinderError,
 } from "@vlinder/protocol";
-import { nuid } from "nats";
 import { bytesOf, checkContent, type Content, isSmall } from "./content.ts";
+import { newId } from "./new-id.ts";
+import { type Fields, type Operation, operation } from "./operation.ts";
 import { allPages } from "./pages.ts";
-import { fieldsOf, lineOf, orNull, type Scope } from "./scope.ts";
+import { fieldsOf, lineOf, nullIfMissing, type Scope } from "./scope.ts";
 import { type Fetch, StoredValue } from "./stored-value.ts";
 import type { Uploaded, UploadOptions } from "./uploader.ts";
 import { Value } from "./value.ts";
@@ -54,26 +55,24 @@ export class KvReader {
   }
 
   /** `null` when there is no such key. @throws VlinderError */
-  async get(key: string): Promise<Value | null> {
-    const operation = { op: "get", key, ...fieldsOf(this.scope) } as const;
-    check("kv.get", operation);
-    try {
-      const reply = await orNull(this.scope.kv.add(lineOf(this.scope), operation) as Promise<GetReply>);
-      return reply === null ? null : new Value(reply);
-    } catch (error) {
-      const { hash, size, state } = error instanceof VlinderError && error.code === "too_large" ? error.details : {};
-      if (!isHash(hash) || !isHash(state)) throw error;
-      const stored = new StoredValue({ hash, size: Number(size), state }, this.fetching(key));
-      return new Value({ value: await stored.bytes(), hash, size: stored.size, state });
-    }
+  get(key: string): Promise<Value | null> {
+    const reply = this.send("get", { key, ...fieldsOf(this.scope) });
+    return reply.then(toValue, (error: unknown) => this.inParts(key, error));
   }
 
   /** A value to be read in parts, as they are needed: for what is too large for memory. `null` when there is no such key. */
   async open(key: string): Promise<StoredValue | null> {
-    const scoped = { key, ...fieldsOf(this.scope) };
-    check("kv.get", { op: "get", ...scoped });
+    checkRequest(agentRequests["kv.get"], { key, ...fieldsOf(this.scope) });
     // In its turn: what is being put in this key is there then.
-    return this.scope.kv.alone(lineOf(this.scope), [key], false, () => StoredValue.open(this.fetching(key)));
+    return this.scope.kv.alone(lineOf(this.scope), [key], "reads", () => StoredValue.open(this.fetching(key)));
+  }
+
+  /** What fits in no reply, and `null` for what is not there. @throws every other error */
+  private async inParts(key: string, error: unknown): Promise<Value | null> {
+    const { hash, size, state } = error instanceof VlinderError && error.code === "too_large" ? error.details : {};
+    if (!isHash(hash) || !isHash(state)) return nullIfMissing(error);
+    const stored = new StoredValue({ hash, size: Number(size), state }, this.fetching(key));
+    return new Value({ value: await stored.bytes(), hash, size: stored.size, state });
   }
 
   private fetching(key: string): Fetch {
@@ -98,6 +97,14 @@ export class KvReader {
       return client.request(agent, "kv.history", { key, after, limit: LIMITS.page, ...fieldsOf(this.scope, at) });
     });
   }
+
+  protected send(op: Operation["op"], fields: Fields): Promise<unknown> {
+    try {
+      return this.scope.kv.add(lineOf(this.scope), operation(op, fields));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
 }
 
 /** The keys of an agent on a branch. Every write is a commit of its own, durable when it is answered. */
@@ -106,20 +113,10 @@ export class Kv extends KvReader {
    * A value of any size: a large one, a Blob or a stream travels in parts, and nobody sees it before all
    * of it is there. Leave the bytes of a large one alone until then. @throws conflict when `expect` does not hold, too_large, invalid
    */
-  async put(key: string, value: Content, options: PutOptions = {}): Promise<PutReply> {
-    const { expect } = options;
-    checkContent(value);
+  put(key: string, value: Content, options: PutOptions = {}): Promise<PutReply> {
     if (!isSmall(value)) return this.putUploaded(key, value, options);
-    const operation = {
-      op: "put",
-      key,
-      value: bytesOf(value),
-      ...expectField(expect),
-      ...fieldsOf(this.scope),
-      id: nuid.next(),
-    } as const;
-    check("kv.put", operation);
-    return (await this.scope.kv.add(lineOf(this.scope), operation)) as PutReply;
+    const { expect } = options;
+    return this.send("put", { key, value, expect, ...fieldsOf(this.scope), id: newId() }) as Promise<PutReply>;
   }
 
   /** Puts a value as the text that `JSON.stringify` makes of it. */
@@ -131,11 +128,8 @@ export class Kv extends KvReader {
 
   /** Whether there was something to delete. @throws conflict */
   async delete(key: string, { expect }: Expect = {}): Promise<boolean> {
-    const fields = { ...expectField(expect), ...fieldsOf(this.scope), id: nuid.next() };
-    const operation = { op: "delete", key, ...fields } as const;
-    check("kv.delete", operation);
-    const reply = (await this.scope.kv.add(lineOf(this.scope), operation)) as DeleteReply;
-    return reply.deleted;
+    const reply = await this.send("delete", { key, expect, ...fieldsOf(this.scope), id: newId() });
+    return (reply as DeleteReply).deleted;
   }
 
   /** Several changes in one commit, all or none; values of any size. @throws conflict, too_large */
@@ -146,12 +140,13 @@ export class Kv extends KvReader {
       if (change.op === "delete") return fields;
       const { value } = change;
       checkContent(value);
-      if (isSmall(value)) return { ...fields, value: bytesOf(value) };
+      // A copy: what the caller does to its bytes while they wait must not change what is stored.
+      if (isSmall(value)) return { ...fields, value: new Uint8Array(bytesOf(value)) };
       large.add(value);
       return { ...fields, value };
     });
     if (large.size > LIMITS.uploads) throw tooManyLarge(large.size);
-    const fields = { ...fieldsOf(this.scope), id: nuid.next() };
+    const fields = { ...fieldsOf(this.scope), id: newId() };
     const body = (uploads: ReadonlyMap<Content, { readonly upload: string }>): object => ({
       ops: ops.map((op) => {
         const uploaded = "value" in op ? uploads.get(op.value) : undefined;
@@ -164,8 +159,9 @@ export class Kv extends KvReader {
     return this.uploaded(keys, large, options, (uploads) => this.request("kv.batch", body(uploads)));
   }
 
-  private putUploaded(key: string, value: Content, { expect, ...options }: PutOptions): Promise<PutReply> {
-    const fields = { key, ...expectField(expect), ...fieldsOf(this.scope), id: nuid.next() };
+  private async putUploaded(key: string, value: Content, { expect, ...options }: PutOptions): Promise<PutReply> {
+    checkContent(value);
+    const fields = { key, ...expectField(expect), ...fieldsOf(this.scope), id: newId() };
     checkRequest(agentRequests["kv.put"], { ...fields, upload: "-" });
     return this.uploaded([key], [value], options, (uploads) => {
       return this.request("kv.put", { ...fields, upload: uploads.get(value)?.upload });
@@ -183,7 +179,7 @@ export class Kv extends KvReader {
     const sent = new Map<Content, Uploaded>();
     const sending = Array.from(values, async (value) => sent.set(value, await uploader.send(value, options)));
     const prepared = sending.length === 0 ? undefined : Promise.all(sending);
-    return kv.alone(lineOf(this.scope), keys, true, () => uploader.commit(sent, make), prepared);
+    return kv.alone(lineOf(this.scope), keys, "writes", () => uploader.commit(sent, make), prepared);
   }
 
   private request<Op extends "kv.put" | "kv.batch">(operation: Op, body: object): Promise<AgentReplies[Op]> {
@@ -191,17 +187,15 @@ export class Kv extends KvReader {
   }
 }
 
-/** The daemon's own check, made before anything is sent; so one bad operation stops no other. */
-function check(name: "kv.put" | "kv.get" | "kv.delete", operation: { readonly op: string }): void {
-  const { op: _, ...body } = operation;
-  checkRequest(agentRequests[name], body);
-}
-
 function tooManyLarge(count: number): VlinderError {
   return new VlinderError("too_large", `a batch with ${count} large values`, {
     details: { limit: LIMITS.uploads },
     remedy: `put at most ${LIMITS.uploads} of more than ${LIMITS.valueBytes} bytes in one batch`,
   });
+}
+
+function toValue(reply: unknown): Value {
+  return new Value(reply as GetReply);
 }
 
 /** Null means something here, and undefined nothing. */

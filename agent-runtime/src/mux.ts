@@ -1,5 +1,6 @@
-import { asBuffer, ERROR_CODE_HEADER, ERROR_HEADER, PROGRESS_HEADER, VlinderError } from "@vlinder/protocol";
-import { Events, type Msg, type NatsConnection, NatsError, nuid, type Status } from "nats";
+import { asBuffer, ERROR_CODE_HEADER, ERROR_HEADER, PROGRESS_HEADER, type VlinderError } from "@vlinder/protocol";
+import { Events, type Msg, type NatsConnection, nuid, type Status } from "nats";
+import { closed, denied, lost, noResponder, timedOut, tooLarge } from "./exchange-error.ts";
 
 /** What came back: the body, and whether it is an error's. */
 export interface Reply {
@@ -21,8 +22,12 @@ interface Pending {
   readonly exchange: Exchange;
   resolve(reply: Reply): void;
   reject(error: unknown): void;
-  timer: NodeJS.Timeout;
+  /** When it has waited long enough, as `performance.now()` says. */
+  deadline: number;
 }
+
+/** Node's timers take no more milliseconds. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
  * Requests and replies over one inbox subscription, `<inbox>.<random>.*`, one token a request.
@@ -35,6 +40,10 @@ export class Mux {
   private readonly prefix: string;
   private readonly pending = new Map<string, Pending>();
   private tokens = 0;
+  /** One timer for all: most requests are answered long before their deadline. */
+  private timer: NodeJS.Timeout | undefined;
+  /** When it goes off; infinite: it does not. */
+  private alarm = Number.POSITIVE_INFINITY;
   private connected = true;
   private wakers: (() => void)[] = [];
   /** Why nothing can be asked any more: closed, or the inbox is forbidden. */
@@ -63,16 +72,21 @@ export class Mux {
       if (!this.connected) throw lost();
       if (body.length > limit) throw tooLarge(body.length, limit);
       const token = (++this.tokens).toString(36);
-      const abort = (): void => this.settle(token)?.reject(signal?.reason);
-      const timer = setTimeout(() => this.settle(token)?.reject(timedOut(exchange)), exchange.timeout);
-      const unhook = (): void => signal?.removeEventListener("abort", abort);
-      this.pending.set(token, {
-        exchange,
-        timer,
-        resolve: (reply) => (unhook(), resolve(reply)),
-        reject: (error) => (unhook(), reject(error)),
-      });
-      signal?.addEventListener("abort", abort);
+      const deadline = performance.now() + exchange.timeout;
+      if (signal === undefined) {
+        this.pending.set(token, { exchange, deadline, resolve, reject });
+      } else {
+        const abort = (): void => this.settle(token)?.reject(signal.reason);
+        const unhook = (): void => signal.removeEventListener("abort", abort);
+        this.pending.set(token, {
+          exchange,
+          deadline,
+          resolve: (reply) => (unhook(), resolve(reply)),
+          reject: (error) => (unhook(), reject(error)),
+        });
+        signal.addEventListener("abort", abort);
+      }
+      this.wakeBy(deadline);
       try {
         this.connection.publish(subject, body, { reply: this.prefix + token });
       } catch (cause) {
@@ -108,7 +122,7 @@ export class Mux {
     if (headers?.code === 503 && message.data.length === 0) {
       this.settle(token)?.reject(noResponder(pending.exchange.subject));
     } else if (headers?.has(PROGRESS_HEADER)) {
-      pending.timer.refresh();
+      pending.deadline = performance.now() + pending.exchange.timeout;
       this.report(token, pending, message.data);
     } else {
       const failed = headers !== undefined && (headers.has(ERROR_CODE_HEADER) || headers.has(ERROR_HEADER));
@@ -131,8 +145,26 @@ export class Mux {
     const pending = this.pending.get(token);
     if (pending === undefined) return undefined;
     this.pending.delete(token);
-    clearTimeout(pending.timer);
     return pending;
+  }
+
+  private wakeBy(deadline: number): void {
+    if (deadline >= this.alarm) return;
+    clearTimeout(this.timer);
+    this.alarm = deadline;
+    this.timer = setTimeout(() => this.expire(), Math.min(deadline - performance.now(), LONGEST_TIMER));
+  }
+
+  /** Rejects what has waited too long. */
+  private expire(): void {
+    this.alarm = Number.POSITIVE_INFINITY;
+    const now = performance.now();
+    let next = this.alarm;
+    for (const [token, { deadline, exchange }] of this.pending) {
+      if (deadline <= now) this.settle(token)?.reject(timedOut(exchange));
+      else next = Math.min(next, deadline);
+    }
+    if (next !== Number.POSITIVE_INFINITY) this.wakeBy(next);
   }
 
   private rejectAll(error: VlinderError, subject?: string): void {
@@ -166,56 +198,8 @@ export class Mux {
   private die(error: VlinderError): void {
     this.dead ??= error;
     this.connected = false;
+    clearTimeout(this.timer);
     this.rejectAll(this.dead);
     this.wake();
   }
-}
-
-function lost(): VlinderError {
-  return new VlinderError("unavailable", "the connection to the daemon is lost", {
-    remedy: "it is tried again by itself; if it stays so, start the daemon: vlinderd",
-  });
-}
-
-function noResponder(subject: string): VlinderError {
-  return new VlinderError("unavailable", `no daemon answers on ${subject}`, {
-    details: { subject, received: false },
-    remedy: "start it: vlinderd",
-  });
-}
-
-function timedOut(exchange: Exchange): VlinderError {
-  return new VlinderError("timeout", `no reply from ${exchange.subject} in ${exchange.timeout} ms`, {
-    details: { subject: exchange.subject, timeout: exchange.timeout },
-    remedy: "see what the daemon is doing: vlinder status",
-  });
-}
-
-function denied(subject: string, cause: unknown): VlinderError {
-  return new VlinderError("denied", `these credentials may not use ${subject}`, {
-    cause,
-    details: { subject },
-    remedy: "an agent reaches its own subjects only; use that agent's credentials, or the administrator's",
-  });
-}
-
-function tooLarge(size: number, limit: number): VlinderError {
-  return new VlinderError("too_large", `a message of ${size} bytes is larger than ${limit}`, {
-    details: { size, limit },
-    remedy: "send less in one request",
-  });
-}
-
-function closed(cause: unknown): VlinderError {
-  if (cause instanceof NatsError && cause.isAuthError()) {
-    return new VlinderError("denied", "the server refused these credentials when it was reached again", {
-      cause,
-      remedy: "the agent may have been removed: vlinder agent list",
-    });
-  }
-  return new VlinderError("unavailable", "the connection is closed", {
-    cause,
-    retryable: false,
-    remedy: "connect again",
-  });
 }

@@ -1,72 +1,40 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type AgentName, asVlinderError, type GetReply, LIMITS, VlinderError } from "@vlinder/protocol";
+import { type AgentName, asVlinderError, type GetReply, type PipelineResult, VlinderError } from "@vlinder/protocol";
 import { backoff } from "./backoff.ts";
 import type { Client } from "./client.ts";
+import { alone, type Operation, together } from "./operation.ts";
 import { readError } from "./reply.ts";
-
-/** One operation as it travels; field names are the protocol's. */
-export interface Operation {
-  readonly op: "put" | "get" | "delete";
-  readonly key: string;
-  readonly value?: Uint8Array;
-  readonly [field: string]: unknown;
-}
-
-/** What an operation works on: keys of different scopes (branches, commits) have nothing to do with each other. */
-interface Entry {
-  /** `scope NUL key`, of all keys that it touches. */
-  readonly keys: readonly string[];
-  readonly write: boolean;
-  readonly bytes: number;
-  /** What goes into a pipeline; or what is sent by itself. */
-  readonly operation: Operation | (() => Promise<unknown>);
-  /** Not before it can be sent; what touches its keys waits for it all the same. */
-  ready: boolean;
-  resolve(reply: unknown): void;
-  reject(error: unknown): void;
-}
+import { type Entry, type Kind, WaitingLine } from "./waiting-line.ts";
 
 type Outcome =
   | { readonly ok: unknown }
   | { readonly error: VlinderError; readonly /** Whether it was tried as often as it should be. */ final: boolean };
 
-/** Room for operations in one message: under NATS's 1 MiB, which counts headers. */
-const MESSAGE_BYTES = 900 * 1024;
-/** What a key, an id and field names add to an operation, at most. */
-const OVERHEAD = 160;
-
 /**
  * Operations that are in flight at the same time travel together: what is asked for while messages are
  * on the way waits, and goes as one `kv.pipeline` when one of them is answered. A lone operation goes
  * as itself, at once.
- *
- * The order on one key is the order of the calls. Within a message the daemon keeps it; between
- * messages it is kept by never having one key in two at once, and what waits for its key holds back
- * what was asked for that key later. A write never follows a read of its key in one message, since a
- * read whose value did not fit in the reply is asked for again.
  */
 export class Pipeline {
   private readonly client: Client;
   private readonly agent: AgentName;
   private readonly lanes: number;
-  private readonly waiting = new Set<Entry>();
-  private readonly busy = new Set<string>();
-  private onTheWay = 0;
+  private readonly line = new WaitingLine();
+  private readonly onTheWay = { reads: 0, writes: 0 };
   private scheduled = false;
-  /** Bytes of a value read lately: how many reads are likely to fit in one reply. */
-  private readBytes = 1024;
 
-  /** `lanes`: messages on the way at the same time. */
+  /** `lanes`: messages on the way at the same time; so many with reads, and so many with writes. */
   constructor(client: Client, agent: AgentName, lanes: number) {
     this.client = client;
     this.agent = agent;
     this.lanes = lanes;
   }
 
-  /** @throws VlinderError */
+  /** `scope`: keys of different ones (branches, commits) have nothing to do with each other. @throws VlinderError */
   add(scope: string, operation: Operation): Promise<unknown> {
-    const bytes = OVERHEAD + 3 * operation.key.length + (operation.value?.length ?? 0);
-    return this.enqueue([`${scope}\0${operation.key}`], operation.op !== "get", bytes, operation);
+    const reply = this.line.add([scope + operation.key], operation.op === "get" ? "reads" : "writes", operation);
+    this.schedule();
+    return reply;
   }
 
   /**
@@ -76,37 +44,17 @@ export class Pipeline {
   alone<T>(
     scope: string,
     keys: readonly string[],
-    write: boolean,
+    kind: Kind,
     send: () => Promise<T>,
     prepared?: Promise<unknown>,
   ): Promise<T> {
-    const scoped = keys.map((key) => `${scope}\0${key}`);
-    return this.enqueue(scoped, write, 0, send, prepared) as Promise<T>;
-  }
-
-  private enqueue(
-    keys: readonly string[],
-    write: boolean,
-    bytes: number,
-    operation: Entry["operation"],
-    prepared?: Promise<unknown>,
-  ): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const entry: Entry = { keys, write, bytes, operation, ready: prepared === undefined, resolve, reject };
-      this.waiting.add(entry);
-      this.schedule();
-      prepared?.then(
-        () => {
-          entry.ready = true;
-          this.schedule();
-        },
-        (error: unknown) => {
-          this.waiting.delete(entry);
-          reject(error);
-          this.schedule();
-        },
-      );
-    });
+    const scoped = keys.map((key) => scope + key);
+    const reply = this.line.add(scoped, kind, send, prepared) as Promise<T>;
+    this.schedule();
+    // The line has heard of it by then: it was told first.
+    const again = (): void => this.schedule();
+    prepared?.then(again, again);
+    return reply;
   }
 
   /** Not at once: what the caller asks for in the same breath goes in the same message. */
@@ -115,64 +63,39 @@ export class Pipeline {
     this.scheduled = true;
     queueMicrotask(() => {
       this.scheduled = false;
-      while (this.onTheWay < this.lanes) {
-        const message = this.nextMessage();
-        if (message.length === 0) return;
-        void this.dispatch(message);
-      }
+      this.fill("reads");
+      this.fill("writes");
     });
   }
 
-  private nextMessage(): Entry[] {
-    const message: Entry[] = [];
-    const blocked = new Set<string>();
-    const read = new Set<string>();
-    let room = MESSAGE_BYTES;
-    let replyRoom = MESSAGE_BYTES;
-    for (const entry of this.waiting) {
-      const free =
-        entry.ready &&
-        entry.keys.every((key) => !this.busy.has(key) && !blocked.has(key) && !(entry.write && read.has(key)));
-      const fits = message.length === 0 || (typeof entry.operation !== "function" && entry.bytes <= room);
-      if (!free || !fits || (!entry.write && message.length > 0 && replyRoom < this.readBytes)) {
-        for (const key of entry.keys) blocked.add(key);
-        continue;
-      }
-      this.waiting.delete(entry);
-      message.push(entry);
-      if (typeof entry.operation === "function") break;
-      room -= entry.bytes;
-      replyRoom -= OVERHEAD;
-      if (!entry.write) {
-        replyRoom -= this.readBytes;
-        for (const key of entry.keys) read.add(key);
-      }
-      if (message.length === LIMITS.operations || room <= OVERHEAD) break;
+  private fill(kind: Kind): void {
+    while (this.onTheWay[kind] < this.lanes) {
+      const message = this.line.next(kind);
+      if (message.length === 0) return;
+      void this.dispatch(kind, message);
     }
-    return message;
   }
 
-  private async dispatch(message: readonly Entry[]): Promise<void> {
-    const keys = message.flatMap((entry) => entry.keys);
-    for (const key of keys) this.busy.add(key);
-    this.onTheWay++;
+  private async dispatch(kind: Kind, message: readonly Entry[]): Promise<void> {
+    this.onTheWay[kind]++;
     try {
-      await this.run(message);
+      await this.run(message, 0);
     } catch (error) {
       for (const entry of message) entry.reject(error);
     } finally {
-      this.onTheWay--;
-      for (const key of keys) this.busy.delete(key);
+      this.onTheWay[kind]--;
+      this.line.done(message);
       this.schedule();
     }
   }
 
   /** Sends a message and what of it must be asked again, until every operation is settled. */
-  private async run(message: readonly Entry[], attempt = 0): Promise<void> {
+  private async run(message: readonly Entry[], attempt: number): Promise<void> {
     const outcomes = await this.exchange(message);
+    if (this.allDone(message, outcomes)) return;
     const { failed, unread } = this.settle(message, outcomes, attempt);
     // As many reads as fitted before fit again, as far as one can know; one by itself always does.
-    const fitted = message.filter((entry, i) => !entry.write && "ok" in (outcomes[i] as Outcome)).length;
+    const fitted = message.filter((entry, i) => entry.kind === "reads" && "ok" in (outcomes[i] as Outcome)).length;
     const step = Math.max(1, fitted);
     for (let i = 0; i < unread.length; i += step) await this.run(unread.slice(i, i + step), attempt);
     if (failed.length === 0) return;
@@ -180,34 +103,36 @@ export class Pipeline {
     await this.run(failed, attempt + 1);
   }
 
-  private async exchange(message: readonly Entry[]): Promise<Outcome[]> {
-    const [first] = message as [Entry];
+  private async exchange(message: readonly Entry[]): Promise<readonly Outcome[]> {
     if (message.length === 1) {
       try {
-        return [{ ok: await this.sendOne(first.operation) }];
+        return [{ ok: await this.sendOne((message[0] as Entry).work) }];
       } catch (error) {
         // The client has tried again already where that helps.
         return [{ error: asVlinderError(error), final: true }];
       }
     }
-    const body = { ops: message.map((entry) => entry.operation) };
-    const { results } = await this.client.request(this.agent, "kv.pipeline", body);
+    // What is sent by itself is in no message with others.
+    const body = together(message.map(({ work }) => work as Operation));
+    const { results } = await this.client.send(this.agent, "kv.pipeline", body);
     if (results?.length !== message.length) {
       throw new VlinderError("internal", `${results?.length} results of ${message.length} operations`, {
         remedy: "update the daemon or @vlinder/agent-runtime: they do not understand each other",
       });
     }
-    return results.map((result) => {
-      if ("ok" in result) return result;
-      const error = readError(result.error);
-      return { error, final: !error.retryable };
-    });
+    return results.every(isOk) ? results : results.map(outcomeOf);
   }
 
-  private async sendOne(operation: Entry["operation"]): Promise<unknown> {
-    if (typeof operation === "function") return operation();
-    const { op, ...body } = operation;
-    return this.client.request(this.agent, `kv.${op}`, body);
+  private async sendOne(work: Entry["work"]): Promise<unknown> {
+    if (typeof work === "function") return work();
+    return this.client.send(this.agent, `kv.${work.op}`, alone(work));
+  }
+
+  /** Answers all of a message, when nothing of it went wrong. */
+  private allDone(message: readonly Entry[], outcomes: readonly Outcome[]): boolean {
+    if (!outcomes.every(isOk)) return false;
+    for (const [i, { ok }] of outcomes.entries()) this.answer(message[i] as Entry, ok);
+    return true;
   }
 
   /** Answers what is answered; returns what is worth asking again: failed for now, and read but not in the reply. */
@@ -217,34 +142,48 @@ export class Pipeline {
     attempt: number,
   ): { failed: Entry[]; unread: Entry[] } {
     const failed = new Set<Entry>();
-    const done = new Set<string>();
+    const done = new Set<unknown>();
     // From the end: an operation whose key was worked on after it has lost its place and is not repeated.
     message.toReversed().forEach((entry, i) => {
       const outcome = outcomes.at(-1 - i);
       const again = outcome !== undefined && "error" in outcome && !outcome.final && attempt < this.client.retries;
-      if (again && !entry.keys.some((key) => done.has(key))) failed.add(entry);
-      else for (const key of entry.keys) done.add(key);
+      if (again && !entry.slots.some((slot) => done.has(slot))) failed.add(entry);
+      else for (const slot of entry.slots) done.add(slot);
     });
     const unread: Entry[] = [];
     message.forEach((entry, i) => {
       const outcome = outcomes[i] as Outcome;
       if (failed.has(entry)) return;
-      if ("ok" in outcome) {
-        if (!entry.write) this.learn(outcome.ok);
-        entry.resolve(outcome.ok);
-      } else if (isUnread(outcome.error) && !entry.write && message.length > 1) unread.push(entry);
+      if ("ok" in outcome) this.answer(entry, outcome.ok);
+      else if (isUnread(outcome.error) && entry.kind === "reads" && message.length > 1) unread.push(entry);
       else entry.reject(outcome.error);
     });
     return { failed: message.filter((entry) => failed.has(entry)), unread };
   }
 
-  private learn(reply: unknown): void {
-    const { value } = (reply ?? {}) as Partial<GetReply>;
-    if (value !== undefined) this.readBytes = Math.ceil(0.9 * this.readBytes + 0.1 * value.length);
+  private answer(entry: Entry, ok: unknown): void {
+    if (entry.kind === "reads") {
+      // Null: what was opened by itself is not there.
+      const { value } = (ok ?? {}) as Partial<GetReply>;
+      if (value !== undefined) this.line.learn(value.length);
+    }
+    entry.resolve(ok);
   }
 }
 
 /** It did not fit beside the others; one with a hash fits in no reply, and is read in parts. */
 function isUnread({ code, details }: VlinderError): boolean {
   return code === "too_large" && details["hash"] === undefined;
+}
+
+function isOk(outcome: Outcome | PipelineResult): outcome is { readonly ok: PipelineOk } {
+  return "ok" in outcome;
+}
+
+type PipelineOk = Extract<PipelineResult, { readonly ok: unknown }>["ok"];
+
+function outcomeOf(result: PipelineResult): Outcome {
+  if ("ok" in result) return result;
+  const error = readError(result.error);
+  return { error, final: !error.retryable };
 }

@@ -1,4 +1,4 @@
-import { type AgentName, VlinderError } from "@vlinder/protocol";
+import { type AgentName, MAIN, VlinderError } from "@vlinder/protocol";
 import type { Client } from "./client.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Uploader } from "./uploader.ts";
@@ -22,17 +22,14 @@ export function fieldsOf(scope: Scope, at: string | undefined = scope.at): { bra
   return scope.branch === undefined ? {} : { branch: scope.branch };
 }
 
-/** Operations of different lines never wait for each other. */
+/** What stands before a key, so that operations on different states never wait for each other. No key has a NUL. */
 export function lineOf(scope: Scope): string {
-  return scope.at === undefined ? `branch ${scope.branch ?? "main"}` : `at ${scope.at}`;
+  if (scope.at !== undefined) return `at ${scope.at}\0`;
+  return scope.branch === undefined || scope.branch === MAIN ? "" : `branch ${scope.branch}\0`;
 }
 
-/** `null` for the one error that means that the key is not there; a missing branch or commit stays an error. */
-export async function orNull<T>(reading: Promise<T>): Promise<T | null> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof VlinderError && error.code === "not_found" && error.details["key"] !== undefined) return null;
-    throw error;
-  }
+/** `null` for the one error that means that the key is not there; a missing branch or commit stays an error. @throws every other one */
+export function nullIfMissing(error: unknown): null {
+  if (error instanceof VlinderError && error.code === "not_found" && error.details["key"] !== undefined) return null;
+  throw error;
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { type Hash, LIMITS, type ValueGetReply, VlinderError } from "@vlinder/protocol";
-import { orNull } from "./scope.ts";
+import { nullIfMissing } from "./scope.ts";
 
 /** Which bytes: from `start` to before `end`, as with `slice`; default all. Both are at most the size. */
 export interface ByteRange {
@@ -32,7 +32,7 @@ export class StoredValue {
 
   /** `null` when the key does not exist. */
   static async open(fetch: Fetch): Promise<StoredValue | null> {
-    const found = await orNull(fetch({ offset: 0, length: 0 }));
+    const found = await fetch({ offset: 0, length: 0 }).catch(nullIfMissing);
     return found === null ? null : new StoredValue(found, fetch);
   }
 

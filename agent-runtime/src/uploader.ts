@@ -8,9 +8,9 @@ import {
   VlinderError,
   type ValuePutReply,
 } from "@vlinder/protocol";
-import { nuid } from "nats";
 import type { Client } from "./client.ts";
 import { type Content, isRepeatable, partsOf, sizeOf } from "./content.ts";
+import { newId } from "./new-id.ts";
 
 export interface UploadOptions {
   readonly signal?: AbortSignal | undefined;
@@ -92,7 +92,7 @@ export class Uploader {
   }
 
   async #sendOnce(content: Content, { signal, onProgress }: UploadOptions): Promise<Uploaded> {
-    const upload = nuid.next();
+    const upload = newId();
     const sum = createHash("sha256");
     const inFlight: Promise<ValuePutReply>[] = [];
     const total = sizeOf(content);

@@ -4,6 +4,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** What a key held at one state. An empty value is a value; a missing key is `null` instead of this. */
 export class Value {
+  /** Like other bytes of Node they may be a part of a larger buffer: use `byteOffset` where you use `buffer`. */
   readonly bytes: Uint8Array;
   /** SHA-256 of the bytes; pass it as `expect` to write only if nobody else has. */
   readonly hash: Hash;
@@ -13,8 +14,10 @@ export class Value {
 
   constructor(reply: GetReply) {
     const { value } = reply;
-    // A copy, where the reply's bytes are a view of a message that may hold a thousand values.
-    this.bytes = value.length === value.buffer.byteLength ? value : new Uint8Array(value);
+    // A copy, where the reply's bytes are a view of a message that may hold a thousand values. Small
+    // ones share memory, since each of its own costs more than all the rest of a get.
+    const own = value.length === value.buffer.byteLength ? value : Buffer.from(value);
+    this.bytes = new Uint8Array(own.buffer, own.byteOffset, own.length);
     this.hash = reply.hash;
     this.size = reply.size;
     this.state = reply.state;

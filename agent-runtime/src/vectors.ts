@@ -11,10 +11,11 @@ import {
   type VectorFilter,
   type VectorReply,
 } from "@vlinder/protocol";
-import { nuid } from "nats";
 import type { Expect, PageRequest } from "./kv.ts";
+import { newId } from "./new-id.ts";
 import { allPages } from "./pages.ts";
-import { fieldsOf, lineOf, orNull, type Scope } from "./scope.ts";
+import { fieldsOf, lineOf, nullIfMissing, type Scope } from "./scope.ts";
+import type { Kind } from "./waiting-line.ts";
 
 export interface VectorOptions extends Expect {
   /** Plain JSON, at most 16 KiB; searches can filter on it. */
@@ -44,7 +45,9 @@ export class VectorReader {
   get(key: string): Promise<VectorReply | null> {
     const { client, agent } = this.scope;
     const body = { key, ...fieldsOf(this.scope) };
-    return orNull(this.send([key], false, () => client.request(agent, "vector.get", body)));
+    return this.send<VectorReply | null>([key], "reads", () => client.request(agent, "vector.get", body)).catch(
+      nullIfMissing,
+    );
   }
 
   /** All keys with a prefix, in the order of their UTF-8 bytes, from one state. */
@@ -64,11 +67,11 @@ export class VectorReader {
   async search(vector: ArrayLike<number>, options: SearchOptions = {}): Promise<readonly SearchItem[]> {
     const { client, agent } = this.scope;
     const body = { vector: Float32Array.from(vector), limit: 10, ...options, ...fieldsOf(this.scope) };
-    return (await this.send([], false, () => client.request(agent, "vector.search", body))).items;
+    return (await this.send([], "reads", () => client.request(agent, "vector.search", body))).items;
   }
 
-  protected send<T>(keys: readonly string[], write: boolean, request: () => Promise<T>): Promise<T> {
-    return this.scope.vectors.alone(lineOf(this.scope), keys, write, request);
+  protected send<T>(keys: readonly string[], kind: Kind, request: () => Promise<T>): Promise<T> {
+    return this.scope.vectors.alone(lineOf(this.scope), keys, kind, request);
   }
 }
 
@@ -89,18 +92,18 @@ export class Vectors extends VectorReader {
       ...(model === undefined ? {} : { model }),
       ...(expect === undefined ? {} : { expect }),
       ...fieldsOf(this.scope),
-      id: nuid.next(),
+      id: newId(),
     };
     checkRequest(agentRequests["vector.put"], body);
-    return this.send([key], true, () => client.request(agent, "vector.put", body));
+    return this.send([key], "writes", () => client.request(agent, "vector.put", body));
   }
 
   /** Whether there was something to delete. @throws conflict */
   async delete(key: string, { expect }: Expect = {}): Promise<boolean> {
     const { client, agent } = this.scope;
     const fields = expect === undefined ? {} : { expect };
-    const body = { key, ...fields, ...fieldsOf(this.scope), id: nuid.next() };
+    const body = { key, ...fields, ...fieldsOf(this.scope), id: newId() };
     checkRequest(agentRequests["vector.delete"], body);
-    return (await this.send([key], true, () => client.request(agent, "vector.delete", body))).deleted;
+    return (await this.send([key], "writes", () => client.request(agent, "vector.delete", body))).deleted;
   }
 }

@@ -6,8 +6,8 @@ import type { Scope } from "./scope.ts";
 import { Uploader } from "./uploader.ts";
 import { VectorReader, Vectors } from "./vectors.ts";
 
-/** How many pipelines are on the way at once: one is executed while the next is on its way. */
-const PIPELINES = 2;
+/** How many messages with reads, and how many with writes, are on the way at once: some are executed while others travel. */
+const PIPELINES = 4;
 /** Vector operations travel one by one; more at once than this would only wait in the daemon. */
 const VECTOR_MESSAGES = 64;
 

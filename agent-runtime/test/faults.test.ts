@@ -261,3 +261,24 @@ eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ.e30.AA
 SUAIBDPBAUTWCWBKIO6XHQNINK5FWJW4OHLXC3HQ2KFE4PEJUA44CNHTC4
 ------END USER NKEY SEED------
 `;
+
+test("each request has its own time, whatever waits beside it", async () => {
+  const stage = await stageFor({ retries: 0 });
+  stage.responder.fault = () => "lost";
+  const started = performance.now();
+  const waiting = [600, 60, 300, 60_000].map(async (timeout) => {
+    const request = stage.vlinder.client.request(TODO, "kv.get", { key: "/a" }, { timeout });
+    const error: unknown = await request.catch((thrown: unknown) => thrown);
+    return { timeout, error, waited: performance.now() - started };
+  });
+  const [longest] = waiting.splice(3);
+  for (const one of waiting) {
+    const { timeout, error, waited } = await one;
+    expect(error).toMatchObject({ code: "timeout", details: { timeout } });
+    expect(waited).toBeGreaterThanOrEqual(timeout - 1);
+    expect(waited).toBeLessThan(timeout + 250);
+  }
+  // It goes on waiting until the client is closed.
+  await stage.vlinder.close();
+  expect(await longest).toMatchObject({ error: { code: "unavailable" } });
+});

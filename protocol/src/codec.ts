@@ -1,10 +1,10 @@
 import { parseJson } from "./parse-json.ts";
-import { encode } from "@msgpack/msgpack";
 import type { z } from "zod";
 import { invalid } from "./errors.ts";
 import { asBuffer } from "./hash.ts";
 import { LIMITS } from "./limits.ts";
 import { readMsgpack, reservedName, tooDeep } from "./msgpack-reader.ts";
+import { loneSurrogate, MsgpackWriter } from "./msgpack-writer.ts";
 import { requestError } from "./request-error.ts";
 
 /** How a body is written. The first byte tells: a MessagePack map never starts with `{`. */
@@ -70,9 +70,7 @@ function checkJson(value: unknown, depth: number): void {
   }
 }
 
-function loneSurrogate(): Error {
-  return invalid("text must be valid Unicode: it has a lone surrogate", { remedy: "send well-formed UTF-8" });
-}
+const writer = new MsgpackWriter();
 
 /**
  * A reply or request as bytes. In JSON, bytes become text where they are valid UTF-8, else base64.
@@ -80,7 +78,9 @@ function loneSurrogate(): Error {
  */
 export function encodeBody(value: unknown, encoding: Encoding): Uint8Array {
   if (encoding === "json") return Buffer.from(JSON.stringify(forJson(value)), "utf8");
-  return encode(forMsgpack(value), { ignoreUndefined: true });
+  writer.begin();
+  writer.value(value);
+  return writer.take();
 }
 
 function wellFormed(text: string): string {
@@ -102,14 +102,6 @@ function forJson(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(forJson);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [wellFormed(name), forJson(member)]));
-}
-
-function forMsgpack(value: unknown): unknown {
-  if (typeof value === "string") return wellFormed(value);
-  if (value instanceof Float32Array) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-  if (value instanceof Uint8Array || typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return value.map(forMsgpack);
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [wellFormed(name), forMsgpack(member)]));
 }
 
 /** Checks a decoded body against its schema, once, at the edge. @throws invalid, too_large */

@@ -60,6 +60,7 @@ export { isNewerFormat } from "./format/version.ts";
 export { decodeVectorRecord, encodeVectorRecord, type Metadata, type VectorRecord } from "./format/vector-record.ts";
 export { asBuffer, type Hash, hashFromBytes, hashToBytes, isHash, parseHash, sha256, sha256Of } from "./hash.ts";
 export { LIMITS } from "./limits.ts";
+export { MsgpackWriter } from "./msgpack-writer.ts";
 export { parseJson } from "./parse-json.ts";
 export {
   type AgentName,

@@ -27,10 +27,17 @@ function malformed(why: string): Error {
   });
 }
 
-/** Shorter text is read byte by byte: below this, calling into the runtime costs more. */
-const SHORT = 24;
+/** Text up to this long is looked at byte by byte first: ASCII, which it mostly is, needs no check of its UTF-8. */
+const SHORT = 128;
 
-class MsgpackReader {
+/**
+ * Names of fields that were met lately, by a hash of their bytes. There are few of them, and to find one
+ * costs less than to make text of its bytes; as the runtime knows it already, so does to set a field of that name.
+ */
+const names = new Array<string>(256).fill("");
+const LONGEST_NAME = 16;
+
+export class MsgpackReader {
   readonly bytes: Buffer;
   at = 0;
 
@@ -119,16 +126,15 @@ class MsgpackReader {
   private text(length: number): string {
     const start = this.skip(length);
     const end = start + length;
-    if (length < SHORT) {
-      let text = "";
-      for (let i = start; i < end; i++) {
-        const byte = this.bytes[i] as number;
-        if (byte >= 0x80) return this.unicode(start, end);
-        text += String.fromCharCode(byte);
-      }
-      return text;
-    }
-    return this.unicode(start, end);
+    return length <= SHORT && this.isAscii(start, end)
+      ? this.bytes.toString("latin1", start, end)
+      : this.unicode(start, end);
+  }
+
+  private isAscii(start: number, end: number): boolean {
+    let all = 0;
+    for (let i = start; i < end; i++) all |= this.bytes[i] as number;
+    return all < 0x80;
   }
 
   private unicode(start: number, end: number): string {
@@ -160,11 +166,27 @@ class MsgpackReader {
 
   private name(): string {
     const type = this.uint(1);
-    if (type >= 0xa0 && type < 0xc0) return this.text(type & 0x1f);
+    if (type >= 0xa0 && type < 0xc0) return this.shortName(type & 0x1f);
     if (type === 0xd9) return this.text(this.uint(1));
     if (type === 0xda) return this.text(this.uint(2));
     if (type === 0xdb) return this.text(this.uint(4));
     throw malformed("a map's key is not text");
+  }
+
+  private shortName(length: number): string {
+    if (length > LONGEST_NAME || length === 0) return this.text(length);
+    const start = this.skip(length);
+    const { bytes } = this;
+    const slot = (31 * (bytes[start] as number) + 7 * (bytes[start + length - 1] as number) + length) & 0xff;
+    const known = names[slot] as string;
+    let i = known.length === length ? 0 : length;
+    while (i < length && known.charCodeAt(i) === bytes[start + i]) i++;
+    if (i === length && known.length === length) return known;
+    this.at = start;
+    const name = this.text(length);
+    // Only ASCII is as long in characters as in bytes.
+    if (name.length === length) names[slot] = name;
+    return name;
   }
 }
 

@@ -92,11 +92,10 @@ export function eventSubject(agent: AgentName, event: EventName): string {
 
 /** The agent that a subject names. @throws invalid, also for wildcards and reserved names */
 export function agentOfSubject(subject: string): AgentName {
-  const tokens = subject.split(".");
-  if (tokens.length < 4 || tokens[0] !== "vlinder" || tokens[1] !== "v1") {
-    throw invalid(`not an agent's subject: ${subject}`);
-  }
-  return parseAgentName(tokens[2]);
+  const start = AGENT_ROOT.length + 1;
+  const end = subject.indexOf(".", start);
+  if (end < 0 || !subject.startsWith(`${AGENT_ROOT}.`)) throw invalid(`not an agent's subject: ${subject}`);
+  return parseAgentName(subject.slice(start, end));
 }
 
 /** Where replies to an agent go; only its own credential may subscribe there. */

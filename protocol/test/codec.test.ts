@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { decode as lenient, encode } from "@msgpack/msgpack";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -83,6 +84,45 @@ describe("round trips", () => {
     expect(decodeBody(map("d9 01 61"))).toEqual({ k: "a" });
     expect(decodeBody(map("db 00000001 61"))).toEqual({ k: "a" });
     expect(decodeBody(hex("df 00000001 da 0001 6b c3"))).toEqual({ k: true });
+  });
+
+  test("names are read as they are, also when another with the same first and last letter was read before", () => {
+    const names = [
+      "state",
+      "smate",
+      "statee",
+      "s",
+      "e",
+      "",
+      "ü",
+      "\u00c3\u00bc",
+      "constructor",
+      "sé",
+      "sÃ©",
+      "toString",
+    ];
+    const body = Object.fromEntries(names.map((name, i) => [name, i]));
+    for (let i = 0; i < 3; i++) {
+      expect(Object.entries(decodeBody(encode(body)))).toEqual(Object.entries(body));
+      for (const name of names) expect(decodeBody(encode({ [name]: 1 }))).toEqual({ [name]: 1 });
+    }
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom("a", "b", "ü", "é"), maxLength: 17 }), (name) => {
+        expect(Object.keys(decodeBody(encode({ [name]: 1 })))).toEqual([name]);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("a name that was read does not let bytes through that only look like it", () => {
+    for (let a = 0x80; a <= 0xff; a++) {
+      for (let b = 0x80; b <= 0xff; b += 3) {
+        const name = String.fromCharCode(a, b);
+        expect(decodeBody(encode({ [name]: 1 }))).toEqual({ [name]: 1 });
+        if (isUtf8(Buffer.from([a, b]))) continue;
+        expect(() => decodeBody(Buffer.from([0x81, 0xa2, a, b, 1]))).toThrow(invalid);
+      }
+    }
   });
 
   test("a vector is float32 bytes in MessagePack and an array in JSON", () => {

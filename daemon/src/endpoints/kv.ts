@@ -1,6 +1,5 @@
 import {
   type AgentRequest,
-  asVlinderError,
   type BatchReply,
   type BranchName,
   type DeleteReply,
@@ -10,19 +9,21 @@ import {
   keyText,
   LIMITS,
   MAIN,
-  type PipelineResult,
   type PutReply,
   sha256,
   VlinderError,
 } from "@vlinder/protocol";
 import type { Core } from "../daemon-core.ts";
+import { andThen } from "../state/and-then.ts";
 import type { StateEngine } from "../state/engine.ts";
+import type { Found } from "../state/found.ts";
 import type { Op, WriteReply } from "../state/mutations.ts";
 import type { UploadedOp } from "../state/uploads.ts";
 import { agentOf, refuseTurn } from "./agent-access.ts";
 import { fitting } from "./fitting.ts";
 import { allWithOwed, withOwed } from "./owed.ts";
 import { page } from "./page.ts";
+import { type Perform, runPipeline } from "./pipeline.ts";
 import type { AgentHandlers } from "./service.ts";
 
 type Handlers = Pick<
@@ -80,14 +81,16 @@ async function remove(engine: StateEngine, request: Write<AgentRequest<"kv.delet
   return { state, deleted: applied[0] === true };
 }
 
-async function get(engine: StateEngine, request: Write<AgentRequest<"kv.get">>): Promise<GetReply> {
+function get(engine: StateEngine, request: Write<AgentRequest<"kv.get">>): GetReply | Promise<GetReply> {
   refuseTurn(request.turn);
-  const view = await engine.stateOf(request.branch, request.at);
-  const entry = await view.get("kv", request.key);
-  if (entry === null) throw missing(request.key, view.commit);
-  const { hash, size } = entry;
-  if (size > LIMITS.valueBytes) throw tooLarge(request.key, { hash, size, state: view.commit });
-  return { value: await engine.requiredValue(hash, size), hash, size, state: view.commit };
+  return andThen(engine.find(request.key, request.branch, request.at), (found) => getReply(request.key, found));
+}
+
+function getReply(key: Key, { state, value }: Found): GetReply {
+  if (value === null) throw missing(key, state);
+  const { bytes, hash, size } = value;
+  if (bytes === null) throw tooLarge(key, { hash, size, state });
+  return { value: bytes, hash, size, state };
 }
 
 function tooLarge(key: Key, of: { readonly hash: Hash; readonly size: number; readonly state: Hash }): VlinderError {
@@ -101,47 +104,11 @@ export function missing(key: Key, state: string): VlinderError {
   return new VlinderError("not_found", `there is no key ${keyText(key)}`, { details: { key: keyText(key), state } });
 }
 
-type PipelineOp = AgentRequest<"kv.pipeline">["ops"][number];
-
-/**
- * Independent operations in list order. Writes are handed over at once, in that order, and become
- * durable together. A read waits for the writes before it, and a write for the reads of its key before
- * it: so a read sees what was written before it in the list, and of its key nothing that comes after.
- */
-async function pipeline(engine: StateEngine, ops: readonly PipelineOp[]): Promise<PipelineResult[]> {
-  const written = new Map<BranchName, Promise<unknown>>();
-  const read = new Map<string, Promise<unknown>>();
-  /** What the next write on a branch waits for: that of the write before it too, so that their order stays. */
-  const gates = new Map<BranchName, Promise<unknown>>();
-  const run = (op: PipelineOp): Promise<PipelineResult> => {
-    const { branch = MAIN, key } = op;
-    const line = `${branch} ${key}`;
-    const reads = op.op === "get";
-    const before = reads ? written.get(branch) : both(gates.get(branch), read.get(line));
-    const work = before === undefined ? perform(engine, op) : before.then(() => perform(engine, op));
-    const result = work.then(
-      (ok): PipelineResult => ({ ok }),
-      (error: unknown): PipelineResult => ({ error: asVlinderError(error).toBody() }),
-    );
-    if (reads) {
-      read.set(line, result);
-    } else {
-      written.set(branch, Promise.all([written.get(branch), result]));
-      if (before !== undefined) gates.set(branch, before);
-    }
-    return result;
+function perform(engine: StateEngine): Perform {
+  return (request) => {
+    if (request.op === "put") return put(engine, request);
+    return request.op === "get" ? get(engine, request) : remove(engine, request);
   };
-  return await Promise.all(ops.map(run));
-}
-
-function both(a: Promise<unknown> | undefined, b: Promise<unknown> | undefined): Promise<unknown> | undefined {
-  return a === undefined ? b : b === undefined ? a : Promise.all([a, b]);
-}
-
-function perform(engine: StateEngine, { op, ...request }: PipelineOp): Promise<PutReply | GetReply | DeleteReply> {
-  if (op === "put") return put(engine, request as AgentRequest<"kv.put">);
-  if (op === "get") return get(engine, request as AgentRequest<"kv.get">);
-  return remove(engine, request as AgentRequest<"kv.delete">);
 }
 
 /** `vlinder.v1.<agent>.kv.*` */
@@ -159,7 +126,7 @@ export function kvHandlers(core: Core): Handlers {
       return withOwed(core, agent, { state: reply.state, hashes: hashesOf(ops, reply) });
     },
     "kv.pipeline": async ({ agent, request, encoding }) => {
-      const results = await pipeline(agentOf(core, agent).engine, request.ops);
+      const results = await runPipeline(request.ops, perform(agentOf(core, agent).engine));
       return { results: fitting(await allWithOwed(core, agent, results), encoding) };
     },
     "kv.history": async ({ agent, request }) => {

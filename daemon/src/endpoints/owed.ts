@@ -30,6 +30,7 @@ function isWrite(result: PipelineResult): result is Written {
 }
 
 async function owedOf(core: Core, agent: AgentName): Promise<SyncOwed | null> {
+  if (core.sync.bucket === null) return null;
   try {
     return await core.sync.owed(agent);
   } catch {

@@ -1,4 +1,4 @@
-import { headers as natsHeaders, type NatsConnection, type Service, type ServiceMsg } from "nats";
+import type { NatsConnection, Service, ServiceMsg } from "nats";
 import {
   ADMIN_OPERATIONS,
   type AdminOperation,
@@ -13,20 +13,19 @@ import {
   asVlinderError,
   checkRequest,
   decodeBody,
-  encodeBody,
   type Encoding,
   encodingOf,
   ERROR_CODE_HEADER,
   ERROR_HEADER,
   isAllowedReply,
   LATER_OPERATIONS,
-  LIMITS,
   type Progress,
   PROGRESS_HEADER,
   VlinderError,
 } from "@vlinder/protocol";
 import type { Logger } from "pino";
 import type { z } from "zod";
+import { respond } from "./respond.ts";
 
 /** A decoded, checked request on its way to the code that answers it. */
 export interface Call<Request> {
@@ -41,11 +40,14 @@ export interface AgentCall<Request> extends Call<Request> {
   readonly agent: AgentName;
 }
 
+/** What is answered at once costs no promise: so are reads of what is in memory. */
+type Answer = object | Promise<object>;
+
 export type AgentHandlers = {
-  readonly [Op in AgentOperation]: (call: AgentCall<z.output<(typeof agentRequests)[Op]>>) => Promise<object>;
+  readonly [Op in AgentOperation]: (call: AgentCall<z.output<(typeof agentRequests)[Op]>>) => Answer;
 };
 export type AdminHandlers = {
-  readonly [Op in AdminOperation]: (call: Call<z.output<(typeof adminRequests)[Op]>>) => Promise<object>;
+  readonly [Op in AdminOperation]: (call: Call<z.output<(typeof adminRequests)[Op]>>) => Answer;
 };
 
 /** Requests at work at the same time; more are told to come again. */
@@ -63,9 +65,20 @@ interface Route {
   readonly agentOf: (subject: string) => AgentName | null;
   /** Null: the body is not looked at. */
   readonly schema: z.ZodType | null;
-  readonly handle: (call: Call<unknown>, agent: AgentName | null) => Promise<object>;
+  readonly handle: (call: Call<unknown>, agent: AgentName | null) => Answer;
   readonly stats: Stats;
 }
+
+/** A request that may be answered. */
+interface Accepted {
+  readonly route: Route;
+  readonly message: ServiceMsg;
+  readonly agent: AgentName | null;
+  readonly encoding: Encoding;
+  readonly started: number;
+}
+
+const NO_PROGRESS = (): void => {};
 
 /**
  * The one wrapper round all handlers: checks where the reply would go, decodes, checks the request
@@ -138,67 +151,87 @@ export class EndpointService {
       this.#log.error({ err: error }, "a subscription failed");
       return;
     }
-    // A handler that rejects would go unseen: the library does not wait for it.
-    const work = this.#serve(route, message)
-      .catch((cause: unknown) => this.#log.error({ err: cause, subject: message.subject }, "a reply could not be sent"))
+    const { stats } = route;
+    stats.requests++;
+    const agent = this.#mayAnswer(route, message);
+    if (agent === undefined) return;
+    const accepted = { route, message, agent, encoding: encodingOf(message.data), started: performance.now() };
+    let answer: Answer;
+    try {
+      answer = this.#handle(accepted);
+    } catch (thrown) {
+      this.#refuse(accepted, thrown);
+      return;
+    }
+    if (!(answer instanceof Promise)) {
+      this.#answer(accepted, answer);
+      return;
+    }
+    const work = answer
+      .then(
+        (body) => this.#answer(accepted, body),
+        (thrown: unknown) => this.#refuse(accepted, thrown),
+      )
       .finally(() => this.#inFlight.delete(work));
     this.#inFlight.add(work);
   }
 
-  async #serve(route: Route, message: ServiceMsg): Promise<void> {
-    const started = performance.now();
-    const { stats } = route;
-    stats.requests++;
+  /** Whose request it is, null for the administrator's; undefined when nobody may be answered. */
+  #mayAnswer(route: Route, { subject, reply }: ServiceMsg): AgentName | null | undefined {
     let agent: AgentName | null;
     try {
-      agent = route.agentOf(message.subject);
+      agent = route.agentOf(subject);
     } catch {
-      // Not an agent's name: no inbox can be its own, so nobody may be answered.
-      this.#log.warn({ subject: message.subject }, "a request on a subject that names no agent is ignored");
-      return;
+      // Not an agent's name: no inbox can be its own.
+      this.#log.warn({ subject }, "a request on a subject that names no agent is ignored");
+      return undefined;
     }
-    if (message.reply === undefined || !isAllowedReply(message.reply, agent)) {
-      this.#log.warn(
-        { subject: message.subject, reply: message.reply ?? null },
-        "a request whose reply would not go to the caller's inbox is ignored",
-      );
-      return;
-    }
-    const encoding = encodingOf(message.data);
-    const reply = (body: object, extra: Readonly<Record<string, string>> | null): void => {
-      const bytes = encodeBody(body, encoding);
-      if (bytes.length > LIMITS.replyBytes) throw tooLarge(bytes.length);
-      if (extra === null) {
-        message.respond(bytes);
-        return;
-      }
-      const headers = natsHeaders();
-      for (const [name, value] of Object.entries(extra)) headers.set(name, value);
-      message.respond(bytes, { headers });
-    };
+    if (reply !== undefined && isAllowedReply(reply, agent)) return agent;
+    this.#log.warn(
+      { subject, reply: reply ?? null },
+      "a request whose reply would not go to the caller's inbox is ignored",
+    );
+    return undefined;
+  }
+
+  #handle(accepted: Accepted): Answer {
+    const { route, message, agent, encoding } = accepted;
+    if (this.#inFlight.size > MOST_IN_FLIGHT) throw busy();
+    const body = decodeBody(message.data);
+    const request = route.schema === null ? body : checkRequest(route.schema, body);
+    const wanted = (request as { progress?: boolean }).progress === true;
+    const progress = wanted ? (p: Progress): void => respond(accepted, p, { [PROGRESS_HEADER]: "1" }) : NO_PROGRESS;
+    return route.handle({ request, encoding, progress }, agent);
+  }
+
+  #answer(accepted: Accepted, body: object): void {
     try {
-      if (this.#inFlight.size > MOST_IN_FLIGHT) throw busy();
-      const body = decodeBody(message.data);
-      const request = route.schema === null ? body : checkRequest(route.schema, body);
-      const wanted = (request as { progress?: boolean }).progress === true;
-      const progress = wanted ? (p: Progress): void => reply(p, { [PROGRESS_HEADER]: "1" }) : (): void => {};
-      reply(await route.handle({ request, encoding, progress }, agent), null);
+      respond(accepted, body, null);
+      count(accepted);
     } catch (thrown) {
-      const error = asVlinderError(thrown);
-      stats.errors++;
-      stats.lastError = `${error.code}: ${error.message}`;
-      if (error.code === "internal") this.#log.error({ err: thrown, subject: message.subject }, error.message);
-      const headers = { [ERROR_CODE_HEADER]: error.code, [ERROR_HEADER]: oneLine(error.message) };
-      reply({ error: error.toBody() }, headers);
-    } finally {
-      stats.milliseconds += performance.now() - started;
+      this.#refuse(accepted, thrown);
+    }
+  }
+
+  #refuse(accepted: Accepted, thrown: unknown): void {
+    const { stats } = accepted.route;
+    const { subject } = accepted.message;
+    const error = asVlinderError(thrown);
+    stats.errors++;
+    stats.lastError = `${error.code}: ${error.message}`;
+    count(accepted);
+    if (error.code === "internal") this.#log.error({ err: thrown, subject }, error.message);
+    const headers = { [ERROR_CODE_HEADER]: error.code, [ERROR_HEADER]: error.message };
+    try {
+      respond(accepted, { error: error.toBody() }, headers);
+    } catch (cause) {
+      this.#log.error({ err: cause, subject }, "a reply could not be sent");
     }
   }
 }
 
-/** A header is one line of printable text. */
-function oneLine(text: string): string {
-  return text.replace(/[^\x20-\x7e]+/g, " ").slice(0, 500);
+function count({ route, started }: Accepted): void {
+  route.stats.milliseconds += performance.now() - started;
 }
 
 function notYet(operation: string): VlinderError {
@@ -211,12 +244,5 @@ function notYet(operation: string): VlinderError {
 function busy(): VlinderError {
   return new VlinderError("unavailable", `more than ${MOST_IN_FLIGHT} requests are at work`, {
     remedy: "send it again a little later",
-  });
-}
-
-function tooLarge(size: number): VlinderError {
-  return new VlinderError("too_large", `the reply would be ${size} bytes`, {
-    details: { size, limit: LIMITS.replyBytes },
-    remedy: "ask for less at once",
   });
 }

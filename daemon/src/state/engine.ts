@@ -20,9 +20,11 @@ import {
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage, ReflogEntry, StoredBranch, StoredObject, Usage } from "../storage/object-storage.ts";
 import { commitsBetween } from "./ancestry.ts";
+import { andThen } from "./and-then.ts";
 import type { Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
+import { type Found, foundAt } from "./found.ts";
 import { Heads } from "./heads.ts";
 import { type HistoryEntry, keyHistory } from "./key-history.ts";
 import { Integrator } from "./integrate.ts";
@@ -39,6 +41,7 @@ import {
   type WriteReply,
 } from "./mutations.ts";
 import { Objects, valueKind } from "./objects.ts";
+import { pastEntry } from "./past-entry.ts";
 import { pathTo } from "./prove.ts";
 import { Receiver } from "./receive.ts";
 import { type Source, StoredSource } from "./source.ts";
@@ -120,6 +123,7 @@ export class StateEngine implements Exchange {
     await this.#verification.close();
     await written;
     await this.#storage.close();
+    this.#objects.close();
   }
 
   /** Called after each transaction with the moves that it made durable. Returns the way to stop it. */
@@ -160,12 +164,27 @@ export class StateEngine implements Exchange {
     );
   }
 
-  /** The state that a read asks for: a past commit, or a branch's head. */
-  async stateOf(branch: BranchName = MAIN, at?: string): Promise<StateView> {
-    if (at !== undefined) return await this.view(await this.resolve(at));
+  /** The state that a read asks for: a past commit, or a branch's head, at once where that is in memory. */
+  stateOf(branch: BranchName = MAIN, at?: string): StateView | Promise<StateView> {
+    if (at !== undefined) return this.resolve(at).then((commit) => this.view(commit));
     const { id, head } = this.branch(branch);
     const known = this.#writer.durableHead(id);
-    return new StateView(known?.commit === head ? known : await this.#heads.at(head), this.#objects);
+    if (known?.commit === head) return new StateView(known, this.#objects);
+    return andThen(this.#heads.at(head), (found) => new StateView(found, this.#objects));
+  }
+
+  /** What a key holds at a branch's head or at a past commit; at once where all that it takes can be read so. */
+  find(key: Key, branch?: BranchName, at?: string): Found | Promise<Found> {
+    if (at !== undefined) return this.resolve(at).then((commit) => this.#findInPast(commit, key));
+    return andThen(this.stateOf(branch), (view) =>
+      andThen(view.getNow("kv", key), (entry) => foundAt(this.#objects, view.commit, entry)),
+    );
+  }
+
+  async #findInPast(commit: Hash, key: Key): Promise<Found> {
+    const past = this.#heads.isKept(commit) ? undefined : await pastEntry(this.#objects, commit, "kv", key);
+    const entry = past === undefined ? await (await this.view(commit)).get("kv", key) : past;
+    return await foundAt(this.#objects, commit, entry);
   }
 
   async view(commit: Hash): Promise<StateView> {
@@ -180,12 +199,12 @@ export class StateEngine implements Exchange {
     return this.#objects.changesOf(commit);
   }
 
-  value(hash: Hash, size: number): Promise<Uint8Array | null> {
+  async value(hash: Hash, size: number): Promise<Uint8Array | null> {
     return this.#objects.value(hash, size);
   }
 
   /** The value's bytes. @throws internal, when the storage has lost them */
-  requiredValue(hash: Hash, size: number): Promise<Uint8Array> {
+  async requiredValue(hash: Hash, size: number): Promise<Uint8Array> {
     return this.#objects.requiredValue(hash, size);
   }
 

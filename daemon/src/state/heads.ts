@@ -21,9 +21,14 @@ export class Heads {
     return emptyHead(this.#objects);
   }
 
-  at(commit: Hash): Promise<Head> {
+  isKept(commit: Hash): boolean {
+    return this.#kept.get(commit) !== undefined;
+  }
+
+  /** At once where it is in memory. */
+  at(commit: Hash): Head | Promise<Head> {
     const kept = this.#kept.get(commit);
-    if (kept !== undefined) return Promise.resolve(kept);
+    if (kept !== undefined) return kept;
     let loading = this.#underWay.get(commit);
     if (loading === undefined) {
       loading = this.#load(commit).finally(() => this.#underWay.delete(commit));

@@ -15,11 +15,13 @@ import {
   VlinderError,
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage } from "../storage/object-storage.ts";
+import { andThen } from "./and-then.ts";
 import { chunksOf, inBatches } from "./chunk-walk.ts";
 import type { FindObject } from "./find-object.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
 import { PackedNode } from "./tree/packed-node.ts";
 import { TwoGenerations } from "./two-generations.ts";
+import { ValueCache } from "./value-cache.ts";
 
 /** Nodes, for all agents of the process. About 1.3 KB each: at most about 50 MB. */
 const nodeCache = new TwoGenerations<Hash, PackedNode>(20_000);
@@ -66,33 +68,25 @@ export class Objects implements NodeReader {
   readonly #storage: ObjectStorage;
   readonly #commits = new TwoGenerations<Hash, Commit>(4096);
   readonly #snapshots = new TwoGenerations<Hash, Snapshot>(1024);
+  readonly #values = new ValueCache();
 
   constructor(storage: ObjectStorage) {
     this.#storage = storage;
   }
 
-  async #bytes(kind: Kind, hash: Hash, unsaved?: FindObject): Promise<Uint8Array | null> {
-    const bytes = unsaved?.(kind, hash) ?? (await this.#storage.read(kind, [hash]))[0];
-    if (bytes === undefined || bytes === null) return null;
-    if (kind !== "list" && sha256(bytes) !== hash) throw new DamagedObject(kind, hash, "damaged");
-    return bytes;
+  /** At once where the storage can. */
+  #bytes(kind: Kind, hash: Hash, unsaved?: FindObject): Uint8Array | null | Promise<Uint8Array | null> {
+    const bytes = unsaved?.(kind, hash) ?? this.#storage.readNow?.(kind, hash);
+    if (bytes !== undefined) return checked(kind, hash, bytes);
+    return this.#storage.read(kind, [hash]).then(([read = null]) => checked(kind, hash, read));
   }
 
-  async #required(kind: Kind, hash: Hash): Promise<Uint8Array> {
-    const bytes = await this.#bytes(kind, hash);
-    if (bytes === null) throw new DamagedObject(kind, hash, "missing");
-    return bytes;
+  #required(kind: Kind, hash: Hash): Uint8Array | Promise<Uint8Array> {
+    return andThen(this.#bytes(kind, hash), (bytes) => present(kind, hash, bytes));
   }
 
   node(hash: Hash): PackedNode | Promise<PackedNode> {
-    const known = nodeCache.get(hash);
-    if (known !== undefined) return known;
-    const { readNow } = this.#storage;
-    if (readNow === undefined) return this.#required("node", hash).then((bytes) => this.#remember(hash, bytes));
-    const bytes = readNow.call(this.#storage, "node", hash);
-    if (bytes === null) throw new DamagedObject("node", hash, "missing");
-    if (sha256(bytes) !== hash) throw new DamagedObject("node", hash, "damaged");
-    return this.#remember(hash, bytes);
+    return nodeCache.get(hash) ?? andThen(this.#required("node", hash), (bytes) => this.#remember(hash, bytes));
   }
 
   /** A node that was just stored: it is likely to be read next. */
@@ -127,7 +121,7 @@ export class Objects implements NodeReader {
     return commit;
   }
 
-  commitBytes(hash: Hash): Promise<Uint8Array> {
+  async commitBytes(hash: Hash): Promise<Uint8Array> {
     return this.#required("commit", hash);
   }
 
@@ -150,9 +144,32 @@ export class Objects implements NodeReader {
     return naming("changes", changes, () => parseChanges(parseCanonicalJson(bytes, "change list")));
   }
 
-  /** A value's bytes; null when it is not here. Its hash is checked. */
-  async value(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array | null> {
-    if (valueKind(size) === "value") return await this.#bytes("value", hash, unsaved);
+  /** Must be called when values are removed from the storage: or they could still be read. */
+  forgetValues(hashes: Iterable<Hash>): void {
+    for (const hash of hashes) this.#values.delete(hash);
+  }
+
+  close(): void {
+    this.#values.close();
+  }
+
+  /**
+   * A value's bytes; null when it is not here. Its hash is checked. At once when it was read lately, and where the
+   * storage can; what is in parts never is.
+   */
+  value(hash: Hash, size: number, unsaved?: FindObject): Uint8Array | null | Promise<Uint8Array | null> {
+    if (valueKind(size) === "list") return this.#joined(hash, size, unsaved);
+    const recent = this.#values.get(hash);
+    if (recent !== undefined) return recent;
+    const coming = unsaved?.("value", hash);
+    if (coming !== undefined) return checked("value", hash, coming);
+    return andThen(this.#bytes("value", hash), (bytes) => {
+      if (bytes !== null) this.#values.set(hash, bytes);
+      return bytes;
+    });
+  }
+
+  async #joined(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array | null> {
     const parts: Uint8Array[] = [];
     for await (const part of this.#parts(hash, 0, size, unsaved)) {
       if (part === null) return null;
@@ -229,9 +246,18 @@ export class Objects implements NodeReader {
     }
   }
 
-  async requiredValue(hash: Hash, size: number): Promise<Uint8Array> {
-    const bytes = await this.value(hash, size);
-    if (bytes === null) throw new DamagedObject(valueKind(size), hash, "missing");
-    return bytes;
+  requiredValue(hash: Hash, size: number): Uint8Array | Promise<Uint8Array> {
+    return andThen(this.value(hash, size), (bytes) => present(valueKind(size), hash, bytes));
   }
+}
+
+/** What the storage gave for a hash, held against it. (A list's is not that of its bytes.) */
+function checked(kind: Kind, hash: Hash, bytes: Uint8Array | null): Uint8Array | null {
+  if (bytes !== null && kind !== "list" && sha256(bytes) !== hash) throw new DamagedObject(kind, hash, "damaged");
+  return bytes;
+}
+
+function present(kind: Kind, hash: Hash, bytes: Uint8Array | null): Uint8Array {
+  if (bytes === null) throw new DamagedObject(kind, hash, "missing");
+  return bytes;
 }

@@ -9,12 +9,7 @@ import { getEntry } from "./tree/read.ts";
  * that tree. For a commit that nobody has read before this costs a tenth of a replay. Undefined: there is more to it
  * (a rewind on the way, a state that is not kept), and the state itself has to be asked.
  */
-export async function pastEntry(
-  objects: Objects,
-  at: Hash,
-  space: Space,
-  key: Key,
-): Promise<Entry | null | undefined> {
+export async function pastEntry(objects: Objects, at: Hash, space: Space, key: Key): Promise<Entry | null | undefined> {
   let hash = at;
   for (let steps = 0; steps <= STORE_AFTER_COMMITS; steps++) {
     const commit = await objects.findCommit(hash);

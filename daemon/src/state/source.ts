@@ -47,8 +47,8 @@ export class StoredSource implements Source {
   changesOf(commit: Commit): Promise<Changes> {
     return this.#objects.changesOf(commit);
   }
-  at(commit: Hash): Promise<Head> {
-    return this.#heads.at(commit);
+  async at(commit: Hash): Promise<Head> {
+    return await this.#heads.at(commit);
   }
   empty(): Head {
     return this.#heads.empty();
@@ -56,7 +56,7 @@ export class StoredSource implements Source {
   async contract(hash: Hash): Promise<Contract> {
     return decodeContract(await this.#objects.requiredValue(hash, 0));
   }
-  value(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array | null> {
+  async value(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array | null> {
     return this.#objects.value(hash, size, unsaved);
   }
 }
