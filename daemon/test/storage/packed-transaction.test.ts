@@ -27,6 +27,7 @@ const anyTransaction: fc.Arbitrary<Transaction> = fc.record({
   replies: fc.array(
     fc.record({ id: fc.string(), request: anyHash, reply: fc.string({ unit: "grapheme" }), time: fc.nat() }),
   ),
+  notes: fc.array(fc.record({ name: fc.string({ unit: "grapheme" }), bytes: fc.option(fc.uint8Array()) })),
 });
 
 test("gives back what was packed", () => {
@@ -54,6 +55,9 @@ test("gives back what was packed", () => {
           time,
         ]),
       ).toEqual(transaction.replies.map(({ id, request, reply, time }) => [replyKey(id), request, reply, time]));
+      expect(unpacked.notes.map(({ name, bytes }) => [name, bytes && [...bytes]])).toEqual(
+        transaction.notes?.map(({ name, bytes }) => [name, bytes && [...bytes]]),
+      );
     }),
   );
 });
@@ -80,7 +84,7 @@ test("refuses a buffer that is cut, too long or of an unknown kind", () => {
   counts.writeUInt32LE(0xffffffff, 0);
   expect(() => unpack(counts)).toThrow(/cut/);
   const kind = Buffer.from(packed);
-  kind.writeUInt8(KINDS.length, 12);
+  kind.writeUInt8(KINDS.length, 16);
   expect(() => unpack(kind)).toThrow(/kind/);
 });
 

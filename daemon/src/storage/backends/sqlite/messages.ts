@@ -15,6 +15,7 @@ export type WriterRequest = { readonly database: number; readonly call: number }
   | { readonly op: "apply"; readonly packed: ArrayBuffer }
   | { readonly op: "remove"; readonly shelf: number; readonly hashes: ArrayBuffer }
   | { readonly op: "dropReplies"; readonly before: number; readonly limit: number }
+  | { readonly op: "reclaim"; readonly bytes: number }
   | { readonly op: "close" }
 );
 
@@ -24,7 +25,7 @@ export interface WriterAnswer {
   readonly call: number;
   /** Null: done. */
   readonly outcome: Outcome;
-  /** Replies dropped. */
+  /** Replies dropped, bytes given back; -1: somebody stands in the way. */
   readonly count: number;
 }
 

@@ -9,17 +9,19 @@ import { FLAG } from "./unpacked-transaction.ts";
  * its hundreds of small Buffers costs more than storing them, and a view of a pooled Buffer
  * clones the whole pool.) It never leaves the process, so it has no version. Little-endian:
  *
- *   u32 objects, u32 branches, u32 replies
+ *   u32 objects, u32 branches, u32 replies, u32 notes
  *   objects:  u8 kind, 32 hash, u32 length
  *   branches: 32 id, u8 flags, 32 expected, 32 next, f64 time, text name, text why, u32 n, n times 32 deleted
  *   replies:  32 SHA-256 of the id, 32 request, f64 time, text reply
- *   the objects' bytes, one after another
+ *   notes:    text name, u8 1 where there are bytes, u32 length
+ *   the objects' bytes, one after another, then the notes'
  *
  * where a text is u32 length and UTF-8.
  */
 const OBJECT_HEAD = 37;
 const BRANCH_HEAD = 32 + 1 + 32 + 32 + 8 + 4 + 4 + 4;
 const REPLY_HEAD = 32 + 32 + 8 + 4;
+const NOTE_HEAD = 4 + 1 + 4;
 /** SQLite refuses rows of 1,000,000,000 bytes. */
 const MAX_OBJECT = 999_000_000;
 const MAX_TRANSACTION = 2 ** 31 - 1;
@@ -30,8 +32,8 @@ export function replyKey(id: string): Hash {
 }
 
 /** @throws too_large, invalid (a time or hash that is none) */
-export function packTransaction({ objects, branches, replies }: Transaction): ArrayBuffer {
-  let size = 12;
+export function packTransaction({ objects, branches, replies, notes = [] }: Transaction): ArrayBuffer {
+  let size = 16;
   for (const { bytes } of objects) {
     if (bytes.length > MAX_OBJECT) throw tooLarge(bytes.length, MAX_OBJECT, "an object");
     size += OBJECT_HEAD + bytes.length;
@@ -40,12 +42,14 @@ export function packTransaction({ objects, branches, replies }: Transaction): Ar
     size += BRANCH_HEAD + Buffer.byteLength(name) + Buffer.byteLength(why) + 32 * deleted.length;
   }
   for (const { reply } of replies) size += REPLY_HEAD + Buffer.byteLength(reply);
+  for (const { name, bytes } of notes) size += NOTE_HEAD + Buffer.byteLength(name) + (bytes?.length ?? 0);
   if (size > MAX_TRANSACTION) throw tooLarge(size, MAX_TRANSACTION, "a transaction");
 
   const packer = new Packer(size);
   packer.uint32(objects.length);
   packer.uint32(branches.length);
   packer.uint32(replies.length);
+  packer.uint32(notes.length);
   for (const { kind, hash, bytes } of objects) {
     packer.byte(KINDS.indexOf(kind));
     packer.hash(hash);
@@ -73,7 +77,13 @@ export function packTransaction({ objects, branches, replies }: Transaction): Ar
     packer.double(time);
     packer.text(reply);
   }
+  for (const { name, bytes } of notes) {
+    packer.text(name);
+    packer.byte(bytes === null ? 0 : 1);
+    packer.uint32(bytes?.length ?? 0);
+  }
   for (const { bytes } of objects) packer.bytes(bytes);
+  for (const { bytes } of notes) if (bytes !== null) packer.bytes(bytes);
   return packer.buffer;
 }
 

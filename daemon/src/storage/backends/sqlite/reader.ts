@@ -1,6 +1,15 @@
 import type Database from "better-sqlite3";
 import { type Hash, hashFromBytes, hashToBytes } from "@vlinder/protocol";
-import { type Kind, KINDS, type ReflogEntry, type StoredBranch, type StoredObject } from "../../object-storage.ts";
+import {
+  type Kind,
+  KINDS,
+  type Moves,
+  type ObjectName,
+  type ReflogEntry,
+  type StoredBranch,
+  type StoredNote,
+  type StoredObject,
+} from "../../object-storage.ts";
 import { openForReading } from "./connection.ts";
 import { RecentRows } from "./recent-rows.ts";
 import { REPLY_SHELF, SHELVES } from "./schema.ts";
@@ -25,7 +34,10 @@ interface MoveRow {
   readonly why: string;
 }
 
-type ScannedRow = { readonly prefix: number; readonly tail: Buffer; readonly data: Buffer };
+interface NamedRow {
+  readonly prefix: number;
+  readonly tail: Buffer;
+}
 
 const hashOrNull = (bytes: Buffer | null): Hash | null => (bytes === null ? null : hashFromBytes(bytes));
 
@@ -128,21 +140,59 @@ export class Reader {
     });
   }
 
+  moves(after: number, limit: number): Moves {
+    return this.#read(({ db }) => {
+      const rows = db
+        .prepare<[number, number], MoveRow & { id: number }>(
+          `SELECT r.id, r.previous, b.hash AS branch, r.name, r."from", r."to", r.time, r.why
+           FROM reflog r CROSS JOIN branch b ON b.id = r.branch WHERE r.id > ? ORDER BY r.id LIMIT ?`,
+        )
+        .all(after, limit + 1);
+      const entries = rows.slice(0, limit);
+      return { entries: entries.map(entryOf), next: rows.length > limit ? (entries.at(-1)?.id ?? null) : null };
+    });
+  }
+
+  notes(prefix: string): StoredNote[] {
+    return this.#read(({ db }) =>
+      db
+        .prepare<[string, number, string], { name: string; bytes: Buffer }>(
+          "SELECT name, data AS bytes FROM note WHERE name >= ? AND substr(name, 1, ?) = ? ORDER BY name",
+        )
+        .all(prefix, prefix.length, prefix),
+    );
+  }
+
   scan(kind: Kind, after: Hash | null, limit: number): StoredObject[] {
+    return this.#inOrder<{ data: Buffer }>("data", kind, after, limit).map(([hash, { data: bytes }]) => {
+      return { kind, hash, bytes };
+    });
+  }
+
+  names(kind: Kind, after: Hash | null, limit: number): ObjectName[] {
+    return this.#inOrder<{ size: number }>("length(data) AS size", kind, after, limit).map(([hash, { size }]) => {
+      return { hash, size };
+    });
+  }
+
+  /** Rows of a kind behind a hash, in order: those of the index, and those that are not in it yet. */
+  #inOrder<T>(column: string, kind: Kind, after: Hash | null, limit: number): [Hash, T & NamedRow][] {
     return this.#read(({ db, recent }) => {
       const from: HashParts = after === null ? { prefix: -1, tail: Buffer.alloc(0) } : hashParts(hashToBytes(after));
       const indexed = db
-        .prepare<[number, number, Buffer, number], ScannedRow>(
-          `SELECT i.prefix, o.tail, o.data FROM index_${kind} i CROSS JOIN object_${kind} o ON o.id = i.id
+        .prepare<[number, number, Buffer, number], T & NamedRow>(
+          `SELECT i.prefix, o.tail, ${column} FROM index_${kind} i CROSS JOIN object_${kind} o ON o.id = i.id
            WHERE i.prefix >= ? AND o.prefix = i.prefix AND (i.prefix > ? OR o.tail > ?)
            ORDER BY i.prefix, o.tail LIMIT ?`,
         )
         .all(from.prefix, from.prefix, from.tail, limit);
       const last = indexed.length === limit ? indexed.at(-1)?.prefix : undefined;
-      const rows = [...indexed, ...recentRows(db, recent, kind, from, last ?? Infinity, limit)];
-      const bytes = new Map(rows.map(({ prefix, tail, data }) => [hashOfParts(prefix, tail) as Hash, data]));
-      const hashes = [...bytes.keys()].filter((hash) => after === null || hash > after).sort();
-      return hashes.slice(0, limit).map((hash) => ({ kind, hash, bytes: bytes.get(hash) as Buffer }));
+      const rows = [...indexed, ...recentRows<T>(column, db, recent, kind, from, last ?? Infinity, limit)];
+      const byHash = new Map(rows.map((row) => [hashOfParts(row.prefix, row.tail) as Hash, row]));
+      return [...byHash]
+        .filter(([hash]) => after === null || hash > after)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .slice(0, limit);
     });
   }
 
@@ -196,23 +246,24 @@ export class Reader {
 }
 
 /** The first rows after `from` that are not in the index, with prefixes up to `last`; at least `limit` where there are so many. */
-function recentRows(
+function recentRows<T>(
+  column: string,
   db: Database.Database,
   recent: RecentRows,
   kind: Kind,
   from: HashParts,
   last: number,
   limit: number,
-): ScannedRow[] {
+): (T & NamedRow)[] {
   const entries: [number, number][] = [];
   for (const entry of recent.entries(KINDS.indexOf(kind))) {
     if (entry[0] >= from.prefix && entry[0] <= last) entries.push(entry);
   }
   entries.sort(([a], [b]) => a - b);
-  const row = db.prepare<[number, number], ScannedRow>(
-    `SELECT prefix, tail, data FROM object_${kind} WHERE id = ? AND prefix = ?`,
+  const row = db.prepare<[number, number], T & NamedRow>(
+    `SELECT prefix, tail, ${column} FROM object_${kind} WHERE id = ? AND prefix = ?`,
   );
-  const rows: ScannedRow[] = [];
+  const rows: (T & NamedRow)[] = [];
   for (const [prefix, id] of entries) {
     if (rows.length >= limit && prefix !== rows.at(-1)?.prefix) break;
     const found = row.get(id, prefix);

@@ -61,6 +61,8 @@ const SCHEMA = `
     "to" BLOB,
     time INTEGER NOT NULL,
     why TEXT NOT NULL) STRICT;
+
+  CREATE TABLE note(name TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT, WITHOUT ROWID;
 `;
 
 /** Makes the schema in an empty database; leaves one of this version as it is. @throws StorageFailure */

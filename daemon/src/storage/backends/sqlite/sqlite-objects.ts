@@ -1,12 +1,16 @@
 import { stat } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Hash, hashFromBytes, VlinderError } from "@vlinder/protocol";
 import {
   BranchConflict,
   type Kind,
   KINDS,
+  type Moves,
+  type ObjectName,
   type ObjectStorage,
   type ReflogEntry,
   type StoredBranch,
+  type StoredNote,
   type StoredObject,
   type StoredReply,
   type Transaction,
@@ -27,6 +31,8 @@ export interface SqliteOptions extends WriterOptions {
 
 /** Replies dropped in one transaction: more would keep writes waiting. */
 const DROP_STEP = 2000;
+/** How often the end of other reads is waited for. */
+const RECLAIM_ATTEMPTS = 5;
 
 /**
  * Opens the database at a path, making it where there is none. One process at a time.
@@ -83,6 +89,14 @@ class SqliteObjects implements ObjectStorage {
     return this.#open().reflog(branch, limit);
   }
 
+  async moves(after: number, limit: number): Promise<Moves> {
+    return this.#open().moves(after, limit);
+  }
+
+  async notes(prefix: string): Promise<StoredNote[]> {
+    return this.#open().notes(prefix);
+  }
+
   async reply(id: string): Promise<StoredReply | null> {
     const row = this.#open().reply(replyKey(id));
     if (row === null) return null;
@@ -102,6 +116,10 @@ class SqliteObjects implements ObjectStorage {
     return this.#open().scan(kind, after, limit);
   }
 
+  async names(kind: Kind, after: Hash | null, limit: number): Promise<ObjectName[]> {
+    return this.#open().names(kind, after, limit);
+  }
+
   async remove(kind: Kind, hashes: readonly Hash[]): Promise<void> {
     this.#open();
     const packed = new ArrayBuffer(32 * hashes.length);
@@ -109,6 +127,18 @@ class SqliteObjects implements ObjectStorage {
     for (const [index, hash] of hashes.entries()) bytes.write(hash, 32 * index, 32, "hex");
     await this.#writer.call({ op: "remove", shelf: KINDS.indexOf(kind), hashes: packed }, packed);
     this.#reader.leaveSnapshot();
+  }
+
+  async reclaim(bytes: number): Promise<number> {
+    for (let attempt = 1; attempt <= RECLAIM_ATTEMPTS; attempt++) {
+      this.#open().leaveSnapshot();
+      const { count } = await this.#writer.call({ op: "reclaim", bytes });
+      if (count >= 0) return count;
+      await sleep(20 * attempt);
+    }
+    throw new VlinderError("unavailable", `another program reads ${this.#path}: its log can't be emptied`, {
+      remedy: "close what else has the file open, and ask again",
+    });
   }
 
   async usage(): Promise<Usage> {

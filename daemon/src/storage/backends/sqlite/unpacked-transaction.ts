@@ -29,16 +29,23 @@ export interface UnpackedReply {
   readonly reply: Buffer;
 }
 
+export interface UnpackedNote {
+  readonly name: string;
+  /** Null: it is forgotten. */
+  readonly bytes: Buffer | null;
+}
+
 export interface UnpackedTransaction {
   readonly objects: readonly UnpackedObject[];
   readonly branches: readonly UnpackedMove[];
   readonly replies: readonly UnpackedReply[];
+  readonly notes: readonly UnpackedNote[];
 }
 
 /** What `packTransaction` packed; hashes and bytes are views of the buffer. @throws Error when it is damaged */
 export function unpackTransaction(buffer: ArrayBuffer): UnpackedTransaction {
   const from = new Unpacker(buffer);
-  const counts = [from.uint32(), from.uint32(), from.uint32()];
+  const counts = [from.uint32(), from.uint32(), from.uint32(), from.uint32()];
   const heads = times(counts[0], () => ({ shelf: from.byte(), hash: from.bytes(32), length: from.uint32() }));
   const branches = times(counts[1], () => unpackMove(from));
   const replies = times(counts[2], () => ({
@@ -47,12 +54,18 @@ export function unpackTransaction(buffer: ArrayBuffer): UnpackedTransaction {
     time: from.double(),
     reply: from.bytes(from.uint32()),
   }));
+  const notes = times(counts[3], () => ({
+    name: from.bytes(from.uint32()).toString("utf8"),
+    isThere: from.byte() !== 0,
+    length: from.uint32(),
+  }));
   const objects = heads.map(({ shelf, hash, length }) => {
     if (shelf >= KINDS.length) throw new Error(`a packed transaction has an object of unknown kind ${shelf}`);
     return { shelf, hash, bytes: from.bytes(length) };
   });
+  const stored = notes.map(({ name, isThere, length }) => ({ name, bytes: isThere ? from.bytes(length) : null }));
   from.end();
-  return { objects, branches, replies };
+  return { objects, branches, replies, notes: stored };
 }
 
 function unpackMove(from: Unpacker): UnpackedMove {

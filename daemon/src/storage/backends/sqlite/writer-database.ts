@@ -88,6 +88,24 @@ export class WriterDatabase {
     });
   }
 
+  /**
+   * Takes at most so many bytes of free pages out of the file; returns how many. When none is left, the log is emptied
+   * too, as old versions of pages are in it. Null: a reader stands in the way.
+   */
+  reclaim(bytes: number): number | null {
+    const { db } = this.#open();
+    const free = (): number => db.pragma("freelist_count", { simple: true }) as number;
+    const size = db.pragma("page_size", { simple: true }) as number;
+    const before = free();
+    if (before > 0) {
+      db.pragma(`incremental_vacuum(${Math.max(1, Math.floor(bytes / size))})`);
+      const freed = before - free();
+      if (freed > 0) return freed * size;
+    }
+    const [busy] = db.prepare<[], [number, number, number]>("PRAGMA wal_checkpoint(TRUNCATE)").raw().get() ?? [1];
+    return busy === 0 ? 0 : null;
+  }
+
   /** Pages in the log, and how many of them are not in the file yet; null when the database is not open. */
   log(): { readonly pages: number; readonly owed: number } | null {
     return this.#session?.log() ?? null;
@@ -133,7 +151,7 @@ export class WriterDatabase {
     }
   }
 
-  #applyOne(session: WriterSession, { objects, branches, replies }: UnpackedTransaction): Outcome {
+  #applyOne(session: WriterSession, { objects, branches, replies, notes }: UnpackedTransaction): Outcome {
     const conflict = session.branches.check(branches);
     if (conflict !== null) return { conflict };
     const added = new Map<number, Added>();
@@ -148,6 +166,10 @@ export class WriterDatabase {
       count += prefixes.length;
     }
     for (const move of branches) session.branches.move(move);
+    for (const { name, bytes } of notes) {
+      if (bytes === null) session.dropNote.run(name);
+      else session.setNote.run(name, bytes);
+    }
     this.#rows += count;
     session.folding.step(count, this.#rows);
     return null;

@@ -14,6 +14,8 @@ export class WriterSession {
   readonly branches: WriterBranches;
   readonly find: readonly ShelfRows<number>[];
   readonly insert: readonly Database.Statement<unknown[]>[];
+  readonly setNote: Database.Statement<[string, Buffer]>;
+  readonly dropNote: Database.Statement<[string]>;
   readonly highest: readonly Database.Statement<[], number>[];
   readonly #version: Database.Statement<[], number>;
   readonly #addRecent: Database.Statement<[number, number, number, Buffer]>;
@@ -34,6 +36,8 @@ export class WriterSession {
           ? db.prepare("INSERT INTO object_reply(prefix, tail, data, time) VALUES (?, ?, ?, ?)")
           : db.prepare(`INSERT INTO object_${shelf}(prefix, tail, data) VALUES (?, ?, ?)`),
       );
+      this.setNote = db.prepare("INSERT OR REPLACE INTO note(name, data) VALUES (?, ?)");
+      this.dropNote = db.prepare("DELETE FROM note WHERE name = ?");
       this.highest = SHELVES.map((shelf) =>
         db.prepare<[], number>(`SELECT coalesce(max(id), 0) FROM object_${shelf}`).pluck(),
       );
