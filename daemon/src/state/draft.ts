@@ -15,7 +15,7 @@ import {
   type Snapshot,
   VlinderError,
 } from "@vlinder/protocol";
-import type { BranchMove, StoredBranch, StoredObject } from "../storage/object-storage.ts";
+import type { BranchMove, Note, StoredBranch, StoredObject } from "../storage/object-storage.ts";
 import type { BranchTable } from "./branch-table.ts";
 import { valueObjects } from "./chunks.ts";
 import { adopted, advance, applyChanges, type Head, type LayeredNodes, type Retiring } from "./head.ts";
@@ -68,6 +68,7 @@ export function storedChanges(changes: Changes): Changes | Hash {
 export class Draft {
   readonly objects: StoredObject[] = [];
   readonly moves: BranchMove[] = [];
+  readonly notes: Note[] = [];
   /** Layers of nodes that this draft stores. */
   readonly retiring: Retiring[] = [];
   /** Commits of this draft. */

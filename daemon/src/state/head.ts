@@ -146,7 +146,7 @@ export function adopted(parent: Head, other: Head): { snapshot: Snapshot; nodes:
 }
 
 /** The snapshot, and those nodes of its trees that are in layers: all others are stored already. */
-function treesToStore(snapshot: Snapshot, nodes: LayeredNodes): StoredObject[] {
+export function treesToStore(snapshot: Snapshot, nodes: LayeredNodes): StoredObject[] {
   const objects: StoredObject[] = [];
   const taken = new Set<Hash>();
   const take = (hash: Hash): void => {

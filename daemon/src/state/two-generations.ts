@@ -21,6 +21,11 @@ export class TwoGenerations<K, V> {
     return old;
   }
 
+  delete(key: K): void {
+    this.#young.delete(key);
+    this.#old.delete(key);
+  }
+
   set(key: K, value: V, weight = 1): void {
     if (this.#weight >= this.#limit) {
       this.#old = this.#young;

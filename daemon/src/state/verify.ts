@@ -24,6 +24,8 @@ import { createHash } from "node:crypto";
 import type { Kind, ObjectStorage, StoredBranch } from "../storage/object-storage.ts";
 import { adopted, applyChanges, emptyHead, type Head, LayeredNodes } from "./head.ts";
 import { valueKind } from "./objects.ts";
+import type { Erased } from "./retention/erased.ts";
+import type { Pruned } from "./retention/pruned.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
 
 export interface VerifyReport {
@@ -60,9 +62,19 @@ export class Verifier implements NodeReader {
   readonly #checked = new Set<string>();
   readonly #states = new Map<Hash, Head>();
 
-  constructor(storage: ObjectStorage, progress: (commits: number) => void = () => {}) {
+  readonly #pruned: Pick<Pruned, "covers">;
+  readonly #erased: Pick<Erased, "has">;
+
+  constructor(
+    storage: ObjectStorage,
+    progress: (commits: number) => void = () => {},
+    pruned: Pick<Pruned, "covers"> = { covers: () => false },
+    erased: Pick<Erased, "has"> = { has: () => false },
+  ) {
     this.#storage = storage;
     this.#progress = progress;
+    this.#pruned = pruned;
+    this.#erased = erased;
   }
 
   /** Everything that these branches reach. */
@@ -113,6 +125,8 @@ export class Verifier implements NodeReader {
 
   async #check(hash: Hash, commit: Commit): Promise<void> {
     this.report.counts.commits++;
+    // Its state is gone on purpose: the commit itself is all that there is.
+    if (this.#pruned.covers(hash)) return;
     for (const [name, [value, size]] of Object.entries(commit.event.values ?? {})) {
       await this.#value(value, size, hash, `(${name})`);
     }
@@ -123,6 +137,9 @@ export class Verifier implements NodeReader {
     await this.#stateOf(hash, commit);
     // The trees that are stored must be whole: what was computed is checked by its hash already.
     const stored = await this.#storedState(hash, commit);
+    if (stored === null && this.#pruned.covers(commit.parents[0] ?? hash)) {
+      this.#note("snapshot", commit.snapshot, "missing", MISSING, hash);
+    }
     if (stored === null) return;
     await this.#trees(stored, hash);
     this.#keep(hash, stored);
@@ -163,6 +180,7 @@ export class Verifier implements NodeReader {
     if (hash === undefined) return emptyHead(this);
     const kept = this.#states.get(hash);
     if (kept !== undefined) return kept;
+    if (this.#pruned.covers(hash)) return null;
     const commit = await this.#commit(hash, child);
     if (commit === null) return null;
     return (await this.#storedState(hash, commit)) ?? (await this.#stateOf(hash, commit));
@@ -253,7 +271,7 @@ export class Verifier implements NodeReader {
     if (this.#checked.has(name)) return;
     this.#checked.add(name);
     this.report.counts.values++;
-    const bytes = await this.#bytes(kind, hash, commit, true, key);
+    const bytes = await this.#bytes(kind, hash, commit, !this.#erased.has(hash), key);
     if (bytes === null || kind === "value") return;
     const sum = createHash("sha256");
     if ((await this.#parts(hash, bytes, commit, key, (part) => sum.update(part))) && sum.digest("hex") !== hash) {

@@ -1,0 +1,214 @@
+import fc from "fast-check";
+import { type BranchName, type Contract, type Hash, MAIN, sha256 } from "@vlinder/protocol";
+import { afterEach, describe, expect, test } from "vitest";
+import { StateEngine } from "../../src/state/engine.ts";
+import { MemoryShelf } from "../../src/storage/quarantine-shelf.ts";
+import type { ObjectStorage } from "../../src/storage/object-storage.ts";
+import { MemoryObjects } from "../../src/storage/backends/memory.ts";
+import { AGENT, contract, device, op, TestClock } from "./harness.ts";
+import { holds } from "./property.ts";
+
+const DAY = 24 * 3_600_000;
+
+const opened: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of opened.splice(0).reverse()) await close();
+});
+
+async function open(retention: Contract["retention"], options: { storage?: ObjectStorage; clock?: TestClock } = {}) {
+  const storage = options.storage ?? new MemoryObjects("memory://retention");
+  const clock = options.clock ?? new TestClock();
+  const shelf = new MemoryShelf();
+  const engine = await StateEngine.open({ agent: AGENT, storage, device: () => device(1), now: clock.now, shelf });
+  await engine.setContract({ ...contract(), ...(retention === undefined ? {} : { retention }) });
+  opened.push(() => engine.close());
+  return { engine, storage, clock, shelf };
+}
+
+const put = async (engine: StateEngine, name: string, value: string | Uint8Array | null, branch = MAIN) =>
+  (await engine.write({ space: "kv", kind: "kv.put", branch, ops: [op(name, value)] })).state;
+
+/** All that a state holds, values too. */
+async function stateAt(engine: StateEngine, commit: Hash): Promise<Record<string, string>> {
+  const view = await engine.view(commit);
+  const all: Record<string, string> = {};
+  for await (const { key: name, hash, size } of view.entries("kv")) {
+    expect(sha256(await engine.requiredValue(hash, size))).toBe(hash);
+    all[name] = hash;
+  }
+  return all;
+}
+
+const code = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => "fine",
+    (error: unknown) => (error as { code?: string }).code,
+  );
+
+describe("gc", () => {
+  test("without [retention] nothing is dropped", async () => {
+    const { engine, clock } = await open(undefined);
+    const first = await put(engine, "/a", "1");
+    for (let i = 0; i < 100; i++) await put(engine, "/a", `${i}`);
+    clock.tick(1000 * DAY);
+    expect(await engine.retention.collect(true)).toMatchObject({ commits: { dropped: 0 }, objects: 0, drop: null });
+    expect(await stateAt(engine, first)).toEqual({ "/a": sha256("1") });
+  });
+
+  test("drops what is old, says so in a dry run first, and undo brings it back", async () => {
+    const { engine, storage, clock } = await open({ states: "1d" });
+    const old = await put(engine, "/a", "old");
+    for (let i = 0; i < 100; i++) await put(engine, `/k${i}`, `${i}`);
+    const before = await put(engine, "/a", "before");
+    clock.tick(2 * DAY);
+    const recent = await put(engine, "/b", "recent");
+    const dry = await engine.retention.collect(false);
+    expect(dry).toMatchObject({ commits: { all: 105, dropped: 104, pruned: 104 }, drop: null });
+    expect(await stateAt(engine, old)).toEqual({ "/a": sha256("old") });
+    const kept = await stateAt(engine, recent);
+
+    const report = await engine.retention.collect(true);
+    expect(report).toMatchObject({ commits: { dropped: 104, pruned: 104 }, objects: dry.objects, bytes: dry.bytes });
+    expect(report.bytes).toBeGreaterThan(100);
+    expect(await code(engine.view(old))).toBe("pruned");
+    expect(await code(engine.view(before))).toBe("pruned");
+    expect(await code(engine.verify(old))).toBe("pruned");
+    expect(await storage.read("value", [sha256("old")])).toEqual([null]);
+    expect(await stateAt(engine, recent)).toEqual(kept);
+    expect((await engine.verify()).damage).toEqual([]);
+    // The commits stay.
+    expect((await engine.commit(old)).event.kind).toBe("kv.put");
+
+    expect((await engine.retention.space()).quarantine).toMatchObject([{ commits: 104, objects: report.objects }]);
+    await engine.retention.undo();
+    expect(await stateAt(engine, old)).toEqual({ "/a": sha256("old") });
+    expect((await engine.verify()).damage).toEqual([]);
+    expect((await engine.retention.space()).quarantine).toEqual([]);
+    expect(await code(engine.retention.undo())).toBe("not_found");
+  });
+});
+
+const KEYS = ["/a", "/b", "/c", "/d/e"];
+const VALUES = ["1", "2", "3", "x".repeat(70_000), "y".repeat(70_000)];
+const NAMES = ["main", "one", "two"] as BranchName[];
+
+type Step =
+  | { readonly do: "put"; readonly branch: number; readonly key: number; readonly value: number }
+  | { readonly do: "many"; readonly branch: number; readonly count: number }
+  | { readonly do: "fork"; readonly branch: number; readonly from: number }
+  | { readonly do: "rewind"; readonly branch: number; readonly to: number }
+  | { readonly do: "merge"; readonly from: number; readonly into: number }
+  | { readonly do: "delete"; readonly branch: number }
+  | { readonly do: "tick"; readonly days: number }
+  | { readonly do: "gc" }
+  | { readonly do: "undo" };
+
+const small = fc.nat({ max: 9 });
+const anyStep: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 8, arbitrary: fc.record({ do: fc.constant("put" as const), branch: small, key: small, value: small }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("many" as const), branch: small, count: fc.nat({ max: 70 }) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("fork" as const), branch: small, from: fc.nat() }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("rewind" as const), branch: small, to: fc.nat() }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("merge" as const), from: small, into: small }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("delete" as const), branch: small }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant("tick" as const), days: fc.integer({ min: 1, max: 6 }) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("gc" as const) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("undo" as const) }) },
+);
+
+/** Every commit's state as it was when it was made, when that was, and where branches began. */
+class Model {
+  readonly states = new Map<Hash, Record<string, string>>();
+  readonly made = new Map<Hash, number>();
+  readonly began = new Map<string, Hash>();
+
+  async see(engine: StateEngine, now: number): Promise<void> {
+    for (const { head } of engine.liveBranches()) {
+      if (this.states.has(head)) continue;
+      for await (const { hash } of engine.log(head)) {
+        if (this.states.has(hash)) break;
+        this.states.set(hash, await stateAt(engine, hash));
+        this.made.set(hash, now);
+      }
+    }
+  }
+}
+
+test("property: what retention keeps reads as before, the rest is pruned, and verify is clean", async () => {
+  let pruned = 0;
+  let undone = 0;
+  const property = fc.asyncProperty(fc.array(anyStep, { minLength: 30, maxLength: 70, size: "max" }), async (steps) => {
+    const { engine, clock } = await open({ states: "7d" });
+    const model = new Model();
+    const name = (n: number): BranchName => NAMES[n % NAMES.length] as BranchName;
+    const commit = (n: number): Hash => [...model.states.keys()][n % model.states.size] as Hash;
+    let last: Hash[] = [];
+    const gone = async (): Promise<Hash[]> => {
+      const all: Hash[] = [];
+      for (const [hash, state] of model.states) {
+        try {
+          expect(await stateAt(engine, hash)).toEqual(state);
+        } catch (error) {
+          if ((error as { code?: string }).code !== "pruned") throw error;
+          all.push(hash);
+        }
+      }
+      return all;
+    };
+    await model.see(engine, clock.now().getTime());
+    for (const step of steps) {
+      clock.tick(1);
+      const now = clock.now().getTime();
+      if (step.do === "put") {
+        const value = step.value > 8 ? null : (VALUES[step.value % VALUES.length] as string);
+        await code(put(engine, KEYS[step.key % KEYS.length] as string, value, name(step.branch)));
+      } else if (step.do === "many") {
+        for (let i = 0; i < step.count; i++) {
+          if ((await code(put(engine, `/many/${i % 20}`, `${i} ${now}`, name(step.branch)))) !== "fine") break;
+          await model.see(engine, now);
+        }
+      } else if (step.do === "fork") {
+        const from = commit(step.from);
+        const before = await code(engine.view(from));
+        const result = await code(engine.fork(name(step.branch), from));
+        if (result === "fine") model.began.set(name(step.branch), from);
+        else expect(["conflict", "pruned"]).toContain(result);
+        if (before === "pruned") expect(result).not.toBe("fine");
+      } else if (step.do === "rewind") {
+        const result = await code(engine.rewind(name(step.branch), commit(step.to)));
+        expect(["fine", "not_found", "pruned"]).toContain(result);
+      } else if (step.do === "merge") {
+        const [from, into] = [await engine.resolve(name(step.from)).catch(() => null), name(step.into)];
+        const result = from === null ? "not_found" : await code(engine.merge(into, from));
+        // A merge of what two heads hold must never need what retention dropped.
+        expect(["fine", "not_found"]).toContain(result);
+      } else if (step.do === "delete") {
+        if ((await code(engine.deleteBranch(name(step.branch)))) === "fine") model.began.delete(name(step.branch));
+      } else if (step.do === "tick") {
+        clock.tick(step.days * DAY);
+      } else if (step.do === "gc") {
+        const before = await gone();
+        await engine.retention.collect(true);
+        const after = await gone();
+        last = after.filter((hash) => !before.includes(hash));
+        pruned += last.length;
+        const must = [...engine.liveBranches().map(({ head }) => head), ...model.began.values()];
+        for (const [hash, made] of model.made) if (made > now - 7 * DAY) must.push(hash);
+        for (const hash of must) if (!before.includes(hash)) expect(after).not.toContain(hash);
+        expect((await engine.verify()).damage).toEqual([]);
+        expect(await engine.retention.collect(false)).toMatchObject({ commits: { dropped: 0 }, objects: 0 });
+      } else if ((await code(engine.retention.undo())) === "fine") {
+        undone++;
+        const after = await gone();
+        for (const hash of last) expect(after).not.toContain(hash);
+        last = [];
+        expect((await engine.verify()).damage).toEqual([]);
+      }
+      await model.see(engine, now);
+    }
+    await engine.close();
+  });
+  await holds("retention", property, 40);
+  expect(pruned).toBeGreaterThan(100);
+  expect(undone).toBeGreaterThan(0);
+}, 120_000);
