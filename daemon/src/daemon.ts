@@ -7,6 +7,7 @@ import { type Broker, startBroker } from "./broker/broker.ts";
 import { type Core, openCore, packageVersion } from "./daemon-core.ts";
 import { adminHandlers } from "./endpoints/admin.ts";
 import { kvHandlers } from "./endpoints/kv.ts";
+import { retentionHandlers } from "./endpoints/retention.ts";
 import { EndpointService } from "./endpoints/service.ts";
 import { timelineHandlers } from "./endpoints/timeline.ts";
 import { vectorHandlers } from "./endpoints/vector.ts";
@@ -81,7 +82,12 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     if (broker.own) await broker.agentCreds(agent.name);
     core.index(agent);
   }
-  const handlers = { ...kvHandlers(core), ...vectorHandlers(core), ...timelineHandlers(core) };
+  const handlers = {
+    ...kvHandlers(core),
+    ...vectorHandlers(core),
+    ...timelineHandlers(core),
+    ...retentionHandlers(core),
+  };
   const admin = adminHandlers({
     core,
     broker,

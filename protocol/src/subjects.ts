@@ -26,6 +26,8 @@ export const AGENT_OPERATIONS = [
   "timeline.rewind",
   "timeline.merge",
   "timeline.verify",
+  "timeline.gc",
+  "timeline.forget",
 ] as const;
 export type AgentOperation = (typeof AGENT_OPERATIONS)[number];
 
@@ -38,8 +40,6 @@ export const LATER_OPERATIONS = [
   "turn.fail",
   "timeline.promote",
   "timeline.prove",
-  "timeline.gc",
-  "timeline.forget",
   "session.list",
   "session.get",
   "service.infer",

@@ -18,7 +18,10 @@ import type { StateEngine } from "../state/engine.ts";
 import { agentOf } from "./agent-access.ts";
 import type { AgentHandlers } from "./service.ts";
 
-type Handlers = Pick<AgentHandlers, Extract<keyof AgentHandlers, `timeline.${string}`>>;
+type Handlers = Omit<
+  Pick<AgentHandlers, Extract<keyof AgentHandlers, `timeline.${string}`>>,
+  "timeline.gc" | "timeline.forget"
+>;
 
 /** Changes of one commit that `show` lists, and conflicts of one merge, at most. */
 const SHOWN_CHANGES = 1000;
