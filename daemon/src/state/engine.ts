@@ -385,6 +385,10 @@ export class StateEngine implements Exchange {
     return this.#storage.read(kind, hashes);
   }
 
+  isPruned(): boolean {
+    return this.#pruned.count > 0;
+  }
+
   receive(objects: readonly StoredObject[]): Promise<{ commits: number; objects: number }> {
     const work = new Receiver(
       this.agent,
@@ -408,9 +412,22 @@ export class StateEngine implements Exchange {
     for (const branch of theirs) byId.set(branch.id, [...(byId.get(branch.id) ?? []), branch]);
     const results: Integrated[] = [];
     for (const branches of byId.values()) {
-      results.push(await this.#writer.write((draft) => new Integrator(draft).integrate(branches)));
+      try {
+        results.push(await this.#writer.write((draft) => new Integrator(draft).integrate(branches)));
+      } catch (error) {
+        if (!(error instanceof VlinderError) || error.code !== "pruned") throw error;
+        results.push(this.#outOfReach(branches[0] as TheirBranch, error));
+      }
     }
     return results;
+  }
+
+  /** A branch whose state retention has dropped here can't be taken over or merged; the others can. */
+  #outOfReach({ id, name, head, deleted }: TheirBranch, error: VlinderError): Integrated {
+    const ours = this.branches().find((branch) => branch.id === id);
+    const notes = [`the branch "${name}" of another machine was not taken in: ${error.message}`];
+    const at = ours?.head ?? head ?? (deleted[0] as Hash);
+    return { name: ours?.name ?? name, result: "kept", head: at, conflicts: 0, notes };
   }
 
   async #commitsWithPrefix(prefix: string): Promise<Hash[]> {

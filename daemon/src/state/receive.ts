@@ -285,7 +285,19 @@ class Intake {
     if (bytes === null) return null;
     if (kind === "value") return bytes.length;
     // A list under its own hash is a part of another one: no value has this hash.
-    return sha256(bytes) === hash ? null : totalOf(decodeChunkList(bytes));
+    if (sha256(bytes) === hash) return null;
+    const list = decodeChunkList(bytes);
+    return (await this.#isWhole(list)) ? totalOf(list) : null;
+  }
+
+  /** While a collection is under way a list may be here, and its parts may be going: each is looked for, and relied on. */
+  async #isWhole({ level, parts }: ChunkList): Promise<boolean> {
+    if (!this.#watch.isActive) return true;
+    for (const { hash } of parts) {
+      const bytes = await this.find(level === 1 ? "chunk" : "list", hash);
+      if (bytes === null || (level === 2 && !(await this.#isWhole(decodeChunkList(bytes))))) return false;
+    }
+    return true;
   }
 }
 

@@ -3,6 +3,7 @@ import { type BranchName, type Contract, type Hash, MAIN, sha256 } from "@vlinde
 import { afterEach, describe, expect, test } from "vitest";
 import type { StateEngine } from "../../src/state/engine.ts";
 import { MemoryObjects } from "../../src/storage/backends/memory.ts";
+import { contract, op } from "./harness.ts";
 import { holds } from "./property.ts";
 import { codeOf, DAY, newHome, openHome, put, stateAt } from "./retention-harness.ts";
 
@@ -58,6 +59,102 @@ describe("gc", () => {
     expect((await engine.verify()).damage).toEqual([]);
     expect((await engine.retention.space()).quarantine).toEqual([]);
     expect(await codeOf(engine.retention.undo())).toBe("not_found");
+  });
+});
+
+describe("what is kept", () => {
+  test("the base of a merge to come, at any age, though it is no branch's beginning", async () => {
+    const { engine, clock } = await open({ states: "1d" });
+    const side = "side" as BranchName;
+    const begin = await put(engine, "/a", "0");
+    await engine.fork(side, begin);
+    for (let i = 1; i < 5; i++) await put(engine, "/a", `${i}`);
+    await put(engine, "/side", "1", side);
+    const base = await engine.resolve(MAIN);
+    await engine.merge(side, base);
+    const merged = await engine.resolve(side);
+    for (let i = 5; i < 9; i++) await put(engine, "/a", `${i}`);
+    const between = await engine.resolve(MAIN);
+    await put(engine, "/b", "main");
+    await put(engine, "/side", "2", side);
+    clock.tick(30 * DAY);
+    const { commits } = await engine.retention.collect(true);
+    expect(commits.dropped).toBeGreaterThan(5);
+    expect(await codeOf(engine.view(between))).toBe("pruned");
+    for (const hash of [begin, base, merged]) expect(await codeOf(engine.view(hash))).toBe("fine");
+    const { conflicts } = await engine.merge(MAIN, await engine.resolve(side));
+    expect(conflicts).toEqual([]);
+    const state = await stateAt(engine, await engine.resolve(MAIN));
+    expect(state).toEqual({ "/a": sha256("8"), "/b": sha256("main"), "/side": sha256("2") });
+  });
+
+  test("heads of other machines, and where history parts on the way to them", async () => {
+    const { storage, shelf, clock } = newHome();
+    const others: Hash[] = [];
+    const roots = () => ({ heads: async () => others, objects: () => [] });
+    const engine = await openHome({ storage, shelf, clock }, { states: "1d" }, { roots });
+    opened.push(engine);
+    const base = await put(engine, "/a", "0");
+    const middle = await put(engine, "/a", "1");
+    await engine.fork("theirs" as BranchName, base);
+    others.push(await put(engine, "/b", "theirs", "theirs" as BranchName));
+    await engine.deleteBranch("theirs" as BranchName);
+    await put(engine, "/a", "2");
+    clock.tick(30 * DAY);
+    await engine.retention.collect(true);
+    for (const hash of [base, others[0] as Hash]) expect(await codeOf(engine.view(hash))).toBe("fine");
+    expect(await codeOf(engine.view(middle))).toBe("pruned");
+    // One that is not here yet may need anything.
+    others.push("ab".repeat(32) as Hash);
+    await put(engine, "/a", "3");
+    await put(engine, "/a", "4");
+    clock.tick(30 * DAY);
+    const { commits, notes } = await engine.retention.collect(true);
+    expect(commits.dropped).toBe(0);
+    expect(notes[0]).toContain("sync pull");
+  });
+
+  test("ends of turns for their own time, and all where the contract asks in unknown words", async () => {
+    const { storage, shelf, clock } = newHome();
+    const engine = await openHome({ storage, shelf, clock }, { states: "1d", turns: "10d" });
+    opened.push(engine);
+    const ask = (kind: "kv.put" | "complete", value: string) =>
+      engine.write({ space: "kv", kind, branch: MAIN, ops: [op("/a", value)] });
+    const { state: within } = await ask("kv.put", "1");
+    const { state: end } = await ask("complete", "2");
+    await ask("kv.put", "3");
+    clock.tick(5 * DAY);
+    await engine.retention.collect(true);
+    expect(await codeOf(engine.view(within))).toBe("pruned");
+    expect(await stateAt(engine, end)).toEqual({ "/a": sha256("2") });
+    clock.tick(6 * DAY);
+    await engine.retention.collect(true);
+    expect(await codeOf(engine.view(end))).toBe("pruned");
+    await engine.setContract({ ...contract(), retention: { states: "1d", weeks: "3" } });
+    await ask("kv.put", "4");
+    clock.tick(30 * DAY);
+    expect(await engine.retention.collect(true)).toMatchObject({ commits: { dropped: 0 } });
+  });
+
+  test("what was put aside, for its time; then it is gone, and no undo brings it back", async () => {
+    const { engine, shelf, clock } = await open({ states: "1d" });
+    const old = await put(engine, "/a", "1");
+    await put(engine, "/a", "2");
+    clock.tick(2 * DAY);
+    expect(await engine.retention.isDue()).toBe(true);
+    await engine.retention.collect(true);
+    expect(await engine.retention.isDue()).toBe(false);
+    clock.tick(6 * DAY);
+    expect(await engine.retention.isDue()).toBe(true);
+    await engine.retention.tidy();
+    expect(await shelf.list()).toHaveLength(1);
+    clock.tick(2 * DAY);
+    await engine.retention.tidy();
+    expect(await shelf.list()).toHaveLength(0);
+    expect(await codeOf(engine.retention.undo())).toBe("not_found");
+    expect(await codeOf(engine.view(old))).toBe("pruned");
+    expect(await codeOf(engine.rewind(MAIN, old))).toBe("pruned");
+    expect(await codeOf(engine.fork("x" as BranchName, old))).toBe("pruned");
   });
 });
 

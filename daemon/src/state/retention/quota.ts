@@ -1,6 +1,8 @@
 import { VlinderError } from "@vlinder/protocol";
 import type { ObjectStorage } from "../../storage/object-storage.ts";
 
+/** What a put takes besides its values: a commit, and its part of a tree. */
+const BESIDES = 1024;
 /** A measurement is good for so long, in milliseconds, or until so much of what was left is written. */
 const FRESH = 1000;
 const PART = 1 / 16;
@@ -25,8 +27,9 @@ export class Quota {
   }
 
   /** Lets a put of so many bytes through. @throws quota_exceeded */
-  async admit(bytes: number): Promise<void> {
+  async admit(values: number): Promise<void> {
     const limit = this.#limit();
+    const bytes = values + BESIDES;
     if (limit === null) return;
     if (this.#measured === null || !this.#isGood(this.#measured, bytes, limit)) {
       this.#measured = { bytes: (await this.#storage.usage()).bytes, at: performance.now() };

@@ -38,6 +38,11 @@ export class Watch {
     this.pardon();
   }
 
+  /** Whether something is being removed: a list that is here does not mean then that its parts are. */
+  get isActive(): boolean {
+    return this.#touched !== null;
+  }
+
   object(kind: Kind, hash: Hash): void {
     this.#touched?.add(kind, hash);
   }

@@ -65,7 +65,7 @@ export class WriterDatabase {
       // What is removed must not stay readable in free pages.
       session.db.pragma("secure_delete = ON");
       this.#delete(session, shelf, [...gone.values()]);
-      session.db.pragma("secure_delete = OFF");
+      session.db.pragma("secure_delete = FAST");
     });
   }
 
