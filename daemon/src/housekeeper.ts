@@ -46,7 +46,8 @@ export class Housekeeper {
       const { commits, objects, bytes, reclaimed, notes } = await retention.collect(true);
       this.#log.info({ agent: name, dropped: commits.dropped, objects, bytes, reclaimed, notes }, "collected");
     } catch (err) {
-      if (!this.#stopped) this.#log.warn({ agent: name, err }, "an agent could not be looked after; tried again in an hour");
+      if (!this.#stopped)
+        this.#log.warn({ agent: name, err }, "an agent could not be looked after; tried again in an hour");
     }
   }
 }

@@ -1,4 +1,11 @@
-import { type ForgetReply, type GcReply, keyText, LIMITS, type QuarantineItem, type SpaceItem } from "@vlinder/protocol";
+import {
+  type ForgetReply,
+  type GcReply,
+  keyText,
+  LIMITS,
+  type QuarantineItem,
+  type SpaceItem,
+} from "@vlinder/protocol";
 import type { Core } from "../daemon-core.ts";
 import type { CollectReport } from "../state/retention/collector.ts";
 import type { Retention, SpaceReport } from "../state/retention/retention.ts";

@@ -11,14 +11,12 @@ import {
   type Hash,
   hashSnapshot,
   type Key,
-  keyText,
   LIMITS,
   MAIN,
   sha256,
   VlinderError,
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage, ReflogEntry, StoredBranch, StoredObject, Usage } from "../storage/object-storage.ts";
-import { MemoryShelf, type QuarantineShelf } from "../storage/quarantine-shelf.ts";
 import { commitsBetween } from "./ancestry.ts";
 import type { Exchange, Integrated, ReadCommit, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
@@ -40,38 +38,22 @@ import {
 } from "./mutations.ts";
 import { Objects, valueKind } from "./objects.ts";
 import { Receiver } from "./receive.ts";
-import { Erased, erasedError } from "./retention/erased.ts";
-import type { OnErased } from "./retention/eraser.ts";
-import { type ExtraRoots, type Ground, NO_ROOTS } from "./retention/ground.ts";
-import { Pruned } from "./retention/pruned.ts";
-import { Retention } from "./retention/retention.ts";
-import { Watch } from "./retention/watch.ts";
+import { erasedError } from "./retention/erased.ts";
+import { Keeping, type KeepingOptions } from "./retention/keeping.ts";
+import type { Retention } from "./retention/retention.ts";
+import type { Watch } from "./retention/watch.ts";
 import { type Source, StoredSource } from "./source.ts";
 import { Verifier, type VerifyReport } from "./verify.ts";
 import { StateView } from "./view.ts";
 import { type DurableMove, Writer } from "./writer.ts";
 
-export interface EngineOptions {
+export interface EngineOptions extends KeepingOptions {
   readonly agent: AgentName;
   readonly storage: ObjectStorage;
   /** This home's id; asked anew for each commit, since a home that was copied takes another. */
   readonly device: () => DeviceId;
   readonly now?: () => Date;
-  /** Where what collections drop is kept for a while; default: memory. */
-  readonly shelf?: QuarantineShelf;
-  /** How long, in milliseconds; default: 7 days. */
-  readonly quarantine?: number;
-  /** Bytes that the storage may have; null: any number. Asked anew for each put. */
-  readonly limit?: () => number | null;
-  /** What must stay though no branch reaches it; asked anew for each collection. */
-  readonly roots?: () => ExtraRoots;
-  /** What else holds bytes of values that are erased. */
-  readonly onErased?: OnErased;
-  /** Told of what went wrong, or is worth knowing, in work that nobody waits for. */
-  readonly report?: (error: unknown, message: string) => void;
 }
-
-const QUARANTINE = 7 * 24 * 60 * 60 * 1000;
 
 /** How often forgotten idempotency ids are swept out, in milliseconds. */
 const SWEEP = 60 * 60 * 1000;
@@ -87,30 +69,23 @@ export class StateEngine implements Exchange {
   readonly #listeners = new Set<(moves: readonly DurableMove[]) => void>();
   readonly #sweep: NodeJS.Timeout;
   readonly #now: () => Date;
-  readonly #watch = new Watch();
-  readonly #pruned: Pruned;
-  readonly #erased: Erased;
-  readonly #receiving = new Set<Promise<unknown>>();
-  readonly #report: (error: unknown, message: string) => void;
-  #retention: Retention | null = null;
+  readonly #keeping: Keeping;
 
-  private constructor(options: EngineOptions, branches: readonly StoredBranch[], pruned: Pruned, erased: Erased) {
+  private constructor(options: EngineOptions, branches: readonly StoredBranch[], keeping: Keeping) {
     const { agent, storage, device, now = () => new Date() } = options;
     this.agent = agent;
     this.#storage = storage;
     this.#now = now;
     this.#objects = new Objects(storage);
-    this.#pruned = pruned;
-    this.#erased = erased;
-    this.#report = options.report ?? (() => {});
-    this.#heads = new Heads(this.#objects, pruned, this.#watch);
+    this.#keeping = keeping;
+    this.#heads = new Heads(this.#objects, keeping.pruned, keeping.watch);
     this.#source = new StoredSource(this.#objects, this.#heads);
     this.#writer = new Writer({
       storage,
       source: this.#source,
       committer: { agent, device, now },
       branches: new BranchTable(branches),
-      watch: this.#watch,
+      watch: keeping.watch,
       onDurable: (moves) => {
         for (const listener of this.#listeners) {
           try {
@@ -127,59 +102,27 @@ export class StateEngine implements Exchange {
 
   /** Opens what is stored; an empty storage gets its first commits with `setContract` or from `receive`. */
   static async open(options: EngineOptions): Promise<StateEngine> {
-    const { storage, shelf = new MemoryShelf(), limit = () => null, quarantine: window = QUARANTINE } = options;
-    const [branches, erased] = [await storage.branches(), await Erased.open(storage)];
-    const engine = new StateEngine(options, branches, await Pruned.open(storage), erased);
-    engine.#retention = await Retention.open({
-      ground: engine.#ground(shelf, options.roots ?? (() => NO_ROOTS)),
-      erased,
-      onErased: options.onErased ?? (async () => {}),
-      write: (work) => engine.#writer.write(work),
-      limit,
-      window,
+    const { storage } = options;
+    const engine = new StateEngine(options, await storage.branches(), await Keeping.open(storage));
+    await engine.#keeping.start(options, {
+      storage,
+      objects: engine.#objects,
+      heads: engine.#heads,
+      writer: engine.#writer,
+      contract: () => engine.contract(),
+      now: engine.#now,
     });
-    engine.#settleErasures();
     return engine;
-  }
-
-  #ground(shelf: QuarantineShelf, roots: () => ExtraRoots): Ground {
-    return {
-      storage: this.#storage,
-      shelf,
-      objects: this.#objects,
-      heads: this.#heads,
-      pruned: this.#pruned,
-      watch: this.#watch,
-      alone: (work) => this.#writer.alone(work),
-      received: async () => void (await Promise.allSettled(this.#receiving)),
-      branches: () => this.branches(),
-      contract: () => this.contract(),
-      roots,
-      now: this.#now,
-    };
   }
 
   /** Retention, erasure, and the space that the agent takes. */
   get retention(): Retention {
-    return this.#retention as Retention;
+    return this.#keeping.retention;
   }
 
   /** Who stores objects past the writer (uploads) says so here, and before relying on some that are there. */
   get watch(): Watch {
-    return this.#watch;
-  }
-
-  /** Erasures that a kill broke off, or that came from elsewhere. Nobody waits for them. */
-  #settleErasures(): void {
-    if (this.#erased.pending().length === 0) return;
-    this.retention.settle().then(
-      (kept) => {
-        for (const { hash, key } of kept) {
-          this.#report(null, `the value ${hash} was erased elsewhere and stays here: the key ${keyText(key)} needs it`);
-        }
-      },
-      (error: unknown) => this.#report(error, "values that were erased could not be removed yet"),
-    );
+    return this.#keeping.watch;
   }
 
   get uri(): string {
@@ -189,7 +132,7 @@ export class StateEngine implements Exchange {
   async close(): Promise<void> {
     clearInterval(this.#sweep);
     const written = this.#writer.close();
-    await this.#retention?.close();
+    await this.#keeping.close();
     await written;
     await this.#storage.close();
   }
@@ -260,7 +203,7 @@ export class StateEngine implements Exchange {
   async requiredValue(hash: Hash, size: number): Promise<Uint8Array> {
     const bytes = await this.#objects.value(hash, size);
     if (bytes !== null) return bytes;
-    if (this.#erased.has(hash)) throw erasedError(hash);
+    if (this.#keeping.erased.has(hash)) throw erasedError(hash);
     return this.#objects.requiredValue(hash, size);
   }
 
@@ -288,8 +231,8 @@ export class StateEngine implements Exchange {
   }
 
   async verify(at?: Hash, progress?: (commits: number) => void): Promise<VerifyReport> {
-    const verifier = new Verifier(this.#storage, progress, this.#pruned, this.#erased);
-    if (at !== undefined) this.#pruned.check(at);
+    const verifier = new Verifier(this.#storage, progress, this.#keeping.pruned, this.#keeping.erased);
+    if (at !== undefined) this.#keeping.pruned.check(at);
     if (at === undefined) await verifier.branches(this.branches());
     else await verifier.state(at);
     return verifier.report;
@@ -305,7 +248,10 @@ export class StateEngine implements Exchange {
       expect ?? false,
       expect === undefined,
     ]);
-    const bytes = ops.reduce((sum, { key, value }) => (value === null ? sum : sum + key.length + value.bytes.length), 0);
+    const bytes = ops.reduce(
+      (sum, { key, value }) => (value === null ? sum : sum + key.length + value.bytes.length),
+      0,
+    );
     const isPut = ops.some(({ value }) => value !== null);
     return this.#writer.write(
       async (draft) => {
@@ -361,7 +307,7 @@ export class StateEngine implements Exchange {
 
   /** Of a value that was erased: nothing. */
   async *#objectsOfValue(hash: Hash, size: number): AsyncGenerator<{ kind: Kind; hash: Hash }> {
-    if (this.#erased.has(hash) && (await this.#objects.value(hash, size)) === null) return;
+    if (this.#keeping.erased.has(hash) && (await this.#objects.value(hash, size)) === null) return;
     yield { kind: valueKind(size), hash };
     if (valueKind(size) === "list") yield* this.#objects.partsOf(hash);
   }
@@ -386,25 +332,13 @@ export class StateEngine implements Exchange {
   }
 
   isPruned(): boolean {
-    return this.#pruned.count > 0;
+    return this.#keeping.pruned.count > 0;
   }
 
   receive(objects: readonly StoredObject[]): Promise<{ commits: number; objects: number }> {
-    const work = new Receiver(
-      this.agent,
-      this.#storage,
-      this.#objects,
-      this.#heads,
-      this.#erased,
-      this.#watch,
-    ).receive(objects);
-    const known = work.finally(() => {
-      this.#receiving.delete(known);
-      this.#settleErasures();
-    });
-    known.catch(() => {});
-    this.#receiving.add(known);
-    return known;
+    const { erased, watch } = this.#keeping;
+    const receiver = new Receiver(this.agent, this.#storage, this.#objects, this.#heads, erased, watch);
+    return this.#keeping.receiving(receiver.receive(objects));
   }
 
   async integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]> {

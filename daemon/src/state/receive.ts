@@ -265,7 +265,8 @@ class Intake {
     const { level, parts } = decodeChunkList(list);
     for (const part of parts) {
       const bytes = await this.find(level === 1 ? "chunk" : "list", part.hash);
-      if (bytes === null) throw missing("list", hash, "part", { kind: level === 1 ? "chunk" : "list", hash: part.hash });
+      if (bytes === null)
+        throw missing("list", hash, "part", { kind: level === 1 ? "chunk" : "list", hash: part.hash });
       if (level === 1) {
         if (bytes.length !== part.size) throw bad("list", hash, `the size of its part ${part.hash} is wrong`);
         visit(bytes);

@@ -209,7 +209,12 @@ export class Writer {
   /** Computes what is queued, as long as it fits. */
   async #fill(batch: Batch): Promise<void> {
     let slice = performance.now();
-    while (this.#alone.length === 0 && this.#queue.length > 0 && batch.jobs.length < BATCH_JOBS && batch.bytes < BATCH_BYTES) {
+    while (
+      this.#alone.length === 0 &&
+      this.#queue.length > 0 &&
+      batch.jobs.length < BATCH_JOBS &&
+      batch.bytes < BATCH_BYTES
+    ) {
       await this.#compute(this.#queue.shift() as Job, batch);
       if (performance.now() - slice > SLICE_MS) {
         await nextTurn();

@@ -83,12 +83,16 @@ async function readSlice(exchange: Exchange, slice: readonly Ref[]): Promise<Map
 }
 
 function pruned(kind: Kind, hash: Hash): VlinderError {
-  return new VlinderError("pruned", `the ${kind} ${hash} can't be pushed: retention has dropped states of this agent here`, {
-    remedy:
-      "a bucket must get the whole history: go on with the bucket that has it, or bring the states back with " +
-      "`vlinder gc AGENT --undo`; if nothing was dropped that this could be, run `vlinder verify AGENT`",
-    details: { kind, hash },
-  });
+  return new VlinderError(
+    "pruned",
+    `the ${kind} ${hash} can't be pushed: retention has dropped states of this agent here`,
+    {
+      remedy:
+        "a bucket must get the whole history: go on with the bucket that has it, or bring the states back with " +
+        "`vlinder gc AGENT --undo`; if nothing was dropped that this could be, run `vlinder verify AGENT`",
+      details: { kind, hash },
+    },
+  );
 }
 
 function damaged(kind: Kind, hash: Hash): VlinderError {

@@ -97,10 +97,7 @@ class PackTaker {
   }
 }
 
-async function takePack(
-  job: PullJob,
-  name: Hash,
-): Promise<{ commits: number; objects: number; bytes: number }> {
+async function takePack(job: PullJob, name: Hash): Promise<{ commits: number; objects: number; bytes: number }> {
   const { agent, bucket, state, retries } = job;
   const stored = await retrying(retries, () => fetchPack(bucket, agent, name));
   const objects = await naming(agent, name, () => decodePack(stored));
@@ -123,7 +120,8 @@ async function receiveWhole(
     try {
       return await exchange.receive(all);
     } catch (error) {
-      const missing = error instanceof VlinderError ? (error.details["missing"] as { hash: Hash } | undefined) : undefined;
+      const missing =
+        error instanceof VlinderError ? (error.details["missing"] as { hash: Hash } | undefined) : undefined;
       const pack = missing === undefined ? undefined : state.packsOf(missing.hash).find((one) => !again.has(one));
       if (pack === undefined) throw error;
       again.add(pack);

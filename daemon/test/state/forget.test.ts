@@ -195,7 +195,11 @@ describe("forget, on other machines", () => {
     expect(objects.some(({ hash }) => hash === hashOf("gone"))).toBe(false);
     await c.engine.receive(objects);
     await c.engine.integrate(a.engine.branches());
-    expect(await stateAt(c.engine, head)).toEqual({ "/secret": "erased", "/large": "erased", "/other": hashOf("stays") });
+    expect(await stateAt(c.engine, head)).toEqual({
+      "/secret": "erased",
+      "/large": "erased",
+      "/other": hashOf("stays"),
+    });
     expect((await c.engine.verify()).damage).toEqual([]);
     // Whoever still has the bytes and sends them with the old commits: they go again.
     const old = Buffer.from("gone");
@@ -224,10 +228,16 @@ describe("forget, on other machines", () => {
     await put(a.engine, "/a", "x");
     const { state } = await forget(a.engine, "/a");
     const commit = await a.engine.commit(state as Hash);
-    const [list] = commit.event.values?.["erased"] as unknown as [Hash];
+    const [list] = (commit.event.values as Record<string, readonly [Hash, number]>)["erased"] as readonly [
+      Hash,
+      number,
+    ];
     for (const bad of [{}, [1], [{ hash: list, size: -1 }], [{ hash: list, key: "/a", size: 1 }]]) {
       const bytes = Buffer.from(canonicalJson(bad as never));
-      const forged = { ...commit, event: { ...commit.event, values: { erased: [sha256(bytes), bytes.length] as const } } };
+      const forged = {
+        ...commit,
+        event: { ...commit.event, values: { erased: [sha256(bytes), bytes.length] as const } },
+      };
       const text = Buffer.from(encodeCommit(forged));
       const objects = [
         ...(await objectsFor(a.engine, [commit.parents[0] as Hash])),

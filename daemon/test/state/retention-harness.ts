@@ -24,7 +24,14 @@ export async function openHome(
   retention: Contract["retention"] = { states: "7d" },
   options: Partial<EngineOptions> = {},
 ): Promise<StateEngine> {
-  const engine = await StateEngine.open({ agent: AGENT, storage, shelf, device: () => device(1), now: clock.now, ...options });
+  const engine = await StateEngine.open({
+    agent: AGENT,
+    storage,
+    shelf,
+    device: () => device(1),
+    now: clock.now,
+    ...options,
+  });
   if (engine.liveBranches().length === 0) await engine.setContract({ ...contract(), retention });
   return engine;
 }

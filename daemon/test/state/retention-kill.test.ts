@@ -143,7 +143,10 @@ test("a forget killed at any step is finished at the next start, or was never ma
       const { event } = await engine.commit(await engine.resolve(MAIN));
       const wasMade = event.kind === "erase";
       if (wasMade && !finished) carriedOn++;
-      const shelves = [home.storage, ...(await Promise.all((await home.shelf.list()).map((name) => home.shelf.open(name))))];
+      const shelves = [
+        home.storage,
+        ...(await Promise.all((await home.shelf.list()).map((name) => home.shelf.open(name)))),
+      ];
       const secret = [Buffer.from("the secret, in a few bytes"), noise(7, 100_000).subarray(0, 4096)];
       let found = 0;
       for (const storage of shelves) {
@@ -156,7 +159,9 @@ test("a forget killed at any step is finished at the next start, or was never ma
       if (wasMade) expect(found).toBe(0);
       else expect(found).toBeGreaterThan(1);
       expect((await engine.verify()).damage).toEqual([]);
-      expect((await stateAt(engine, home.head))["/secret/b"]).toEqual(wasMade ? "erased" : expect.stringMatching(/^[0-9a-f]{64}$/));
+      expect((await stateAt(engine, home.head))["/secret/b"]).toEqual(
+        wasMade ? "erased" : expect.stringMatching(/^[0-9a-f]{64}$/),
+      );
     },
   );
   expect(steps).toBeGreaterThan(4);

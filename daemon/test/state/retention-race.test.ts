@@ -64,7 +64,9 @@ test("states that are forked, rewound to or merged meanwhile are kept whole, or 
       const name = `fork-${i}` as BranchName;
       const how = i % 3;
       const result = await codeOf(
-        how === 0 ? engine.rewind(MAIN, commit) : engine.fork(name, commit).then(() => put(engine, "/on", `${i}`, name)),
+        how === 0
+          ? engine.rewind(MAIN, commit)
+          : engine.fork(name, commit).then(() => put(engine, "/on", `${i}`, name)),
       );
       expect(["fine", "pruned"]).toContain(result);
       if (how === 2 && result === "fine") await engine.merge(MAIN, await engine.resolve(name));

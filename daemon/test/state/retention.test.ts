@@ -3,7 +3,7 @@ import { type BranchName, type Contract, type Hash, MAIN, sha256 } from "@vlinde
 import { afterEach, describe, expect, test } from "vitest";
 import type { StateEngine } from "../../src/state/engine.ts";
 import { MemoryObjects } from "../../src/storage/backends/memory.ts";
-import { contract, op } from "./harness.ts";
+import { contract, key, op } from "./harness.ts";
 import { holds } from "./property.ts";
 import { codeOf, DAY, newHome, openHome, put, stateAt } from "./retention-harness.ts";
 
@@ -81,6 +81,9 @@ describe("what is kept", () => {
     const { commits } = await engine.retention.collect(true);
     expect(commits.dropped).toBeGreaterThan(5);
     expect(await codeOf(engine.view(between))).toBe("pruned");
+    const history = [];
+    for await (const { hash } of engine.history(key("/a"), await engine.resolve(MAIN))) history.push(hash);
+    expect(history).toEqual(["8", "7", "6", "5", "4", "3", "2", "1", "0"].map(sha256));
     for (const hash of [begin, base, merged]) expect(await codeOf(engine.view(hash))).toBe("fine");
     const { conflicts } = await engine.merge(MAIN, await engine.resolve(side));
     expect(conflicts).toEqual([]);

@@ -82,12 +82,23 @@ test("puts over the limit are refused, and nothing else; room that was made coun
 test("a forecast goes by what was added of late, whatever was given back", () => {
   const day = (n: number, bytes: number) => ({ time: n * DAY, bytes });
   expect(forecastOf([], 100)).toEqual({ bytesPerDay: null, reached: null });
-  expect(forecastOf([{ time: 0, bytes: 1 }, { time: HOUR / 2, bytes: 9 }], 100)).toEqual({ bytesPerDay: null, reached: null });
+  expect(
+    forecastOf(
+      [
+        { time: 0, bytes: 1 },
+        { time: HOUR / 2, bytes: 9 },
+      ],
+      100,
+    ),
+  ).toEqual({ bytesPerDay: null, reached: null });
   expect(forecastOf([day(0, 100), day(10, 200)], 250)).toEqual({
     bytesPerDay: 10,
     reached: new Date(15 * DAY).toISOString(),
   });
-  expect(forecastOf([day(0, 100), day(5, 150), day(6, 20), day(10, 70)], null)).toEqual({ bytesPerDay: 10, reached: null });
+  expect(forecastOf([day(0, 100), day(5, 150), day(6, 20), day(10, 70)], null)).toEqual({
+    bytesPerDay: 10,
+    reached: null,
+  });
   // Over it already: now.
   expect(forecastOf([day(0, 100), day(10, 200)], 150).reached).toBe(new Date(10 * DAY).toISOString());
   expect(forecastOf([day(0, 100), day(10, 100)], 150)).toEqual({ bytesPerDay: 0, reached: null });

@@ -81,7 +81,9 @@ test("after a forget the bytes are in no pack that is pushed, and what holds the
   for (const key of ["/before", "/after"]) await a.todo.retention.forget({ key: key as never, isPrefix: false }, true);
   expect(await a.sync.erasedInBucket(TODO)).toBe(1);
   await a.syncAll();
-  expect((await a.sync.status()).agents[0]?.notes.join()).toContain("1 packs in the bucket hold values that were erased");
+  expect((await a.sync.status()).agents[0]?.notes.join()).toContain(
+    "1 packs in the bucket hold values that were erased",
+  );
   await b.syncAll();
   await b.todo.retention.settle();
   for (const { todo } of [a, b]) {

@@ -198,7 +198,7 @@ export class Collector {
     const { storage } = this.#ground;
     const total = { objects: 0, bytes: 0 };
     for (const kind of SWEPT) {
-      for (let after: Hash | null = null; ; ) {
+      for (let after: Hash | null = null; ;) {
         const page = await storage.names(kind, after, PAGE);
         const dead = page.filter(({ hash }) => !this.#marks.has(kind, hash) && !touched.has(kind, hash));
         for (const step of steps(dead)) {
@@ -224,7 +224,9 @@ export class Collector {
     const hashes = names.map(({ hash }) => hash);
     this.#quarantine ??= await Quarantine.begin(shelf, now(), Buffer.alloc(0));
     const bytes = await storage.read(kind, hashes);
-    await this.#quarantine.take(hashes.flatMap((hash, i) => (bytes[i] == null ? [] : [{ kind, hash, bytes: bytes[i] }])));
+    await this.#quarantine.take(
+      hashes.flatMap((hash, i) => (bytes[i] == null ? [] : [{ kind, hash, bytes: bytes[i] }])),
+    );
     return alone(async () => {
       const gone = watch.condemn(kind, hashes);
       try {

@@ -87,7 +87,8 @@ export class CommitTable {
   /** Every commit before its parents. */
   childrenFirst(): Int32Array {
     const children = new Int32Array(this.size);
-    for (let number = 0; number < this.size; number++) this.#eachParent(number, (parent) => void (children[parent] = (children[parent] as number) + 1));
+    for (let number = 0; number < this.size; number++)
+      this.#eachParent(number, (parent) => void (children[parent] = (children[parent] as number) + 1));
     const order = new Int32Array(this.size);
     let end = 0;
     for (let number = 0; number < this.size; number++) if (children[number] === 0) order[end++] = number;

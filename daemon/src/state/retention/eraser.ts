@@ -72,7 +72,13 @@ export class Eraser {
       values.set(record.hash, record);
     }
     const others = await findPuts(storage, (_space, key, hash) => hashes.has(hash) && !isAsked(key), reading(progress));
-    const kept = needed(others, await this.#erasures(others.erases.map((by) => others.table.hash(by)), hashes));
+    const kept = needed(
+      others,
+      await this.#erasures(
+        others.erases.map((by) => others.table.hash(by)),
+        hashes,
+      ),
+    );
     const keptHashes = new Set(kept.map(({ hash }) => hash));
     return {
       values: [...values.values()],
@@ -96,10 +102,16 @@ export class Eraser {
       const own = await this.#erasures(commits, null);
       const hashes = new Map(own.flatMap(({ values }) => values.map(({ hash, size }) => [hash, size] as const)));
       const found = await findPuts(storage, (_space, _key, hash) => hashes.has(hash), reading(progress));
-      const all = await this.#erasures(found.erases.map((by) => found.table.hash(by)), new Set(hashes.keys()));
+      const all = await this.#erasures(
+        found.erases.map((by) => found.table.hash(by)),
+        new Set(hashes.keys()),
+      );
       const kept = needed(found, all);
       for (const { hash } of kept) hashes.delete(hash);
-      await this.#remove([...hashes].map(([hash, size]) => ({ hash, size })), progress);
+      await this.#remove(
+        [...hashes].map(([hash, size]) => ({ hash, size })),
+        progress,
+      );
       const gone = [...hashes.keys()].filter((hash) => !touched.has("value", hash) && !touched.has("list", hash));
       const rows = own.flatMap(({ values }) => values.flatMap((value) => rowOf(value, gone)));
       await this.#onErased(rows, gone);
@@ -198,4 +210,3 @@ function distinct(puts: readonly Put[]): KeptValue[] {
 function reading(progress: OnProgress): (done: number) => void {
   return (done) => progress({ what: "reading history", done, total: null, unit: "commits" });
 }
-

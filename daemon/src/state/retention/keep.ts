@@ -63,7 +63,7 @@ async function eachArrival(
 ): Promise<{ at: Map<Hash, number>; unseen: number[] }> {
   const seen = new Uint8Array(table.size);
   const at = new Map<Hash, number>();
-  for (let after: number | null = 0; after !== null; ) {
+  for (let after: number | null = 0; after !== null;) {
     const { entries, next } = await storage.moves(after, MOVES);
     for (const { branch, from, to, time } of entries) {
       const head = to === null ? -1 : table.numberOf(to);

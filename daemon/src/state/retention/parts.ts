@@ -55,7 +55,7 @@ async function partsOfOthers(storages: readonly ObjectStorage[], but: ReadonlySe
   const found = new Set<Hash>();
   const pace = new Pace();
   for (const storage of storages) {
-    for (let after: Hash | null = null; ; ) {
+    for (let after: Hash | null = null; ;) {
       const page = await storage.scan("list", after, PAGE);
       for (const { hash, bytes } of page) {
         if (!but.has(hash)) for (const part of decodeChunkList(bytes).parts) found.add(part.hash);

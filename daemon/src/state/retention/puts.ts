@@ -48,7 +48,11 @@ export async function findPuts(
   const recorded = new Map<Hash, Recorded>();
   const erases: number[] = [];
   const lists: [commit: ParsedCommit, by: number][] = [];
-  const take = (by: number, joins: boolean, changes: { kv?: readonly ParsedChange[]; vectors?: readonly ParsedChange[] }) => {
+  const take = (
+    by: number,
+    joins: boolean,
+    changes: { kv?: readonly ParsedChange[]; vectors?: readonly ParsedChange[] },
+  ) => {
     for (const space of ["kv", "vectors"] as const) {
       for (const [text, hash, size] of changes[space] ?? []) {
         if (hash === null) continue;

@@ -75,7 +75,7 @@ export class Quarantine {
   }
 
   async *objects(kind: Kind): AsyncGenerator<StoredObject[]> {
-    for (let after: Hash | null = null; ; ) {
+    for (let after: Hash | null = null; ;) {
       const page = await this.storage.scan(kind, after, PAGE);
       if (page.length > 0) yield page;
       if (page.length < PAGE) return;

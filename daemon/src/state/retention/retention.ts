@@ -151,7 +151,10 @@ export class Retention {
     return this.#alone(async () => {
       const pending = this.#options.erased.pending();
       if (pending.length === 0) return [];
-      const { kept } = await this.#eraser.carryOut(pending, this.#unlessClosed(() => {}));
+      const { kept } = await this.#eraser.carryOut(
+        pending,
+        this.#unlessClosed(() => {}),
+      );
       return kept;
     });
   }
@@ -190,15 +193,21 @@ export class Retention {
     const hash = sha256(list);
     const state = await write(async (draft) => {
       const main = draft.writable(MAIN);
-      const heads = [...new Set(draft.table.live().map(({ head }) => head))].filter((head) => head !== main.head).sort();
+      const heads = [...new Set(draft.table.live().map(({ head }) => head))]
+        .filter((head) => head !== main.head)
+        .sort();
       draft.value(hash, list);
-      const { commit } = await draft.commit(main, {}, {
-        event: {
-          kind: "erase",
-          ...(heads.length === 0 ? {} : { info: { heads } }),
-          values: { [ERASED]: [hash, list.length] },
+      const { commit } = await draft.commit(
+        main,
+        {},
+        {
+          event: {
+            kind: "erase",
+            ...(heads.length === 0 ? {} : { info: { heads } }),
+            values: { [ERASED]: [hash, list.length] },
+          },
         },
-      });
+      );
       draft.notes.push(...erased.notes(commit, values));
       return commit;
     });
@@ -225,7 +234,9 @@ export class Retention {
 
   async #lastCollection(): Promise<LastCollection> {
     const note = (await this.#options.ground.storage.notes(LAST)).find(({ name }) => name === LAST);
-    return note === undefined ? { time: 0, held: false } : (JSON.parse(Buffer.from(note.bytes).toString()) as LastCollection);
+    return note === undefined
+      ? { time: 0, held: false }
+      : (JSON.parse(Buffer.from(note.bytes).toString()) as LastCollection);
   }
 
   /** Long work says how far it is every now and then: there it is broken off when the agent is closed. */
