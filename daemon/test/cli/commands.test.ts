@@ -443,7 +443,7 @@ describe("forget", () => {
     expect((await vlinder(["kv", "get", "todo", "/people/ann"])).out).toBe("ann's secret");
     const done = await asked("yes\n");
     expect(done).toMatchObject({ code: 0 });
-    expect(done.out).toContain("erased 1 value of /people/, 12 B");
+    expect(done.out).toContain("1 value of /people/, 12 B");
     expect(await vlinder(["kv", "get", "todo", "/people/ann"])).toMatchObject({
       code: 1,
       err: expect.stringContaining("[erased]") as unknown,

@@ -1,4 +1,4 @@
-import { type Hash, hashToBytes, type Progress } from "@vlinder/protocol";
+import type { Hash, Progress } from "@vlinder/protocol";
 import type { Kind, StoredBranch } from "../../storage/object-storage.ts";
 import { treesToStore } from "../head.ts";
 import { CommitTable, FLAG, parsed } from "./commit-table.ts";
@@ -81,21 +81,20 @@ export class Collector {
       this.#progress({ what: "reading history", done, total: null, unit: "commits" }),
     );
     const kept = await this.#kept(table, branches);
-    const dropped: Hash[] = [];
+    const dropped = new Set<number>();
     for (let number = 0; number < table.size; number++) {
-      const hash = table.hash(number);
-      if (pruned.covers(hash)) kept[number] = 0;
-      else if (kept[number] === 0) dropped.push(hash);
+      if (pruned.covers(table.hash(number))) kept[number] = 0;
+      else if (kept[number] === 0) dropped.add(number);
     }
     await this.#mark(table, kept);
-    const gone = this.#run && dropped.length > 0 ? await this.#prune(table, kept, touched, dropped) : dropped.length;
+    if (this.#run && dropped.size > 0) await this.#prune(table, kept, touched, dropped);
     const swept = await this.#sweep(touched);
     const commits = {
       all: table.size,
-      pruned: this.#run ? pruned.count : pruned.count + dropped.length,
-      dropped: gone,
+      pruned: this.#run ? pruned.count : pruned.count + dropped.size,
+      dropped: dropped.size,
     };
-    const drop = (await this.#quarantine?.end({ commits: gone, ...swept })) ?? null;
+    const drop = (await this.#quarantine?.end({ commits: dropped.size, ...swept })) ?? null;
     const reclaimed = this.#run ? await this.#reclaim() : 0;
     return { commits, ...swept, drop, reclaimed, notes: this.#notes };
   }
@@ -169,28 +168,24 @@ export class Collector {
     if (this.#run) await storage.apply({ objects, branches: [], replies: [] });
   }
 
-  /** Makes it known, for ever, that these states are gone, but for those that somebody builds on; returns how many. */
-  async #prune(table: CommitTable, kept: Kept, touched: Touched, dropped: readonly Hash[]): Promise<number> {
+  /** Makes it known, for ever, that these states are gone, but for those that somebody builds on: they are taken out. */
+  async #prune(table: CommitTable, kept: Kept, touched: Touched, dropped: Set<number>): Promise<void> {
     const { storage, pruned, alone, shelf, now } = this.#ground;
-    this.#quarantine = await Quarantine.begin(shelf, now(), Buffer.concat(dropped.map(hashToBytes)));
-    return alone(async () => {
-      let going = dropped;
+    const hashes = await table.sorted(dropped);
+    this.#quarantine = await Quarantine.begin(shelf, now(), hashes);
+    let note = pruned.with(hashes);
+    await alone(async () => {
       for (;;) {
-        const needed = going.filter((hash) => touched.commits.has(hash));
+        const needed = [...touched.commits].map((hash) => table.numberOf(hash)).filter((number) => dropped.has(number));
         if (needed.length === 0) break;
-        going = going.filter((hash) => !touched.commits.has(hash));
-        for (const hash of needed) kept[table.numberOf(hash)] = 1;
-        for (const hash of needed) await this.#markCommits(table, kept, [table.numberOf(hash)]);
+        for (const number of needed) {
+          kept[number] = 1;
+          dropped.delete(number);
+        }
+        for (const number of needed) await this.#markCommits(table, kept, [number]);
+        note = pruned.with(await table.sorted(dropped));
       }
-      const before = pruned.note;
-      const note = pruned.add(going.map(hashToBytes));
-      try {
-        await storage.apply({ objects: [], branches: [], replies: [], notes: [note] });
-      } catch (error) {
-        pruned.restore(before);
-        throw error;
-      }
-      return going.length;
+      await pruned.become(note, storage);
     });
   }
 

@@ -3,6 +3,7 @@ import { asBuffer, type Commit, type Hash, sha256 } from "@vlinder/protocol";
 import type { ObjectStorage } from "../../storage/object-storage.ts";
 import { DamagedObject } from "../objects.ts";
 import { HashTable } from "./hash-table.ts";
+import { Pace } from "./pace.ts";
 
 const PAGE = 128;
 const NONE = -1;
@@ -60,6 +61,20 @@ export class CommitTable {
 
   hash(number: number): Hash {
     return this.#hashes.at(number);
+  }
+
+  /** The hashes of these commits, 32 bytes each, in order. Shares the thread. */
+  async sorted(numbers: Iterable<number>): Promise<Buffer> {
+    const piles: number[][] = Array.from({ length: 256 }, () => []);
+    for (const number of numbers) piles[this.#hashes.bytes(number)[0] as number]?.push(number);
+    const sorted: Buffer[] = [];
+    const pace = new Pace();
+    for (const pile of piles) {
+      const hashes = pile.map((number) => this.#hashes.bytes(number));
+      sorted.push(Buffer.concat(hashes.sort((a, b) => Buffer.compare(a, b))));
+      if (pace.due) await pace.rest();
+    }
+    return Buffer.concat(sorted);
   }
 
   has(number: number, flag: number): boolean {

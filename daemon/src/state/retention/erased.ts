@@ -58,13 +58,15 @@ export function decodeErased(bytes: Uint8Array): ErasedValue[] {
  */
 export class Erased {
   readonly #hashes = new Map<Hash, Set<Hash>>();
+  /** All of them. */
+  readonly #all = new Set<Hash>();
   readonly #pending = new Set<Hash>();
 
   static async open(storage: ObjectStorage): Promise<Erased> {
     const erased = new Erased();
     for (const { name, bytes } of await storage.notes(LISTED)) {
       const hashes = Array.from({ length: bytes.length / 32 }, (_, i) => hashFromBytes(bytes, 32 * i));
-      erased.#hashes.set(name.slice(LISTED.length) as Hash, new Set(hashes));
+      erased.#list(name.slice(LISTED.length) as Hash, hashes);
     }
     for (const { name } of await storage.notes(PENDING)) erased.#pending.add(name.slice(PENDING.length) as Hash);
     return erased;
@@ -72,8 +74,7 @@ export class Erased {
 
   /** Whether a value that is not here was erased: that is no damage. */
   has(hash: Hash): boolean {
-    for (const hashes of this.#hashes.values()) if (hashes.has(hash)) return true;
-    return false;
+    return this.#all.has(hash);
   }
 
   /** `erase` commits that are not carried out yet. */
@@ -91,8 +92,16 @@ export class Erased {
   }
 
   settle(commit: Hash, values: readonly ErasedValue[]): void {
-    this.#hashes.set(commit, new Set(values.map(({ hash }) => hash)));
+    this.#list(
+      commit,
+      values.map(({ hash }) => hash),
+    );
     this.#pending.add(commit);
+  }
+
+  #list(commit: Hash, hashes: readonly Hash[]): void {
+    this.#hashes.set(commit, new Set(hashes));
+    for (const hash of hashes) this.#all.add(hash);
   }
 
   /** The same for values that came again, with commits of before their erasure. */

@@ -47,6 +47,11 @@ export class HashTable {
     return hashFromBytes(this.#hashes, number * WIDTH);
   }
 
+  /** Good until the next `add`. */
+  bytes(number: number): Buffer {
+    return this.#hashes.subarray(number * WIDTH, (number + 1) * WIDTH);
+  }
+
   *[Symbol.iterator](): Generator<Hash> {
     for (let number = 0; number < this.#size; number++) yield this.at(number);
   }

@@ -61,13 +61,13 @@ export class Marks {
 
   /** A tree that is stored. @throws DamagedObject: nothing is to be removed from a state with damage */
   async tree(root: Hash | null): Promise<void> {
-    let open: Hash[] = root !== null && this.mark("node", root) ? [root] : [];
+    const open: Hash[] = root !== null && this.mark("node", root) ? [root] : [];
     while (open.length > 0) {
       const now = open.splice(-TOGETHER);
       const read = await this.#storage.read("node", now);
       for (const [i, bytes] of read.entries()) {
         if (bytes === null) throw new DamagedObject("node", now[i] as Hash, "missing");
-        open = open.concat(await this.#node(decodeTreeNode(bytes)));
+        for (const child of await this.#node(decodeTreeNode(bytes))) open.push(child);
       }
     }
   }
@@ -76,7 +76,7 @@ export class Marks {
   async treeOf(nodes: NodeReader, root: Hash | null): Promise<void> {
     const open = root !== null && this.mark("node", root) ? [root] : [];
     for (let hash = open.pop(); hash !== undefined; hash = open.pop()) {
-      open.push(...(await this.#node(await nodes.node(hash))));
+      for (const child of await this.#node(await nodes.node(hash))) open.push(child);
     }
   }
 

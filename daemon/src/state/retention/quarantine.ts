@@ -30,7 +30,7 @@ export class Quarantine {
     this.storage = storage;
   }
 
-  /** @param commits those whose states are dropped: hashes, 32 bytes each */
+  /** @param commits those whose states are dropped: hashes, 32 bytes each, in order */
   static async begin(shelf: QuarantineShelf, time: Date, commits: Buffer): Promise<Quarantine> {
     const taken = new Set(await shelf.list());
     const stem = time.toISOString().replaceAll(/[-:.]/g, "");
@@ -65,7 +65,7 @@ export class Quarantine {
   async record(): Promise<Drop> {
     const note = (await this.storage.notes(RECORD)).find(({ name }) => name === RECORD);
     // One that was only being made when the daemon was killed: nothing was dropped into it.
-    if (note === undefined) return { name: this.name, time: timeOf(this.name), commits: 0, objects: 0, bytes: 0 };
+    if (note === undefined) return { name: this.name, time: beginningOf(this.name), commits: 0, objects: 0, bytes: 0 };
     return JSON.parse(Buffer.from(note.bytes).toString("utf8")) as Drop;
   }
 
@@ -91,7 +91,7 @@ export class Quarantine {
 }
 
 /** When a quarantine was begun, by its name: `20261120T214000123Z`. */
-function timeOf(name: string): string {
+export function beginningOf(name: string): string {
   const match = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z/.exec(name);
   if (match === null) throw new VlinderError("internal", `${name} is no quarantine's name`);
   const [, year, month, day, hour, minute, second, ms] = match;

@@ -5,7 +5,7 @@ import { encodeErased, ERASED, type Erased, type ErasedValue } from "./erased.ts
 import { Eraser, type Forgotten, type KeptValue, type OnErased } from "./eraser.ts";
 import type { Ground } from "./ground.ts";
 import { policyOf } from "./policy.ts";
-import { type Drop, Quarantine } from "./quarantine.ts";
+import { beginningOf, type Drop, Quarantine } from "./quarantine.ts";
 import { Quota } from "./quota.ts";
 import { type Forecast, UsageHistory } from "./usage.ts";
 
@@ -108,15 +108,7 @@ export class Retention {
           }
         }
         const commits = await quarantine.commits();
-        await alone(async () => {
-          const before = pruned.note;
-          try {
-            await storage.apply({ objects: [], branches: [], replies: [], notes: [pruned.delete(commits)] });
-          } catch (error) {
-            pruned.restore(before);
-            throw error;
-          }
-        });
+        await alone(() => pruned.become(pruned.without(commits), storage));
         return quarantine.record();
       });
       await shelf.delete(name);
@@ -218,8 +210,7 @@ export class Retention {
   async #expire(): Promise<void> {
     const { shelf, now } = this.#options.ground;
     for (const name of await shelf.list()) {
-      const { time } = await Quarantine.use(shelf, name, (one) => one.record());
-      if (now().getTime() - Date.parse(time) >= this.#options.window) await shelf.delete(name);
+      if (now().getTime() - Date.parse(beginningOf(name)) >= this.#options.window) await shelf.delete(name);
     }
   }
 
