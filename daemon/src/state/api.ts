@@ -87,6 +87,8 @@ export interface Exchange extends History {
   /** Nodes and snapshot of the trees at a commit, as `StoredObject`s. */
   treeObjects(commit: Hash): AsyncIterable<StoredObject>;
   read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]>;
+  /** Whether retention has dropped states here, so that values of old commits may be missing. */
+  isPruned(): boolean;
   /**
    * Takes objects from outside: every hash is checked, nodes, lists, snapshots and commits must be
    * canonical, a commit's parents must be here or earlier in the call, its values must be here or in the call, and its changes must

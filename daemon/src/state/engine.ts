@@ -20,6 +20,7 @@ import {
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage, ReflogEntry, StoredBranch, StoredObject, Usage } from "../storage/object-storage.ts";
 import { commitsBetween } from "./ancestry.ts";
+import { andThen } from "./and-then.ts";
 import type { Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
@@ -38,17 +39,20 @@ import {
   write,
   type WriteReply,
 } from "./mutations.ts";
-import { Objects, valueKind } from "./objects.ts";
+import { DamagedObject, Objects, valueKind } from "./objects.ts";
 import { pathTo } from "./prove.ts";
 import { Receiver } from "./receive.ts";
+import { erasedError } from "./retention/erased.ts";
+import { Keeping, type KeepingOptions } from "./retention/keeping.ts";
+import type { Retention } from "./retention/retention.ts";
 import { type Source, StoredSource } from "./source.ts";
-import { isPlain, type UploadedWrite, Uploads } from "./uploads.ts";
+import { isPlain, type UploadedOp, type UploadedWrite, Uploads } from "./uploads.ts";
 import type { VerifyReport, VerifyTask } from "./verify/run-verify.ts";
 import { type VerifyWatch, Verification } from "./verify/verification.ts";
 import { StateView } from "./view.ts";
 import { type DurableMove, Writer } from "./writer.ts";
 
-export interface EngineOptions {
+export interface EngineOptions extends KeepingOptions {
   readonly agent: AgentName;
   readonly storage: ObjectStorage;
   /** This home's id; asked anew for each commit, since a home that was copied takes another. */
@@ -58,6 +62,8 @@ export interface EngineOptions {
 
 /** How often forgotten idempotency ids are swept out, in milliseconds. */
 const SWEEP = 60 * 60 * 1000;
+/** How often damage is looked at again that a collection beside it may have made up. */
+const VERIFY_ATTEMPTS = 3;
 
 /** One agent's versioned state over its object storage. */
 export class StateEngine implements Exchange {
@@ -73,22 +79,30 @@ export class StateEngine implements Exchange {
   readonly #verification: Verification;
   readonly #sweep: NodeJS.Timeout;
   readonly #now: () => Date;
+  readonly #keeping: Keeping;
 
-  private constructor(options: EngineOptions, branches: readonly StoredBranch[]) {
+  private constructor(options: EngineOptions, branches: readonly StoredBranch[], keeping: Keeping) {
     const { agent, storage, device, now = () => new Date() } = options;
     this.agent = agent;
     this.#storage = storage;
     this.#now = now;
-    this.uploads = new Uploads(storage, () => now().getTime());
+    this.uploads = new Uploads({
+      storage,
+      now: () => now().getTime(),
+      watch: keeping.watch,
+      admit: (bytes) => this.retention.quota.admit(() => bytes),
+    });
     this.#objects = new Objects(storage);
     this.#verification = new Verification(storage);
-    this.#heads = new Heads(this.#objects);
-    this.#source = new StoredSource(this.#objects, this.#heads);
+    this.#keeping = keeping;
+    this.#heads = new Heads(this.#objects, keeping.pruned, keeping.watch);
+    this.#source = new StoredSource(this.#objects, this.#heads, keeping.erased);
     this.#writer = new Writer({
       storage,
       source: this.#source,
       committer: { agent, device, now },
       branches: new BranchTable(branches),
+      watch: keeping.watch,
       onDurable: (moves) => {
         for (const listener of this.#listeners) {
           try {
@@ -105,7 +119,23 @@ export class StateEngine implements Exchange {
 
   /** Opens what is stored; an empty storage gets its first commits with `setContract` or from `receive`. */
   static async open(options: EngineOptions): Promise<StateEngine> {
-    return new StateEngine(options, await options.storage.branches());
+    const { storage } = options;
+    const engine = new StateEngine(options, await storage.branches(), await Keeping.open(storage));
+    await engine.#keeping.start(options, {
+      storage,
+      objects: engine.#objects,
+      heads: engine.#heads,
+      writer: engine.#writer,
+      uploads: engine.uploads,
+      contract: () => engine.contract(),
+      now: engine.#now,
+    });
+    return engine;
+  }
+
+  /** Retention, erasure, and the space that the agent takes. */
+  get retention(): Retention {
+    return this.#keeping.retention;
   }
 
   get uri(): string {
@@ -118,6 +148,7 @@ export class StateEngine implements Exchange {
     const written = this.#writer.close();
     this.uploads.close();
     await this.#verification.close();
+    await this.#keeping.close();
     await written;
     await this.#storage.close();
   }
@@ -184,14 +215,23 @@ export class StateEngine implements Exchange {
     return this.#objects.value(hash, size);
   }
 
-  /** The value's bytes. @throws internal, when the storage has lost them */
+  /** The value's bytes. @throws erased; internal, when the storage has lost them */
   requiredValue(hash: Hash, size: number): Promise<Uint8Array> {
-    return this.#objects.requiredValue(hash, size);
+    return this.#unlessErased(hash, this.#objects.requiredValue(hash, size));
   }
 
-  /** A value's bytes from `start` to `end`, without reading the rest. @throws internal, when the storage has lost them */
+  /** A value's bytes from `start` to `end`, without reading the rest. @throws erased; internal, when the storage has lost them */
   range(hash: Hash, size: number, start: number, end: number): Promise<Uint8Array> {
-    return this.#objects.range(hash, size, start, end);
+    return this.#unlessErased(hash, this.#objects.range(hash, size, start, end));
+  }
+
+  async #unlessErased<T>(hash: Hash, read: Promise<T>): Promise<T> {
+    try {
+      return await read;
+    } catch (error) {
+      const isMissing = error instanceof DamagedObject && error.problem === "missing";
+      throw isMissing && this.#keeping.erased.has(hash) ? erasedError(hash) : error;
+    }
   }
 
   async contract(): Promise<Contract | null> {
@@ -217,13 +257,27 @@ export class StateEngine implements Exchange {
     return this.#storage.usage();
   }
 
-  /** Reads and hashes all that the branches reach, or one state; beside everything else. @throws unavailable */
-  verify(at: Hash | null = null, watch: VerifyWatch = {}): Promise<VerifyReport> {
+  /**
+   * Reads and hashes all that the branches reach, or one state; beside everything else. What retention dropped and
+   * what was erased is no damage. @throws pruned, unavailable
+   */
+  async verify(at: Hash | null = null, watch: VerifyWatch = {}): Promise<VerifyReport> {
+    const { pruned, erased, watch: removals } = this.#keeping;
+    if (at !== null) pruned.check(at);
+    let removing = false;
     const begin = async (): Promise<VerifyTask> => {
+      removing = removals.isActive;
       const { counts } = await this.usage();
-      return { at, counts, branches: this.branches() };
+      return { at, counts, branches: this.branches(), dropped: pruned.hashes, erased: erased.hashes };
     };
-    return this.#verification.run(at, begin, watch);
+    for (let attempt = 1; ; attempt++) {
+      const { started } = removals;
+      const report = await this.#verification.run(at, begin, watch);
+      // What was removed while it ran is missing from what it knew to be there.
+      if (report.damaged === 0 || !(removing || removals.started !== started) || attempt === VERIFY_ATTEMPTS)
+        return report;
+      await this.retention.idle();
+    }
   }
 
   /** A proof of what a key had in the state of a commit, for `checkProof`. */
@@ -245,8 +299,14 @@ export class StateEngine implements Exchange {
       expect === undefined,
     ]);
     const idempotency = once(id, { ...rest, asked });
-    if (isPlain(request)) return this.#writer.write((draft) => write(draft, request), idempotency);
-    return this.uploads.write(request, (work) => this.#writer.write(work, idempotency));
+    const { quota } = this.retention;
+    const admit = (): void | Promise<void> => (ops.some(isPut) ? quota.admit(() => sizeOf(ops)) : undefined);
+    if (isPlain(request)) {
+      return this.#writer.write((draft) => andThen(admit(), () => write(draft, request)), idempotency);
+    }
+    return this.uploads.write(request, (work) =>
+      this.#writer.write((draft) => andThen(admit(), () => work(draft)), idempotency),
+    );
   }
 
   setContract(contract: Contract): Promise<{ state: Hash; changed: boolean }> {
@@ -295,7 +355,9 @@ export class StateEngine implements Exchange {
     for (const [, hash, size] of [...kv, ...vectors]) if (hash !== null) yield* this.#objectsOfValue(hash, size);
   }
 
+  /** Of a value that was erased: nothing. */
   async *#objectsOfValue(hash: Hash, size: number): AsyncGenerator<{ kind: Kind; hash: Hash }> {
+    if (this.#keeping.erased.has(hash) && (await this.#objects.value(hash, size)) === null) return;
     yield { kind: valueKind(size), hash };
     if (valueKind(size) === "list") yield* this.#objects.partsOf(hash);
   }
@@ -319,8 +381,14 @@ export class StateEngine implements Exchange {
     return this.#storage.read(kind, hashes);
   }
 
+  isPruned(): boolean {
+    return this.#keeping.pruned.count > 0;
+  }
+
   receive(objects: readonly StoredObject[]): Promise<{ commits: number; objects: number }> {
-    return new Receiver(this.agent, this.#storage, this.#objects, this.#heads).receive(objects);
+    const { erased, watch } = this.#keeping;
+    const receiver = new Receiver(this.agent, this.#storage, this.#objects, this.#heads, erased, watch);
+    return this.#keeping.receiving(receiver.receive(objects));
   }
 
   async integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]> {
@@ -328,9 +396,22 @@ export class StateEngine implements Exchange {
     for (const branch of theirs) byId.set(branch.id, [...(byId.get(branch.id) ?? []), branch]);
     const results: Integrated[] = [];
     for (const branches of byId.values()) {
-      results.push(await this.#writer.write((draft) => new Integrator(draft).integrate(branches)));
+      try {
+        results.push(await this.#writer.write((draft) => new Integrator(draft).integrate(branches)));
+      } catch (error) {
+        if (!(error instanceof VlinderError) || error.code !== "pruned") throw error;
+        results.push(this.#outOfReach(branches[0] as TheirBranch, error));
+      }
     }
     return results;
+  }
+
+  /** A branch whose state retention has dropped here can't be taken over or merged; the others can. */
+  #outOfReach({ id, name, head, deleted }: TheirBranch, error: VlinderError): Integrated {
+    const ours = this.branches().find((branch) => branch.id === id);
+    const notes = [`the branch "${name}" of another machine was not taken in: ${error.message}`];
+    const at = ours?.head ?? head ?? (deleted[0] as Hash);
+    return { name: ours?.name ?? name, result: "kept", head: at, conflicts: 0, notes };
   }
 
   async #commitsWithPrefix(prefix: string): Promise<Hash[]> {
@@ -347,6 +428,18 @@ export class StateEngine implements Exchange {
       // The storage is away; old ids cost only space, and the next sweep comes in an hour.
     }
   }
+}
+
+function isPut({ value }: UploadedOp): boolean {
+  return value !== null;
+}
+
+/** What ops bring; an upload was counted as it came. */
+function sizeOf(ops: readonly UploadedOp[]): number {
+  return ops.reduce(
+    (sum, { key, value }) => sum + (value === null ? 0 : key.length + ("bytes" in value ? value.bytes.length : 0)),
+    0,
+  );
 }
 
 /** What makes a request the same as another one with its id. */

@@ -131,6 +131,12 @@ export class Objects implements NodeReader {
     return this.#required("commit", hash);
   }
 
+  /** They were removed from the storage: nothing of them may come from memory. */
+  forget(kind: Kind, hashes: readonly Hash[]): void {
+    if (kind !== "snapshot") return;
+    for (const hash of hashes) this.#snapshots.delete(hash);
+  }
+
   /** The snapshot, when its trees are stored; else null. */
   async storedSnapshot(hash: Hash): Promise<Snapshot | null> {
     const known = this.#snapshots.get(hash);

@@ -1,5 +1,6 @@
 import type { Hash } from "@vlinder/protocol";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { localConformance } from "./conformance/local.ts";
 import { compareWithModel } from "./conformance/model.ts";
 import { hashOf, object, type OpenedStorage, reply, text, TIME, transaction } from "./conformance/samples.ts";
 import {
@@ -207,6 +208,8 @@ export function objectStorageConformance(name: string, open: () => Promise<Opene
       expect(await storage.reflog(null, 0)).toEqual([]);
     });
 
+    localConformance(() => storage);
+
     test("keeps the first reply to an id, until it is dropped", async () => {
       const first = reply("id-1 ü", 1000, '{"text":"ü 😀"}');
       await storage.apply(transaction({ replies: [first, reply("id-2", 3000), { ...first, reply: "second" }] }));
@@ -271,6 +274,30 @@ export function objectStorageConformance(name: string, open: () => Promise<Opene
       const sure = (list: readonly Hash[]): Hash[] => list.filter((hash) => !either.has(hash)).sort();
       expect(sure(hashes)).toEqual(sure(kept));
       for await (const batch of sweepObjects(storage, "chunk")) expect(batch).toEqual([]);
+    });
+
+    test("names every object of a kind once, with what it takes, whatever is removed meanwhile", async () => {
+      const all = Array.from({ length: 3000 }, (_, index) => object(`value ${index}`));
+      for (let at = 0; at < all.length; at += 300) {
+        await storage.apply(transaction({ objects: all.slice(at, at + 300) }));
+      }
+      await storage.apply(transaction({ objects: [object("of another kind", "node")] }));
+      const sizes = new Map(all.map(({ hash, bytes }) => [hash, bytes.length]));
+      const seen = new Set<Hash>();
+      for await (const names of storage.names("value")) {
+        for (const { hash, size } of names) {
+          expect(seen.has(hash)).toBe(false);
+          expect(size).toBeGreaterThan(0);
+          expect(size).toBeLessThanOrEqual(sizes.get(hash) ?? 0);
+          seen.add(hash);
+        }
+        await storage.remove(
+          "value",
+          names.map(({ hash }) => hash),
+        );
+      }
+      expect(seen.size).toBe(all.length);
+      for await (const names of storage.names("value")) expect(names).toEqual([]);
     });
 
     test("removes objects, and takes them again", async () => {
@@ -356,7 +383,12 @@ export function objectStorageConformance(name: string, open: () => Promise<Opene
       const { reopen } = opened;
       if (reopen === undefined) return skip("nothing of it outlives it");
       await storage.apply(
-        transaction({ objects: [object("kept"), object("gone")], branches: [move(null, A)], replies: [reply("id")] }),
+        transaction({
+          objects: [object("kept"), object("gone")],
+          branches: [move(null, A)],
+          replies: [reply("id")],
+          notes: [{ name: "note", bytes: text("kept") }],
+        }),
       );
       await storage.remove("value", [object("gone").hash]);
       const before = [await storage.branches(), await storage.reflog(null, 9), await storage.scan("value", null, 9)];
@@ -366,6 +398,7 @@ export function objectStorageConformance(name: string, open: () => Promise<Opene
         before,
       );
       expect(await storage.reply("id")).toEqual(reply("id"));
+      expect((await storage.notes("")).map(({ name }) => name)).toEqual(["note"]);
       expect((await storage.usage()).counts.value).toBe(1);
     });
 

@@ -64,7 +64,7 @@ async function* readAll(
     const bytes = await readSlice(exchange, slice);
     for (const { kind, hash, commit } of slice) {
       const object = commit?.bytes ?? bytes.get(`${kind} ${hash}`) ?? null;
-      if (object === null) throw damaged(kind, hash);
+      if (object === null) throw exchange.isPruned() ? pruned(kind, hash) : damaged(kind, hash);
       yield { object: { kind, hash, bytes: object } };
       if (commit !== undefined) yield { end: 1 };
     }
@@ -80,6 +80,19 @@ async function readSlice(exchange: Exchange, slice: readonly Ref[]): Promise<Map
     hashes.forEach((hash, i) => found.set(`${kind} ${hash}`, bytes[i] ?? null));
   }
   return found;
+}
+
+function pruned(kind: Kind, hash: Hash): VlinderError {
+  return new VlinderError(
+    "pruned",
+    `the ${kind} ${hash} can't be pushed: retention has dropped states of this agent here`,
+    {
+      remedy:
+        "a bucket must get the whole history: go on with the bucket that has it, or bring the states back with " +
+        "`vlinder gc AGENT --undo`; if nothing was dropped that this could be, run `vlinder verify AGENT`",
+      details: { kind, hash },
+    },
+  );
 }
 
 function damaged(kind: Kind, hash: Hash): VlinderError {

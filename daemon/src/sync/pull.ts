@@ -1,5 +1,6 @@
 import { type AgentName, type Hash, invalid, type Progress, sha256, VlinderError } from "@vlinder/protocol";
 import type { Exchange, Integrated, TheirBranch } from "../state/api.ts";
+import type { Kind, StoredObject } from "../storage/object-storage.ts";
 import type { Bucket } from "./buckets/bucket.ts";
 import type { Head } from "./head.ts";
 import { packPath } from "./listing.ts";
@@ -96,16 +97,43 @@ class PackTaker {
   }
 }
 
-async function takePack(
-  { agent, exchange, bucket, state, retries }: PullJob,
-  name: Hash,
-): Promise<{ commits: number; objects: number; bytes: number }> {
+async function takePack(job: PullJob, name: Hash): Promise<{ commits: number; objects: number; bytes: number }> {
+  const { agent, bucket, state, retries } = job;
   const stored = await retrying(retries, () => fetchPack(bucket, agent, name));
   const objects = await naming(agent, name, () => decodePack(stored));
-  const { commits } = await naming(agent, name, () => exchange.receive(objects));
+  const { commits } = await naming(agent, name, () => receiveWhole(job, objects));
   await state.addPack(name, stored.length, objects);
   return { commits, objects: objects.length, bytes: stored.length };
 }
+
+/**
+ * What a pack builds on came with earlier ones; but retention may have dropped it here since, or a collection may
+ * have come between two packs. Then the pack that holds it is fetched once more, and its values go along.
+ */
+async function receiveWhole(
+  { agent, bucket, exchange, state, retries }: PullJob,
+  objects: readonly StoredObject[],
+): Promise<{ readonly commits: number }> {
+  const again = new Set<Hash>();
+  let all = objects;
+  for (;;) {
+    try {
+      return await exchange.receive(all);
+    } catch (error) {
+      const missing =
+        error instanceof VlinderError ? (error.details["missing"] as { hash: Hash } | undefined) : undefined;
+      const pack = missing === undefined ? undefined : state.packsOf(missing.hash).find((one) => !again.has(one));
+      if (pack === undefined) throw error;
+      again.add(pack);
+      const held = await decodePack(await retrying(retries, () => fetchPack(bucket, agent, pack)));
+      const here = new Set(all.map(({ kind, hash }) => `${kind} ${hash}`));
+      const values = held.filter(({ kind, hash }) => VALUES.has(kind) && !here.has(`${kind} ${hash}`));
+      all = [...values, ...all];
+    }
+  }
+}
+
+const VALUES: ReadonlySet<Kind> = new Set(["value", "chunk", "list"]);
 
 /** A pack's stored bytes. Missing or altered is retryable: a listing lags, a folder is still being copied. */
 async function fetchPack(bucket: Bucket, agent: AgentName, name: Hash): Promise<Buffer> {

@@ -1,7 +1,28 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type Database from "better-sqlite3";
 import { type Hash, hashFromBytes, hashToBytes } from "@vlinder/protocol";
-import { type Kind, KINDS, type ReflogEntry, type StoredBranch, type StoredObject } from "../../object-storage.ts";
-import { applyDelta, baseOf, type Block, SLOT, slotCount, slotData, slotFlags, slotHas, slotHash } from "./block.ts";
+import {
+  type Kind,
+  KINDS,
+  type Moves,
+  type ObjectName,
+  type ReflogEntry,
+  type StoredBranch,
+  type StoredNote,
+  type StoredObject,
+} from "../../object-storage.ts";
+import {
+  applyDelta,
+  baseOf,
+  type Block,
+  SLOT,
+  slotCount,
+  slotData,
+  slotFlags,
+  slotHas,
+  slotHash,
+  slotLength,
+} from "./block.ts";
 import type { BaseCache } from "./base-cache.ts";
 import type { NewBlock, Stored } from "./blocks-of.ts";
 import { openForReading } from "./connection.ts";
@@ -40,6 +61,7 @@ export interface Found {
 /** One step of a sweep: between steps other work on the thread goes on. */
 const SWEEP_ROWS = 256;
 const SWEEP_BYTES = 1024 * 1024;
+const SWEEP_BLOCKS = 1024;
 
 const hashOrNull = (bytes: Buffer | null): Hash | null => (bytes === null ? null : hashFromBytes(bytes));
 
@@ -189,6 +211,29 @@ export class Reader {
     });
   }
 
+  moves(after: number, limit: number): Moves {
+    return this.#read(({ db }) => {
+      const rows = db
+        .prepare<[number, number], MoveRow & { id: number }>(
+          `SELECT r.id, r.previous, b.hash AS branch, r.name, r."from", r."to", r.time, r.why
+           FROM reflog r CROSS JOIN branch b ON b.id = r.branch WHERE r.id > ? ORDER BY r.id LIMIT ?`,
+        )
+        .all(after, limit + 1);
+      const entries = rows.slice(0, limit);
+      return { entries: entries.map(entryOf), next: rows.length > limit ? (entries.at(-1)?.id ?? null) : null };
+    });
+  }
+
+  notes(prefix: string): StoredNote[] {
+    return this.#read(({ db }) =>
+      db
+        .prepare<[string, number, string], { name: string; bytes: Buffer }>(
+          "SELECT name, data AS bytes FROM note WHERE name >= ? AND substr(name, 1, ?) = ? ORDER BY name",
+        )
+        .all(prefix, prefix.length, prefix),
+    );
+  }
+
   scan(kind: Kind, after: Hash | null, limit: number): StoredObject[] {
     const shelf = KINDS.indexOf(kind);
     return this.#read((session) => pageInOrder(session, shelf, after === null ? null : hashToBytes(after), limit)).map(
@@ -197,31 +242,53 @@ export class Reader {
   }
 
   /** In the order in which they were stored. */
-  async *sweep(kind: Kind): AsyncGenerator<readonly StoredObject[]> {
-    const shelf = KINDS.indexOf(kind);
+  sweep(kind: Kind): AsyncGenerator<readonly StoredObject[]> {
     const isFound = this.#read(({ index }) => sound(index));
+    const shelf = KINDS.indexOf(kind);
+    return this.#inOrder(shelf, "id, head, data", (session, block: Block & { id: number }, slot) => {
+      if (!isFound(block, slot, locationOf(block.id, slot, shelf))) return null;
+      return { kind, hash: hashFromBytes(slotHash(block.head, slot)), bytes: session.bytesAt(block, slot) };
+    });
+  }
+
+  /** The same, by the heads of blocks alone. */
+  names(kind: Kind): AsyncGenerator<readonly ObjectName[]> {
+    return this.#inOrder(KINDS.indexOf(kind), "id, head", (_, { head }, slot) => {
+      return { hash: hashFromBytes(slotHash(head, slot)), size: slotLength(head, slot) };
+    });
+  }
+
+  /** All of a shelf, as they lie, in steps between which others have the thread. */
+  async *#inOrder<
+    R extends { readonly id: number; readonly head: Buffer },
+    T extends { readonly hash: Hash; readonly bytes?: Uint8Array },
+  >(
+    shelf: number,
+    columns: string,
+    take: (session: ReaderSession, row: R, slot: number) => T | null,
+  ): AsyncGenerator<readonly T[]> {
     for (let next: number | null = 0; next !== null;) {
       const from: number = next;
-      const batch: StoredObject[] = [];
-      let bytes = 0;
+      const batch: T[] = [];
+      let [bytes, looked] = [0, 0];
       next = this.#read((session) => {
-        const rows = session.db.prepare<[number], Block & { id: number }>(
-          "SELECT id, head, data FROM block WHERE id >= ? ORDER BY id",
-        );
-        for (const block of rows.iterate(from)) {
-          if (batch.length >= SWEEP_ROWS || bytes >= SWEEP_BYTES) return block.id;
-          for (let slot = 0; slot < slotCount(block); slot++) {
-            const flags = slotFlags(block.head, slot);
+        const rows = session.db.prepare<[number], R>(`SELECT ${columns} FROM block WHERE id >= ? ORDER BY id`);
+        for (const row of rows.iterate(from)) {
+          if (batch.length >= SWEEP_ROWS || bytes >= SWEEP_BYTES || looked++ >= SWEEP_BLOCKS) return row.id;
+          for (let slot = 0; slot < slotCount(row); slot++) {
+            const flags = slotFlags(row.head, slot);
             if ((flags & SLOT.removed) !== 0 || (flags & SLOT.shelf) !== shelf) continue;
-            if (!isFound(block, slot, locationOf(block.id, slot, shelf))) continue;
-            const object = session.bytesAt(block, slot);
-            bytes += object.length;
-            batch.push({ kind, hash: hashFromBytes(slotHash(block.head, slot)), bytes: object });
+            const taken = take(session, row, slot);
+            if (taken === null) continue;
+            bytes += taken.bytes?.length ?? 0;
+            batch.push(taken);
           }
         }
         return null;
       });
       if (batch.length > 0) yield batch;
+      // Who reads it may come back without ever letting others in between.
+      await nextTurn();
     }
   }
 
