@@ -47,8 +47,8 @@ import { Keeping, type KeepingOptions } from "./retention/keeping.ts";
 import type { Retention } from "./retention/retention.ts";
 import { type Source, StoredSource } from "./source.ts";
 import { isPlain, type UploadedOp, type UploadedWrite, Uploads } from "./uploads.ts";
-import type { VerifyReport, VerifyTask } from "./verify/run-verify.ts";
-import { type VerifyWatch, Verification } from "./verify/verification.ts";
+import type { VerifyReport } from "./verify/run-verify.ts";
+import { type VerifyStart, type VerifyWatch, Verification } from "./verify/verification.ts";
 import { StateView } from "./view.ts";
 import { type DurableMove, Writer } from "./writer.ts";
 
@@ -62,8 +62,6 @@ export interface EngineOptions extends KeepingOptions {
 
 /** How often forgotten idempotency ids are swept out, in milliseconds. */
 const SWEEP = 60 * 60 * 1000;
-/** How often damage is looked at again that a collection beside it may have made up. */
-const VERIFY_ATTEMPTS = 3;
 
 /** One agent's versioned state over its object storage. */
 export class StateEngine implements Exchange {
@@ -261,23 +259,21 @@ export class StateEngine implements Exchange {
    * Reads and hashes all that the branches reach, or one state; beside everything else. What retention dropped and
    * what was erased is no damage. @throws pruned, unavailable
    */
-  async verify(at: Hash | null = null, watch: VerifyWatch = {}): Promise<VerifyReport> {
+  verify(at: Hash | null = null, watch: VerifyWatch = {}): Promise<VerifyReport> {
     const { pruned, erased, watch: removals } = this.#keeping;
-    if (at !== null) pruned.check(at);
-    let removing = false;
-    const begin = async (): Promise<VerifyTask> => {
-      removing = removals.isActive;
+    const begin = async (): Promise<VerifyStart> => {
+      const { started, isActive } = removals;
+      if (at !== null) pruned.check(at);
       const { counts } = await this.usage();
-      return { at, counts, branches: this.branches(), dropped: pruned.hashes, erased: erased.hashes };
+      const task = { at, counts, branches: this.branches(), dropped: pruned.hashes, erased: erased.hashes };
+      const stood = async (): Promise<boolean> => {
+        if (!isActive && removals.started === started) return true;
+        await this.retention.idle();
+        return false;
+      };
+      return { task, stood };
     };
-    for (let attempt = 1; ; attempt++) {
-      const { started } = removals;
-      const report = await this.#verification.run(at, begin, watch);
-      // What was removed while it ran is missing from what it knew to be there.
-      if (report.damaged === 0 || !(removing || removals.started !== started) || attempt === VERIFY_ATTEMPTS)
-        return report;
-      await this.retention.idle();
-    }
+    return this.#verification.run(at, begin, watch);
   }
 
   /** A proof of what a key had in the state of a commit, for `checkProof`. */
@@ -385,10 +381,13 @@ export class StateEngine implements Exchange {
     return this.#keeping.pruned.count > 0;
   }
 
-  receive(objects: readonly StoredObject[]): Promise<{ commits: number; objects: number }> {
+  receive(
+    objects: readonly StoredObject[],
+    erasures: readonly StoredObject[] = [],
+  ): Promise<{ commits: number; objects: number }> {
     const { erased, watch } = this.#keeping;
     const receiver = new Receiver(this.agent, this.#storage, this.#objects, this.#heads, erased, watch);
-    return this.#keeping.receiving(receiver.receive(objects));
+    return this.#keeping.receiving(receiver.receive(objects, erasures));
   }
 
   async integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]> {

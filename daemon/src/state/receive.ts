@@ -60,6 +60,8 @@ export class Receiver {
   readonly #watch: Watch;
   /** Erasures that came along, by their commits; they are to be stored with them. */
   readonly #erasures = new Map<Hash, ErasedValue[]>();
+  /** Values that erasures list which are still to come. */
+  readonly #announced = new Set<Hash>();
   #notes: Note[] = [];
 
   constructor(agent: AgentName, storage: ObjectStorage, objects: Objects, heads: Heads, erased: Erased, watch: Watch) {
@@ -71,11 +73,15 @@ export class Receiver {
     this.#watch = watch;
   }
 
-  async receive(objects: readonly StoredObject[]): Promise<{ commits: number; objects: number }> {
+  async receive(
+    objects: readonly StoredObject[],
+    erasures: readonly StoredObject[],
+  ): Promise<{ commits: number; objects: number }> {
     const intake = new Intake(this.#storage, this.#watch);
     for (const object of objects) intake.add(object);
     await intake.checkLists();
-    await this.#findErasures(objects, intake);
+    for (const [commit, values] of await this.#erasuresIn(objects, intake)) this.#erasures.set(commit, values);
+    await this.#announce(erasures);
 
     // Nodes and snapshots are those that are computed here: what came along served only the check.
     const others = objects.filter(({ kind }) => kind !== "commit" && kind !== "node" && kind !== "snapshot");
@@ -110,18 +116,29 @@ export class Receiver {
   }
 
   /** What was erased elsewhere is missing in commits before the one that says so. */
-  async #findErasures(objects: readonly StoredObject[], intake: Intake): Promise<void> {
+  async #erasuresIn(objects: readonly StoredObject[], intake: Intake): Promise<Map<Hash, ErasedValue[]>> {
+    const erasures = new Map<Hash, ErasedValue[]>();
     for (const { kind, hash, bytes } of objects) {
       if (kind !== "commit" || !asBuffer(bytes).includes('"kind":"erase"')) continue;
       const { event } = decodeCommit(bytes);
       const list = event.kind === "erase" ? event.values?.[ERASED] : undefined;
       const found = list === undefined ? null : await intake.value(...list);
-      if (found !== null) this.#erasures.set(hash, decodeErased(found));
+      if (found !== null) erasures.set(hash, decodeErased(found));
+    }
+    return erasures;
+  }
+
+  async #announce(objects: readonly StoredObject[]): Promise<void> {
+    const intake = new Intake(this.#storage, this.#watch);
+    for (const object of objects) intake.add(object);
+    await intake.checkLists();
+    for (const values of (await this.#erasuresIn(objects, intake)).values()) {
+      for (const { hash } of values) this.#announced.add(hash);
     }
   }
 
   #isErased(hash: Hash): boolean {
-    if (this.#erased.has(hash)) return true;
+    if (this.#erased.has(hash) || this.#announced.has(hash)) return true;
     return [...this.#erasures.values()].some((values) => values.some((value) => value.hash === hash));
   }
 

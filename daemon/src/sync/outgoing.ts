@@ -85,10 +85,10 @@ async function readSlice(exchange: Exchange, slice: readonly Ref[]): Promise<Map
 function pruned(kind: Kind, hash: Hash): VlinderError {
   return new VlinderError(
     "pruned",
-    `the ${kind} ${hash} can't be pushed: retention has dropped states of this agent here`,
+    `the ${kind} ${hash} is not here: retention has dropped states of this agent, so its whole history can't be sent or exported`,
     {
       remedy:
-        "a bucket must get the whole history: go on with the bucket that has it, or bring the states back with " +
+        "a new bucket or an archive must get the whole history: go on with the bucket that has it, or bring the states back with " +
         "`vlinder gc AGENT --undo`; if nothing was dropped that this could be, run `vlinder verify AGENT`",
       details: { kind, hash },
     },
@@ -96,8 +96,12 @@ function pruned(kind: Kind, hash: Hash): VlinderError {
 }
 
 function damaged(kind: Kind, hash: Hash): VlinderError {
-  return new VlinderError("internal", `the ${kind} ${hash} is missing from the state, so it can't be pushed`, {
-    remedy: "run vlinder verify, which says what is damaged; another machine or a backup may have it",
-    details: { kind, hash },
-  });
+  return new VlinderError(
+    "internal",
+    `the ${kind} ${hash} is missing from the state, so it can't be sent or exported`,
+    {
+      remedy: "run vlinder verify, which says what is damaged; another machine or a backup may have it",
+      details: { kind, hash },
+    },
+  );
 }

@@ -522,8 +522,10 @@ test("damage is exit code 1, and named", async () => {
   const { hash } = (await json("kv", "put", "broken", "/x", "to be damaged")) as { hash: string };
   expect((await vlinder(["verify", "broken"])).code).toBe(0);
   const database = new Database(join(process.env["VLINDER_HOME"] as string, "agents", "broken", "objects.db"));
-  const spoil = database.prepare("UPDATE object_value SET data = zeroblob(length(data)) WHERE tail = ?");
-  expect(spoil.run(Buffer.from(hash, "hex").subarray(6)).changes).toBe(1);
+  const blocks = database.prepare<[], { id: number; data: Buffer }>("SELECT id, data FROM block").all();
+  const block = blocks.find(({ data }) => data.includes("to be damaged"));
+  block?.data.fill(0, block.data.indexOf("to be damaged"), block.data.indexOf("to be damaged") + 13);
+  expect(database.prepare("UPDATE block SET data = ? WHERE id = ?").run(block?.data, block?.id).changes).toBe(1);
   database.close();
   const ran = await vlinder(["verify", "broken", "--json"]);
   expect([ran.code, documentOf(ran)]).toMatchObject([1, { ok: false, damage: [{ hash, kind: "value" }] }]);

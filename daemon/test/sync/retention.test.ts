@@ -20,7 +20,7 @@ async function two(): Promise<{ a: Machine<StateEngine>; b: Machine<StateEngine>
           storage: new MemoryObjects(`memory://${device}`),
           device: () => device,
           now: clock.now,
-          roots: () => ({ heads: () => machine.sync.knownHeads(TODO), objects: () => [] }),
+          roots: () => ({ heads: () => machine.sync.knownHeads(TODO) }),
           onErased: (_rows, hashes) => machine.sync.erased(TODO, hashes),
         });
         onTestFinished(() => engine.close());

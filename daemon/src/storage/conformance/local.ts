@@ -50,6 +50,30 @@ export function localConformance(storage: () => ObjectStorage): void {
     expect(await notes("a")).toEqual([["a", ""]]);
   });
 
+  test("names every object of a kind once, with what it takes, whatever is removed meanwhile", async () => {
+    const all = Array.from({ length: 3000 }, (_, index) => object(`value ${index}`));
+    for (let at = 0; at < all.length; at += 300) {
+      await storage().apply(transaction({ objects: all.slice(at, at + 300) }));
+    }
+    await storage().apply(transaction({ objects: [object("of another kind", "node")] }));
+    const sizes = new Map(all.map(({ hash, bytes }) => [hash, bytes.length]));
+    const seen = new Set<Hash>();
+    for await (const names of storage().names("value")) {
+      for (const { hash, size } of names) {
+        expect(seen.has(hash)).toBe(false);
+        expect(size).toBeGreaterThan(0);
+        expect(size).toBeLessThanOrEqual(sizes.get(hash) ?? 0);
+        seen.add(hash);
+      }
+      await storage().remove(
+        "value",
+        names.map(({ hash }) => hash),
+      );
+    }
+    expect(seen.size).toBe(all.length);
+    for await (const names of storage().names("value")) expect(names).toEqual([]);
+  });
+
   test("gives back space, until there is no more", async () => {
     const all = Array.from({ length: 300 }, (_, index) => object(`${index} ${"x".repeat(10_000)}`));
     await storage().apply(transaction({ objects: all }));
