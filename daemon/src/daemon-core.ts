@@ -13,11 +13,13 @@ import type { Agent } from "./registry/agent.ts";
 import type { Config } from "./registry/config.ts";
 import { renewDevice } from "./registry/device.ts";
 import type { Home } from "./registry/home.ts";
+import { Housekeeper } from "./housekeeper.ts";
 import { Registry } from "./registry/registry.ts";
 import type { OpenSpec } from "./registry/agent.ts";
 import { StateEngine } from "./state/engine.ts";
 import type { DurableMove } from "./state/writer.ts";
 import { openObjectStorage } from "./storage/objects.ts";
+import { FileShelf, MemoryShelf, type QuarantineShelf } from "./storage/quarantine-shelf.ts";
 import { openVectorStorage, resetVectorStorage } from "./storage/vectors/open.ts";
 import { type OnProgress, Sync } from "./sync/sync.ts";
 import { importVlinderCli, type VlinderCliImport } from "./foreign/vlindercli-import.ts";
@@ -60,6 +62,10 @@ export interface Core {
 export async function openCore({ home, config, log }: CoreOptions): Promise<Core> {
   let device = home.device;
   const listeners: OnMoves[] = [];
+  const limitOf = (name: AgentName): number | null => {
+    const item = registry.list().find((one) => one.name === name);
+    return item?.agent?.manifest?.limits.storage ?? config.limits.storage;
+  };
   const openAgent = async (spec: OpenSpec): Promise<{ engine: StateEngine; vectors: VectorIndex | null }> => {
     const { name, objects, vectors } = spec;
     const storage = await openObjectStorage({
@@ -69,13 +75,27 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       warn: (error) => log.warn({ agent: name, err: error }, error.message),
       notice: (message) => log.info({ agent: name }, message),
     });
-    const engine = await StateEngine.open({ agent: name, storage, device: () => device });
+    let index: VectorIndex | null = null;
+    const engine = await StateEngine.open({
+      agent: name,
+      storage,
+      device: () => device,
+      shelf: shelfOf(spec, config.storage.durability),
+      quarantine: config.storage.quarantine,
+      limit: () => limitOf(name),
+      roots: () => ({ heads: () => sync.knownHeads(name) }),
+      onErased: async (rows, hashes) => {
+        if (rows.length > 0) await index?.forget(rows);
+        await sync.erased(name, hashes);
+      },
+      report: (err, message) => log.warn({ agent: name, ...(err === null ? {} : { err }) }, message),
+    });
     engine.onMoves((moves) => {
       for (const listener of listeners) listener(name, moves);
     });
     if (vectors === null) return { engine, vectors: null };
     const uri = vectors.path === null ? vectors.uri : `sqlite://${vectors.path}`;
-    const index = await VectorIndex.open({
+    index = await VectorIndex.open({
       history: engine,
       openStorage: (dimension, metric) => openVectorStorage(uri, { dimension, metric }),
       resetStorage: () => resetVectorStorage(uri),
@@ -105,6 +125,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     throw error;
   });
   await useConfiguredBucket(sync, config.sync.bucket, log);
+  const housekeeper = new Housekeeper(open, log);
 
   /** An agent whose pulled contract has vectors gets storage for them; the index catches up. */
   const settle = async (name: AgentName): Promise<void> => {
@@ -168,10 +189,17 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       return reply;
     },
     close: async () => {
+      housekeeper.stop();
       await sync.close();
       await registry.close();
     },
   };
+}
+
+/** What lies in memory has its quarantine there; what lies in a file, beside it; anything else in the agent's folder. */
+function shelfOf({ objects, folder }: OpenSpec, durability: Config["storage"]["durability"]): QuarantineShelf {
+  if (objects.scheme === "memory") return new MemoryShelf();
+  return new FileShelf(objects.path === null ? join(folder, "quarantine") : `${objects.path}-quarantine`, durability);
 }
 
 /** Sync never keeps agents from being served: a bucket that is not there is said, and tried again at the next start. */

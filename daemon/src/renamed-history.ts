@@ -32,6 +32,8 @@ export async function renameHistory(
   const deleted = branches.flatMap((branch) => branch.deleted);
   const here = await from.has(deleted);
   const heads = [...branches.flatMap(({ head }) => head ?? []), ...deleted.filter((_, i) => here[i])];
+  // What was erased is missing before the commit that says so.
+  for await (const commit of from.newCommits(heads, [])) await renamer.foresee(commit);
   for await (const commit of from.newCommits(heads, [])) await renamer.add(commit);
   await renamer.flush();
   return branches
@@ -50,6 +52,7 @@ class Renamer {
   readonly #to: Exchange;
   /** Commits and contracts that have another hash now. */
   readonly #names = new Map<Hash, Hash>();
+  readonly #erasures: StoredObject[] = [];
   #batch: StoredObject[] = [];
   #bytes = 0;
 
@@ -62,6 +65,15 @@ class Renamer {
   /** What is not a commit that was renamed keeps its name: a fork's id is no commit's hash, main's is the first one's. */
   nameOf(hash: Hash): Hash {
     return this.#names.get(hash) ?? hash;
+  }
+
+  async foresee({ hash, commit, bytes }: ReadCommit): Promise<void> {
+    if (commit.event.kind !== "erase") return;
+    this.#erasures.push({ kind: "commit", hash, bytes });
+    for await (const ref of this.#from.objectsOf(commit)) {
+      const [found] = await this.#from.read(ref.kind, [ref.hash]);
+      if (found != null) this.#erasures.push({ ...ref, bytes: found });
+    }
   }
 
   async add({ hash, commit }: ReadCommit): Promise<void> {
@@ -80,7 +92,7 @@ class Renamer {
     const batch = this.#batch;
     this.#batch = [];
     this.#bytes = 0;
-    await this.#to.receive(batch);
+    await this.#to.receive(batch, this.#erasures);
   }
 
   /** The values that a commit brings, parts before what lists them. */
@@ -111,6 +123,7 @@ class Renamer {
     return {
       ...commit,
       agent: this.#name,
+      event: this.#renamedEvent(commit.event),
       parents: commit.parents.map((parent) => this.nameOf(parent)),
       snapshot: hashSnapshot({
         ...snapshot,
@@ -122,6 +135,16 @@ class Renamer {
         ? {}
         : { changes: typeof commit.changes === "string" ? sha256(encodeChanges(renamedChanges)) : renamedChanges }),
     };
+  }
+
+  /** A choice names a parent, an erasure the heads that it covers. */
+  #renamedEvent(event: Commit["event"]): Commit["event"] {
+    const { prefer, heads } = event.info ?? {};
+    if (event.kind === "merge" && typeof prefer === "string") {
+      return { ...event, info: { ...event.info, prefer: this.nameOf(prefer as Hash) } };
+    }
+    if (event.kind !== "erase" || !Array.isArray(heads)) return event;
+    return { ...event, info: { ...event.info, heads: heads.map((head) => this.nameOf(head as Hash)).toSorted() } };
   }
 
   #push(object: StoredObject): void {

@@ -114,6 +114,7 @@ export type {
   PutReply,
   SyncOwed,
 } from "./schemas/kv.ts";
+export type { ForgetReply, GcReply, QuarantineItem, SpaceItem } from "./schemas/retention.ts";
 export type {
   BranchItem,
   ChangeItem,

@@ -30,6 +30,8 @@ export const AGENT_OPERATIONS = [
   "timeline.merge",
   "timeline.verify",
   "timeline.prove",
+  "timeline.gc",
+  "timeline.forget",
 ] as const;
 export type AgentOperation = (typeof AGENT_OPERATIONS)[number];
 
@@ -39,8 +41,6 @@ export const LATER_OPERATIONS = [
   "turn.complete",
   "turn.fail",
   "timeline.promote",
-  "timeline.gc",
-  "timeline.forget",
   "session.list",
   "session.get",
   "service.infer",

@@ -29,8 +29,11 @@ export const ROLES: Roles = {
     subscribe: { allow: ["vlinder.>", "_INBOX.admin.>"] },
   },
   agent: {
-    // What the daemon says about an agent, the agent must not be able to say itself.
-    publish: { allow: [`${AGENT}.>`], deny: [`${AGENT}.events.>`, `${AGENT}.invoke`] },
+    // What the daemon says about an agent, the agent must not be able to say itself; and what it did stays on record.
+    publish: {
+      allow: [`${AGENT}.>`],
+      deny: [`${AGENT}.events.>`, `${AGENT}.invoke`, `${AGENT}.timeline.gc`, `${AGENT}.timeline.forget`],
+    },
     subscribe: { allow: [`${AGENT}.invoke`, `${AGENT}.events.>`, "_INBOX.{{name()}}.>"] },
   },
   daemon: {

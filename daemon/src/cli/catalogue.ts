@@ -141,6 +141,18 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     load: async () => (await import("./commands/prove.ts")).defineProve,
   },
   {
+    name: "gc",
+    summary: "drop what retention does not keep; a dry run unless told otherwise",
+    group: TIME,
+    load: async () => (await import("./commands/gc.ts")).defineGc,
+  },
+  {
+    name: "forget",
+    summary: "erase what a key ever held, everywhere, for ever",
+    group: TIME,
+    load: async () => (await import("./commands/forget.ts")).defineForget,
+  },
+  {
     name: "init",
     summary: "name the bucket that keeps memory besides this machine",
     group: SYNC,

@@ -3,6 +3,7 @@ import type { Broker } from "../broker/api.ts";
 import type { Core } from "../daemon-core.ts";
 import { agentItem } from "./agent-item.ts";
 import { agentOf } from "./agent-access.ts";
+import { spaceItem } from "./retention.ts";
 import type { AdminHandlers } from "./service.ts";
 
 export interface AdminContext {
@@ -48,6 +49,7 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
         creds: await credsOf(name),
         branches: engine.liveBranches().length,
         commits: usage.counts.commit,
+        space: await spaceItem(engine.retention),
         manifest: manifest === null ? null : registration.manifest,
       };
     },

@@ -12,17 +12,18 @@ export async function agentItem({ name, agent, registration, error }: RegistryIt
     description: agent?.manifest?.description ?? null,
     branch: MAIN,
   };
-  const nothing = { state: "" as AgentItem["state"], keys: 0, vectors: 0, size: 0, time: null };
+  const nothing = { state: "" as AgentItem["state"], keys: 0, vectors: 0, size: 0, limit: null, time: null };
   if (agent === null) return { ...base, ...nothing, error: error?.toBody() ?? null };
   return { ...base, ...(await numbers(agent)), error: null };
 }
 
 async function numbers({
   engine,
-}: OpenedAgent): Promise<Pick<AgentItem, "state" | "keys" | "vectors" | "size" | "time">> {
+}: OpenedAgent): Promise<Pick<AgentItem, "state" | "keys" | "vectors" | "size" | "limit" | "time">> {
   const view = await engine.stateOf();
   const [kv, vectors] = [await view.totals("kv"), await view.totals("vectors")];
   const { time = null } = await engine.commit(view.commit);
   const { bytes: size } = await engine.usage();
-  return { state: view.commit, keys: kv.count, vectors: vectors.count, size, time };
+  const { limit } = engine.retention.quota;
+  return { state: view.commit, keys: kv.count, vectors: vectors.count, size, limit, time };
 }

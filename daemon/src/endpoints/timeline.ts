@@ -21,7 +21,10 @@ import { listedConflictItems, mergeConflictItems, SHOWN_BYTES, shown } from "./c
 import type { AgentHandlers } from "./service.ts";
 import { verify } from "./verify.ts";
 
-type Handlers = Pick<AgentHandlers, Extract<keyof AgentHandlers, `timeline.${string}`>>;
+type Handlers = Omit<
+  Pick<AgentHandlers, Extract<keyof AgentHandlers, `timeline.${string}`>>,
+  "timeline.gc" | "timeline.forget"
+>;
 
 async function commitItem(engine: StateEngine, hash: Hash, commit: Commit): Promise<CommitItem> {
   return {

@@ -167,7 +167,10 @@ class Importer {
       return after;
     }
     const info = { vlindercli: { commit: commit.hash, snapshot: commit.snapshot } };
-    const bytes = ops.reduce((sum, { value }) => sum + (value !== null && "bytes" in value ? value.bytes.length : 0), 0);
+    const bytes = ops.reduce(
+      (sum, { value }) => sum + (value !== null && "bytes" in value ? value.bytes.length : 0),
+      0,
+    );
     await flight.add(this.#engine.write({ space: "kv", kind: "kv.batch", branch, ops, info }), bytes);
     this.#written++;
     return after;

@@ -3,6 +3,7 @@ import { invalid } from "@vlinder/protocol";
 import { z } from "zod";
 import { readEnvironment } from "./config-env.ts";
 import type { Home } from "./home.ts";
+import { bytesOf, duration, millisecondsOf, size } from "./quantities.ts";
 import { BUILT_IN_SCHEMES } from "./storage-uri.ts";
 import { checkToml, messageOf, shown } from "./toml-check.ts";
 import { readTomlFile, TomlSource } from "./toml-source.ts";
@@ -41,9 +42,11 @@ const schema = z.strictObject({
       vectors: text.default("sqlite://vectors.db"),
       durability: z.enum(["disk", "process"]).default("disk"),
       outside: z.array(absolute).default([]),
+      quarantine: duration.default("7d"),
     })
     .prefault({}),
   sync: z.strictObject({ bucket: text.optional(), when: z.enum(SYNC_WHEN).default("turn") }).prefault({}),
+  limits: z.strictObject({ storage: size.optional() }).prefault({}),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
   backends: z.record(z.string(), text).superRefine(checkSchemes).prefault({}),
 });
@@ -59,7 +62,11 @@ export interface Config {
     readonly durability: "disk" | "process";
     /** Absolute folders in which agents' storage may lie besides their own. */
     readonly outside: readonly string[];
+    /** How long what a collection drops can be brought back, in milliseconds. */
+    readonly quarantine: number;
   };
+  /** In bytes, of each agent whose agent.toml has no limit; null: none. */
+  readonly limits: { readonly storage: number | null };
   /** `bucket` null: memory is kept only here. */
   readonly sync: { readonly bucket: string | null; readonly when: SyncWhen };
   readonly log: { readonly level: LogLevel };
@@ -90,10 +97,12 @@ export function configOf(source: TomlSource, env: NodeJS.ProcessEnv): Config {
       details: { variable: from?.variable ?? null },
     });
   }
-  const { nats, sync, ...rest } = set.length === 0 ? file : merged.data;
+  const { nats, sync, storage, limits, ...rest } = set.length === 0 ? file : merged.data;
   return {
     ...rest,
     nats: { url: nats.url ?? null, creds: nats.creds ?? null, port: nats.port },
+    storage: { ...storage, quarantine: millisecondsOf(storage.quarantine) },
+    limits: { storage: limits.storage === undefined ? null : bytesOf(limits.storage) },
     sync: { bucket: sync.bucket ?? null, when: sync.when },
   };
 }

@@ -13,6 +13,7 @@ import {
 } from "@vlinder/protocol";
 import { z } from "zod";
 import { SYNC_WHEN, type SyncWhen } from "./config.ts";
+import { bytesOf, duration, size } from "./quantities.ts";
 import { unknownScheme } from "./storage-uri.ts";
 import { checkToml, shown, unknownName } from "./toml-check.ts";
 import type { TomlSource } from "./toml-source.ts";
@@ -98,18 +99,9 @@ export function contractOf(manifest: Manifest): Contract {
   };
 }
 
-const DURATION = /^[1-9]\d{0,5}[hdwy]$/;
-const SIZE = /^(\d+(?:\.\d+)?) ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$/;
-
 function serviceOf(service: z.output<typeof serviceSchema> | undefined): Service | null {
   if (service === undefined) return null;
   return { provider: service.provider, protocol: service.protocol ?? null, models: service.models };
-}
-
-function bytesOf(size: string): number {
-  const [, number, unit] = SIZE.exec(size) as unknown as [string, string, string];
-  const power = ["B", "K", "M", "G", "T"].indexOf(unit.charAt(0).toUpperCase());
-  return Math.round(Number(number) * (unit.includes("i") ? 1024 : 1000) ** power);
 }
 
 const text = z.string().min(1);
@@ -125,15 +117,6 @@ const serviceSchema = z.strictObject({
     })
     .optional(),
   models: z.array(text).min(1),
-});
-
-const duration = z.string().superRefine((value, context) => {
-  if (!DURATION.test(value))
-    context.addIssue(`${shown(value)} is no time span; write one like "12h", "90d", "8w" or "1y"`);
-});
-
-const size = z.string().superRefine((value, context) => {
-  if (!SIZE.test(value)) context.addIssue(`${shown(value)} is no size; write one like "500MB" or "2GB"`);
 });
 
 const dimension = z.custom<number>(

@@ -15,9 +15,5 @@ export function pendingNotes(manifest: Manifest): string[] {
   if (manifest.syncWhen !== null && manifest.syncWhen !== "manual") {
     notes.push("[sync] when is recorded; for now it is synced by `vlinder sync push` and `pull`");
   }
-  if (manifest.retention.states !== null || manifest.retention.turns !== null) {
-    notes.push("[retention] is recorded; nothing is dropped yet");
-  }
-  if (manifest.limits.storage !== null) notes.push("[limits] storage is recorded; it is not enforced yet");
   return notes;
 }

@@ -20,7 +20,6 @@ import { isHere, notRegistered, reopening } from "./agent-errors.ts";
 import { agentFolders, type Home } from "./home.ts";
 import { type Manifest, manifestOf } from "./manifest.ts";
 import { closeOpened } from "./close-opened.ts";
-import { pendingNotes } from "./pending.ts";
 import { contractFor, planOf } from "./plan.ts";
 import { exists, makeFolders, outsideOf, purgeFolder, requireFile } from "./provision.ts";
 import { isRemoved, readRegistration, type Registration, registrationFile, writeRegistration } from "./registration.ts";

@@ -87,13 +87,20 @@ export interface Exchange extends History {
   /** Nodes and snapshot of the trees at a commit, as `StoredObject`s. */
   treeObjects(commit: Hash): AsyncIterable<StoredObject>;
   read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]>;
+  /** Whether retention has dropped states here, so that values of old commits may be missing. */
+  isPruned(): boolean;
   /**
    * Takes objects from outside: every hash is checked, nodes, lists, snapshots and commits must be
    * canonical, a commit's parents must be here or earlier in the call, its values must be here or in the call, and its changes must
    * give its snapshot. Nothing is visible on a branch yet. @throws invalid, saying which object is wrong; it
    * and what needs it are not stored then
+   *
+   * @param erasures `erase` commits that are to come in later calls, with their lists: values that they list may be missing
    */
-  receive(objects: readonly StoredObject[]): Promise<{ readonly commits: number; readonly objects: number }>;
+  receive(
+    objects: readonly StoredObject[],
+    erasures?: readonly StoredObject[],
+  ): Promise<{ readonly commits: number; readonly objects: number }>;
   /** Moves branches as sync.md's rules say: fast-forward, merge, take over, tombstones, seals. `theirs` may hold several heads of one branch. */
   integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]>;
 }

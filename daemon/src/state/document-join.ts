@@ -43,6 +43,7 @@ export class DocumentJoiner {
       const sum = sizes.reduce((one, other) => one + other, 0);
       room -= sum;
       if (room < 0 || sizes.some((size) => size > MOST_BYTES)) return { why: "too-large" };
+      if ([base, newer, older].some((entry) => entry !== null && this.#isErased(entry.hash))) return { why: "erased" };
       const was = base === null ? null : await this.#read(base);
       const [mine, theirs] = [await this.#read(newer), await this.#read(older)];
       if (sum > LONG) await nextTurn();
@@ -54,9 +55,13 @@ export class DocumentJoiner {
     };
   }
 
+  #isErased(hash: Hash): boolean {
+    return !this.#made.has(hash) && this.#source.isErased(hash);
+  }
+
   /**
    * Whether a value is here must not decide anything, or machines would merge differently: one that is
-   * missing is an error. Only an erase commit that a parent reaches may say that it is gone for all.
+   * missing is an error. Only an erase commit may say that it is gone for all.
    */
   async #read({ hash, size }: Entry): Promise<Uint8Array> {
     return this.#made.get(hash) ?? (await requiredBytes(this.#source, hash, size));

@@ -16,7 +16,7 @@ import {
   type Snapshot,
   VlinderError,
 } from "@vlinder/protocol";
-import type { BranchMove, StoredBranch, StoredObject } from "../storage/object-storage.ts";
+import type { BranchMove, Note, StoredBranch, StoredObject } from "../storage/object-storage.ts";
 import { andThen } from "./and-then.ts";
 import type { BranchTable } from "./branch-table.ts";
 import { valueObjects } from "./value-cutter.ts";
@@ -80,6 +80,7 @@ export function storedChanges(changes: Changes): Changes | Hash {
 export class Draft {
   readonly objects: StoredObject[] = [];
   readonly moves: BranchMove[] = [];
+  readonly notes: Note[] = [];
   /** Layers of nodes that this draft stores. */
   readonly retiring: Retiring[] = [];
   /** Commits of this draft. */

@@ -21,7 +21,7 @@ import {
 import type { Kind, ObjectStorage, ReflogEntry, StoredBranch, StoredObject, Usage } from "../storage/object-storage.ts";
 import { commitsBetween } from "./ancestry.ts";
 import { andThen } from "./and-then.ts";
-import type { Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
+import type { Entry, Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
 import { type Found, foundAt } from "./found.ts";
@@ -40,18 +40,21 @@ import {
   write,
   type WriteReply,
 } from "./mutations.ts";
-import { Objects, valueKind } from "./objects.ts";
+import { DamagedObject, Objects, valueKind } from "./objects.ts";
 import { pastEntry } from "./past-entry.ts";
 import { pathTo } from "./prove.ts";
 import { Receiver } from "./receive.ts";
+import { erasedError } from "./retention/erased.ts";
+import { Keeping, type KeepingOptions } from "./retention/keeping.ts";
+import type { Retention } from "./retention/retention.ts";
 import { type Source, StoredSource } from "./source.ts";
-import { isPlain, type UploadedWrite, Uploads } from "./uploads.ts";
-import type { VerifyReport, VerifyTask } from "./verify/run-verify.ts";
-import { type VerifyWatch, Verification } from "./verify/verification.ts";
+import { isPlain, type UploadedOp, type UploadedWrite, Uploads } from "./uploads.ts";
+import type { VerifyReport } from "./verify/run-verify.ts";
+import { type VerifyStart, type VerifyWatch, Verification } from "./verify/verification.ts";
 import { StateView } from "./view.ts";
 import { type DurableMove, Writer } from "./writer.ts";
 
-export interface EngineOptions {
+export interface EngineOptions extends KeepingOptions {
   readonly agent: AgentName;
   readonly storage: ObjectStorage;
   /** This home's id; asked anew for each commit, since a home that was copied takes another. */
@@ -76,22 +79,30 @@ export class StateEngine implements Exchange {
   readonly #verification: Verification;
   readonly #sweep: NodeJS.Timeout;
   readonly #now: () => Date;
+  readonly #keeping: Keeping;
 
-  private constructor(options: EngineOptions, branches: readonly StoredBranch[]) {
+  private constructor(options: EngineOptions, branches: readonly StoredBranch[], keeping: Keeping) {
     const { agent, storage, device, now = () => new Date() } = options;
     this.agent = agent;
     this.#storage = storage;
     this.#now = now;
-    this.uploads = new Uploads(storage, () => now().getTime());
+    this.uploads = new Uploads({
+      storage,
+      now: () => now().getTime(),
+      watch: keeping.watch,
+      admit: (bytes) => this.retention.quota.admit(() => bytes),
+    });
     this.#objects = new Objects(storage);
     this.#verification = new Verification(storage);
-    this.#heads = new Heads(this.#objects);
-    this.#source = new StoredSource(this.#objects, this.#heads);
+    this.#keeping = keeping;
+    this.#heads = new Heads(this.#objects, keeping.pruned, keeping.watch);
+    this.#source = new StoredSource(this.#objects, this.#heads, keeping.erased);
     this.#writer = new Writer({
       storage,
       source: this.#source,
       committer: { agent, device, now },
       branches: new BranchTable(branches),
+      watch: keeping.watch,
       onDurable: (moves) => {
         for (const listener of this.#listeners) {
           try {
@@ -108,7 +119,23 @@ export class StateEngine implements Exchange {
 
   /** Opens what is stored; an empty storage gets its first commits with `setContract` or from `receive`. */
   static async open(options: EngineOptions): Promise<StateEngine> {
-    return new StateEngine(options, await options.storage.branches());
+    const { storage } = options;
+    const engine = new StateEngine(options, await storage.branches(), await Keeping.open(storage));
+    await engine.#keeping.start(options, {
+      storage,
+      objects: engine.#objects,
+      heads: engine.#heads,
+      writer: engine.#writer,
+      uploads: engine.uploads,
+      contract: () => engine.contract(),
+      now: engine.#now,
+    });
+    return engine;
+  }
+
+  /** Retention, erasure, and the space that the agent takes. */
+  get retention(): Retention {
+    return this.#keeping.retention;
   }
 
   get uri(): string {
@@ -121,6 +148,7 @@ export class StateEngine implements Exchange {
     const written = this.#writer.close();
     this.uploads.close();
     await this.#verification.close();
+    await this.#keeping.close();
     await written;
     await this.#storage.close();
     this.#objects.close();
@@ -177,14 +205,27 @@ export class StateEngine implements Exchange {
   find(key: Key, branch?: BranchName, at?: string): Found | Promise<Found> {
     if (at !== undefined) return this.resolve(at).then((commit) => this.#findInPast(commit, key));
     return andThen(this.stateOf(branch), (view) =>
-      andThen(view.getNow("kv", key), (entry) => foundAt(this.#objects, view.commit, entry)),
+      andThen(view.getNow("kv", key), (entry) => this.#found(view.commit, entry)),
     );
   }
 
   async #findInPast(commit: Hash, key: Key): Promise<Found> {
+    this.#keeping.pruned.check(commit);
     const past = this.#heads.isKept(commit) ? undefined : await pastEntry(this.#objects, commit, "kv", key);
     const entry = past === undefined ? await (await this.view(commit)).get("kv", key) : past;
-    return await foundAt(this.#objects, commit, entry);
+    return await this.#found(commit, entry);
+  }
+
+  #found(state: Hash, entry: Entry | null): Found | Promise<Found> {
+    const failed = (error: unknown): never => {
+      throw entry === null ? error : this.#asErased(error, entry.hash);
+    };
+    try {
+      const found = foundAt(this.#objects, state, entry);
+      return found instanceof Promise ? found.catch(failed) : found;
+    } catch (error) {
+      return failed(error);
+    }
   }
 
   async view(commit: Hash): Promise<StateView> {
@@ -203,14 +244,28 @@ export class StateEngine implements Exchange {
     return this.#objects.value(hash, size);
   }
 
-  /** The value's bytes. @throws internal, when the storage has lost them */
+  /** The value's bytes. @throws erased; internal, when the storage has lost them */
   async requiredValue(hash: Hash, size: number): Promise<Uint8Array> {
-    return this.#objects.requiredValue(hash, size);
+    try {
+      return await this.#objects.requiredValue(hash, size);
+    } catch (error) {
+      throw this.#asErased(error, hash);
+    }
   }
 
-  /** A value's bytes from `start` to `end`, without reading the rest. @throws internal, when the storage has lost them */
-  range(hash: Hash, size: number, start: number, end: number): Promise<Uint8Array> {
-    return this.#objects.range(hash, size, start, end);
+  /** A value's bytes from `start` to `end`, without reading the rest. @throws erased; internal, when the storage has lost them */
+  async range(hash: Hash, size: number, start: number, end: number): Promise<Uint8Array> {
+    try {
+      return await this.#objects.range(hash, size, start, end);
+    } catch (error) {
+      throw this.#asErased(error, hash);
+    }
+  }
+
+  /** What a missing value means: it was erased, or it is lost. */
+  #asErased(error: unknown, hash: Hash): unknown {
+    const isMissing = error instanceof DamagedObject && error.problem === "missing";
+    return isMissing && this.#keeping.erased.has(hash) ? erasedError(hash) : error;
   }
 
   async contract(): Promise<Contract | null> {
@@ -236,11 +291,23 @@ export class StateEngine implements Exchange {
     return this.#storage.usage();
   }
 
-  /** Reads and hashes all that the branches reach, or one state; beside everything else. @throws unavailable */
+  /**
+   * Reads and hashes all that the branches reach, or one state; beside everything else. What retention dropped and
+   * what was erased is no damage. @throws pruned, unavailable
+   */
   verify(at: Hash | null = null, watch: VerifyWatch = {}): Promise<VerifyReport> {
-    const begin = async (): Promise<VerifyTask> => {
+    const { pruned, erased, watch: removals } = this.#keeping;
+    const begin = async (): Promise<VerifyStart> => {
+      const { started, isActive } = removals;
+      if (at !== null) pruned.check(at);
       const { counts } = await this.usage();
-      return { at, counts, branches: this.branches() };
+      const task = { at, counts, branches: this.branches(), dropped: pruned.hashes, erased: erased.hashes };
+      const stood = async (): Promise<boolean> => {
+        if (!isActive && removals.started === started) return true;
+        await this.retention.idle();
+        return false;
+      };
+      return { task, stood };
     };
     return this.#verification.run(at, begin, watch);
   }
@@ -257,8 +324,15 @@ export class StateEngine implements Exchange {
   /** Ops may name uploads in place of values. @throws not_found and conflict of an upload, too */
   write(request: UploadedWrite, id?: string): Promise<WriteReply> {
     const idempotency = id === undefined ? undefined : once(id, askedOf(request));
-    if (isPlain(request)) return this.#writer.write((draft) => write(draft, request), idempotency);
-    return this.uploads.write(request, (work) => this.#writer.write(work, idempotency));
+    const { ops } = request;
+    const { quota } = this.retention;
+    const admit = (): void | Promise<void> => (ops.some(isPut) ? quota.admit(() => sizeOf(ops)) : undefined);
+    if (isPlain(request)) {
+      return this.#writer.write((draft) => andThen(admit(), () => write(draft, request)), idempotency);
+    }
+    return this.uploads.write(request, (work) =>
+      this.#writer.write((draft) => andThen(admit(), () => work(draft)), idempotency),
+    );
   }
 
   setContract(contract: Contract): Promise<{ state: Hash; changed: boolean }> {
@@ -307,7 +381,9 @@ export class StateEngine implements Exchange {
     for (const [, hash, size] of [...kv, ...vectors]) if (hash !== null) yield* this.#objectsOfValue(hash, size);
   }
 
+  /** Of a value that was erased: nothing. */
   async *#objectsOfValue(hash: Hash, size: number): AsyncGenerator<{ kind: Kind; hash: Hash }> {
+    if (this.#keeping.erased.has(hash) && (await this.#objects.value(hash, size)) === null) return;
     yield { kind: valueKind(size), hash };
     if (valueKind(size) === "list") yield* this.#objects.partsOf(hash);
   }
@@ -331,8 +407,17 @@ export class StateEngine implements Exchange {
     return this.#storage.read(kind, hashes);
   }
 
-  receive(objects: readonly StoredObject[]): Promise<{ commits: number; objects: number }> {
-    return new Receiver(this.agent, this.#storage, this.#objects, this.#heads).receive(objects);
+  isPruned(): boolean {
+    return this.#keeping.pruned.count > 0;
+  }
+
+  receive(
+    objects: readonly StoredObject[],
+    erasures: readonly StoredObject[] = [],
+  ): Promise<{ commits: number; objects: number }> {
+    const { erased, watch } = this.#keeping;
+    const receiver = new Receiver(this.agent, this.#storage, this.#objects, this.#heads, erased, watch);
+    return this.#keeping.receiving(receiver.receive(objects, erasures));
   }
 
   async integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]> {
@@ -340,9 +425,22 @@ export class StateEngine implements Exchange {
     for (const branch of theirs) byId.set(branch.id, [...(byId.get(branch.id) ?? []), branch]);
     const results: Integrated[] = [];
     for (const branches of byId.values()) {
-      results.push(await this.#writer.write((draft) => new Integrator(draft).integrate(branches)));
+      try {
+        results.push(await this.#writer.write((draft) => new Integrator(draft).integrate(branches)));
+      } catch (error) {
+        if (!(error instanceof VlinderError) || error.code !== "pruned") throw error;
+        results.push(this.#outOfReach(branches[0] as TheirBranch, error));
+      }
     }
     return results;
+  }
+
+  /** A branch whose state retention has dropped here can't be taken over or merged; the others can. */
+  #outOfReach({ id, name, head, deleted }: TheirBranch, error: VlinderError): Integrated {
+    const ours = this.branches().find((branch) => branch.id === id);
+    const notes = [`the branch "${name}" of another machine was not taken in: ${error.message}`];
+    const at = ours?.head ?? head ?? (deleted[0] as Hash);
+    return { name: ours?.name ?? name, result: "kept", head: at, conflicts: 0, notes };
   }
 
   async #commitsWithPrefix(prefix: string): Promise<Hash[]> {
@@ -370,6 +468,18 @@ function askedOf({ ops, ...rest }: UploadedWrite): object {
     expect === undefined,
   ]);
   return { ...rest, asked };
+}
+
+function isPut({ value }: UploadedOp): boolean {
+  return value !== null;
+}
+
+/** What ops bring; an upload was counted as it came. */
+function sizeOf(ops: readonly UploadedOp[]): number {
+  return ops.reduce(
+    (sum, { key, value }) => sum + (value === null ? 0 : key.length + ("bytes" in value ? value.bytes.length : 0)),
+    0,
+  );
 }
 
 /** What makes a request the same as another one with its id. */

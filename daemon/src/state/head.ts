@@ -161,7 +161,7 @@ export function adopted(parent: Head, other: Head): Applied {
 }
 
 /** The snapshot, and those nodes of its trees that are in these layers: all others are stored already. */
-function treesToStore(snapshot: Snapshot, layers: readonly FreshNodes[]): StoredObject[] {
+export function treesToStore(snapshot: Snapshot, layers: readonly FreshNodes[]): StoredObject[] {
   const objects: StoredObject[] = [];
   const taken = new Set<Hash>();
   const take = (hash: Hash): void => {

@@ -2,6 +2,8 @@ import { changeCount, type Commit, type Hash, hashSnapshot, VlinderError } from 
 import { timeOf } from "./ancestry.ts";
 import { adopted, applyChanges, emptyHead, type Head, LayeredNodes } from "./head.ts";
 import type { Objects } from "./objects.ts";
+import type { Pruned } from "./retention/pruned.ts";
+import type { Watch } from "./retention/watch.ts";
 import { TwoGenerations } from "./two-generations.ts";
 
 /** How many rebuilt states are kept, in each of two generations. One is at most about 1 MB. */
@@ -10,11 +12,15 @@ const KEPT = 24;
 /** Gives the state at any commit: its trees where they are stored, else rebuilt by replay from the last that are. */
 export class Heads {
   readonly #objects: Objects;
+  readonly #pruned: Pruned;
+  readonly #watch: Watch;
   readonly #kept = new TwoGenerations<Hash, Head>(KEPT);
   readonly #underWay = new Map<Hash, Promise<Head>>();
 
-  constructor(objects: Objects) {
+  constructor(objects: Objects, pruned: Pruned, watch: Watch) {
     this.#objects = objects;
+    this.#pruned = pruned;
+    this.#watch = watch;
   }
 
   empty(): Head {
@@ -25,8 +31,11 @@ export class Heads {
     return this.#kept.get(commit) !== undefined;
   }
 
-  /** At once where it is in memory. */
+  /** At once where it is in memory. @throws pruned */
   at(commit: Hash): Head | Promise<Head> {
+    this.#pruned.check(commit);
+    // Before the first read: it may be built on without being stored again.
+    this.#watch.commit(commit);
     const kept = this.#kept.get(commit);
     if (kept !== undefined) return kept;
     let loading = this.#underWay.get(commit);

@@ -1,4 +1,4 @@
-import type { Commit, Hash, Key } from "@vlinder/protocol";
+import { type Commit, type Hash, type Key, VlinderError } from "@vlinder/protocol";
 import { walkBack } from "./log.ts";
 import type { Source } from "./source.ts";
 import { getEntry } from "./tree/read.ts";
@@ -35,9 +35,15 @@ async function change(
     return listed === undefined ? null : { hash: listed[1], size: listed[2] };
   }
   if (commit.adopts === undefined && listed === undefined) return null;
-  const now = await valueAt(source, hash, key);
-  for (const parent of commit.parents) if ((await valueAt(source, parent, key)).hash === now.hash) return null;
-  return now;
+  try {
+    const now = await valueAt(source, hash, key);
+    for (const parent of commit.parents) if ((await valueAt(source, parent, key)).hash === now.hash) return null;
+    return now;
+  } catch (error) {
+    // Whether a merge or a rewind changed the key can't be told from dropped states: what others put is listed in any case.
+    if (error instanceof VlinderError && error.code === "pruned") return null;
+    throw error;
+  }
 }
 
 async function valueAt(source: Source, commit: Hash, key: Key): Promise<{ hash: Hash | null; size: number }> {

@@ -125,6 +125,12 @@ export class Objects implements NodeReader {
     return this.#required("commit", hash);
   }
 
+  /** They were removed from the storage: nothing of them may come from memory. */
+  forget(kind: Kind, hashes: readonly Hash[]): void {
+    const known = kind === "snapshot" ? this.#snapshots : this.#values;
+    for (const hash of hashes) known.delete(hash);
+  }
+
   /** The snapshot, when its trees are stored; else null. */
   async storedSnapshot(hash: Hash): Promise<Snapshot | null> {
     const known = this.#snapshots.get(hash);
@@ -142,11 +148,6 @@ export class Objects implements NodeReader {
     if (typeof changes !== "string") return changes ?? {};
     const bytes = await this.#required("changes", changes);
     return naming("changes", changes, () => parseChanges(parseCanonicalJson(bytes, "change list")));
-  }
-
-  /** Must be called when values are removed from the storage: or they could still be read. */
-  forgetValues(hashes: Iterable<Hash>): void {
-    for (const hash of hashes) this.#values.delete(hash);
   }
 
   close(): void {

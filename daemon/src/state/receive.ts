@@ -1,5 +1,6 @@
 import {
   type AgentName,
+  asBuffer,
   type Changes,
   type ChunkList,
   type Commit,
@@ -23,11 +24,13 @@ import {
 } from "@vlinder/protocol";
 import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Kind, ObjectStorage, StoredObject } from "../storage/object-storage.ts";
+import type { Kind, Note, ObjectStorage, StoredObject } from "../storage/object-storage.ts";
 import { timeOf } from "./ancestry.ts";
 import { adopted, advance, applyChanges, type Head, type LayeredNodes } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import { naming, type Objects, valueKind } from "./objects.ts";
+import { decodeErased, ERASED, type Erased, type ErasedValue } from "./retention/erased.ts";
+import type { Watch } from "./retention/watch.ts";
 
 /** Commits that are checked and stored together. */
 const SLICE = 256;
@@ -53,21 +56,36 @@ export class Receiver {
   readonly #storage: ObjectStorage;
   readonly #objects: Objects;
   readonly #heads: Heads;
+  readonly #erased: Erased;
+  readonly #watch: Watch;
+  /** Erasures that came along, by their commits; they are to be stored with them. */
+  readonly #erasures = new Map<Hash, ErasedValue[]>();
+  /** Values that erasures list which are still to come. */
+  readonly #announced = new Set<Hash>();
+  #notes: Note[] = [];
 
-  constructor(agent: AgentName, storage: ObjectStorage, objects: Objects, heads: Heads) {
+  constructor(agent: AgentName, storage: ObjectStorage, objects: Objects, heads: Heads, erased: Erased, watch: Watch) {
     this.#agent = agent;
     this.#storage = storage;
     this.#objects = objects;
     this.#heads = heads;
+    this.#erased = erased;
+    this.#watch = watch;
   }
 
-  async receive(objects: readonly StoredObject[]): Promise<{ commits: number; objects: number }> {
-    const intake = new Intake(this.#storage);
+  async receive(
+    objects: readonly StoredObject[],
+    erasures: readonly StoredObject[],
+  ): Promise<{ commits: number; objects: number }> {
+    const intake = new Intake(this.#storage, this.#watch);
     for (const object of objects) intake.add(object);
     await intake.checkLists();
+    for (const [commit, values] of await this.#erasuresIn(objects, intake)) this.#erasures.set(commit, values);
+    await this.#announce(erasures);
 
     // Nodes and snapshots are those that are computed here: what came along served only the check.
     const others = objects.filter(({ kind }) => kind !== "commit" && kind !== "node" && kind !== "snapshot");
+    this.#notes.push(...this.#erased.cameBack(new Set(others.map(({ hash }) => hash))));
     await this.#store(others);
     const states = new Map<Hash, Head>();
     let commits = 0;
@@ -86,7 +104,42 @@ export class Receiver {
   }
 
   async #store(objects: readonly StoredObject[]): Promise<void> {
-    if (objects.length > 0) await this.#storage.apply({ objects, branches: [], replies: [] });
+    if (objects.length === 0) return;
+    for (const { kind, hash } of objects) this.#watch.object(kind, hash);
+    const notes = this.#notes;
+    this.#notes = [];
+    await this.#storage.apply({ objects, branches: [], replies: [], notes });
+    for (const { kind, hash } of objects) {
+      const values = kind === "commit" ? this.#erasures.get(hash) : undefined;
+      if (values !== undefined) this.#erased.settle(hash, values);
+    }
+  }
+
+  /** What was erased elsewhere is missing in commits before the one that says so. */
+  async #erasuresIn(objects: readonly StoredObject[], intake: Intake): Promise<Map<Hash, ErasedValue[]>> {
+    const erasures = new Map<Hash, ErasedValue[]>();
+    for (const { kind, hash, bytes } of objects) {
+      if (kind !== "commit" || !asBuffer(bytes).includes('"kind":"erase"')) continue;
+      const { event } = decodeCommit(bytes);
+      const list = event.kind === "erase" ? event.values?.[ERASED] : undefined;
+      const found = list === undefined ? null : await intake.value(...list);
+      if (found !== null) erasures.set(hash, decodeErased(found));
+    }
+    return erasures;
+  }
+
+  async #announce(objects: readonly StoredObject[]): Promise<void> {
+    const intake = new Intake(this.#storage, this.#watch);
+    for (const object of objects) intake.add(object);
+    await intake.checkLists();
+    for (const values of (await this.#erasuresIn(objects, intake)).values()) {
+      for (const { hash } of values) this.#announced.add(hash);
+    }
+  }
+
+  #isErased(hash: Hash): boolean {
+    if (this.#erased.has(hash) || this.#announced.has(hash)) return true;
+    return [...this.#erasures.values()].some((values) => values.some((value) => value.hash === hash));
   }
 
   /** Checks one commit against its parents' state; returns the tree objects that it stores. */
@@ -123,6 +176,8 @@ export class Receiver {
     }
     const { head, stored } = advance(parent, hash, commit, changes, state);
     states.set(hash, head);
+    const erasure = this.#erasures.get(hash);
+    if (erasure !== undefined) this.#notes.push(...this.#erased.notes(hash, erasure));
     return stored;
   }
 
@@ -154,13 +209,14 @@ export class Receiver {
     }
     for (const [value, size] of needed) {
       const actual = await intake.sizeOf(value, size);
-      if (actual === null) throw bad("commit", hash, `its value ${value} is not here`);
+      if (actual === null && this.#isErased(value)) continue;
+      if (actual === null) throw missing("commit", hash, "value", { kind: valueKind(size), hash: value });
       if (actual !== size)
         throw bad("commit", hash, `it gives its value ${value} a size of ${size} instead of ${actual}`);
     }
     if (changes.contract !== undefined) {
       const bytes = await intake.find("value", changes.contract);
-      if (bytes === null) throw bad("commit", hash, `its contract ${changes.contract} is not here`);
+      if (bytes === null) throw missing("commit", hash, "contract", { kind: "value", hash: changes.contract });
       if (decodeContract(bytes).name !== this.#agent) throw bad("commit", hash, "its contract is another agent's");
     }
   }
@@ -169,10 +225,12 @@ export class Receiver {
 /** The objects of one call, over those in the storage. */
 class Intake {
   readonly #storage: ObjectStorage;
+  readonly #watch: Watch;
   readonly #objects = new Map<string, Uint8Array>();
 
-  constructor(storage: ObjectStorage) {
+  constructor(storage: ObjectStorage, watch: Watch) {
     this.#storage = storage;
+    this.#watch = watch;
   }
 
   /** Checks what can be checked of an object by itself. */
@@ -195,8 +253,21 @@ class Intake {
   async find(kind: Kind, hash: Hash): Promise<Uint8Array | null> {
     const here = this.#objects.get(`${kind} ${hash}`);
     if (here !== undefined) return here;
+    if (this.#watch.isCondemned(kind, hash)) return null;
+    // Before it is read: it is relied on from now on, and may not be stored again.
+    this.#watch.object(kind, hash);
     const [bytes] = await this.#storage.read(kind, [hash]);
     return bytes ?? null;
+  }
+
+  /** A value's bytes; null when they are not here. */
+  async value(hash: Hash, size: number): Promise<Uint8Array | null> {
+    const kind = valueKind(size);
+    const bytes = await this.find(kind, hash);
+    if (bytes === null || kind === "value") return bytes;
+    const parts: Uint8Array[] = [];
+    await this.#walk(bytes, hash, (part) => parts.push(part));
+    return Buffer.concat(parts);
   }
 
   /** A top list lies under its value's hash: all the parts, one after another, must have it. */
@@ -219,7 +290,8 @@ class Intake {
     await nextTurn();
     for (const part of parts) {
       const bytes = await this.find(level === 1 ? "chunk" : "list", part.hash);
-      if (bytes === null) throw bad("list", hash, `its part ${part.hash} is not here`);
+      if (bytes === null)
+        throw missing("list", hash, "part", { kind: level === 1 ? "chunk" : "list", hash: part.hash });
       if (level === 1) {
         if (bytes.length !== part.size) throw bad("list", hash, `the size of its part ${part.hash} is wrong`);
         visit(bytes);
@@ -239,12 +311,32 @@ class Intake {
     if (bytes === null) return null;
     if (kind === "value") return bytes.length;
     // A list under its own hash is a part of another one: no value has this hash.
-    return sha256(bytes) === hash ? null : totalOf(decodeChunkList(bytes));
+    if (sha256(bytes) === hash) return null;
+    const list = decodeChunkList(bytes);
+    return (await this.#isWhole(list)) ? totalOf(list) : null;
+  }
+
+  /** While a collection is under way a list may be here, and its parts may be going: each is looked for, and relied on. */
+  async #isWhole({ level, parts }: ChunkList): Promise<boolean> {
+    if (!this.#watch.isActive) return true;
+    for (const { hash } of parts) {
+      const bytes = await this.find(level === 1 ? "chunk" : "list", hash);
+      if (bytes === null || (level === 2 && !(await this.#isWhole(decodeChunkList(bytes))))) return false;
+    }
+    return true;
   }
 }
 
 function totalOf(list: ChunkList): number {
   return list.parts.reduce((sum, part) => sum + part.size, 0);
+}
+
+/** `details.missing` says what would have to come along: who knows where it is can bring it. */
+function missing(kind: Kind, hash: Hash, what: string, object: { readonly kind: Kind; readonly hash: Hash }): Error {
+  return invalid(`the ${kind} ${hash} from outside is refused: its ${what} ${object.hash} is not here`, {
+    details: { kind, hash, missing: object },
+    remedy: "the sender or the bucket is damaged or hostile; nothing of it was stored",
+  });
 }
 
 function bad(kind: Kind, hash: Hash, what: string): Error {

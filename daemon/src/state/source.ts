@@ -4,6 +4,7 @@ import type { FindObject } from "./find-object.ts";
 import type { Head } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import type { Objects } from "./objects.ts";
+import type { Erased } from "./retention/erased.ts";
 
 /** History as merge and ancestry read it: what is stored, or that and what is about to be. */
 export interface Source {
@@ -17,6 +18,8 @@ export interface Source {
   contract(hash: Hash): Promise<Contract>;
   /** A value's bytes, checked; null: not here. `unsaved` finds objects that are not stored yet. */
   value(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array | null>;
+  /** Whether an `erase` commit lists a value, be it here or not. */
+  isErased(hash: Hash): boolean;
 }
 
 /** A value's bytes. @throws unavailable, when they are not here */
@@ -32,10 +35,12 @@ export async function requiredBytes(source: Pick<Source, "value">, hash: Hash, s
 export class StoredSource implements Source {
   readonly #objects: Objects;
   readonly #heads: Heads;
+  readonly #erased: Pick<Erased, "has">;
 
-  constructor(objects: Objects, heads: Heads) {
+  constructor(objects: Objects, heads: Heads, erased: Pick<Erased, "has">) {
     this.#objects = objects;
     this.#heads = heads;
+    this.#erased = erased;
   }
 
   findCommit(hash: Hash): Promise<Commit | null> {
@@ -58,6 +63,9 @@ export class StoredSource implements Source {
   }
   async value(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array | null> {
     return this.#objects.value(hash, size, unsaved);
+  }
+  isErased(hash: Hash): boolean {
+    return this.#erased.has(hash);
   }
 }
 
@@ -109,6 +117,9 @@ export class OverlaidSource implements Source {
   }
   value(hash: Hash, size: number): Promise<Uint8Array | null> {
     return this.#stored.value(hash, size, (kind, wanted) => this.#object(kind, wanted));
+  }
+  isErased(hash: Hash): boolean {
+    return this.#stored.isErased(hash);
   }
 
   #object(kind: Kind, hash: Hash): Uint8Array | undefined {

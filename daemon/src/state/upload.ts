@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Hash, invalid, LIMITS, VlinderError } from "@vlinder/protocol";
 import type { ObjectStorage, StoredObject } from "../storage/object-storage.ts";
 import { HashLog } from "./hash-log.ts";
+import type { Watch } from "./retention/watch.ts";
 import { ValueCutter } from "./value-cutter.ts";
 
 /** A part of a value, as `value.put` brings it. */
@@ -18,6 +19,17 @@ export interface UploadPart {
 export interface UploadedValue {
   readonly hash: Hash;
   readonly size: number;
+}
+
+/** What uploads stand on. */
+export interface UploadGround {
+  readonly storage: ObjectStorage;
+  /** In milliseconds since 1970. */
+  readonly now: () => number;
+  /** Is told what they store, and rely on. */
+  readonly watch: Pick<Watch, "object">;
+  /** Lets so many bytes in. @throws quota_exceeded */
+  readonly admit: (bytes: number) => void | Promise<void>;
 }
 
 /** Objects go to the storage when so many bytes of them are there: a transaction that keeps others waiting for milliseconds only. */
@@ -36,7 +48,7 @@ export class Upload {
   puts = 0;
   /** Whether a put that names it is durable: then it can be forgotten when there is need. */
   isPut = false;
-  readonly #storage: ObjectStorage;
+  readonly #ground: UploadGround;
   readonly #sum = createHash("sha256");
   readonly #cutter = new ValueCutter();
   readonly #reached = new HashLog();
@@ -51,10 +63,10 @@ export class Upload {
   #whole: UploadedValue | null = null;
   #value: UploadedValue | null = null;
 
-  constructor(id: string, storage: ObjectStorage, now: number) {
+  constructor(id: string, ground: UploadGround) {
     this.id = id;
-    this.#storage = storage;
-    this.touched = now;
+    this.#ground = ground;
+    this.touched = ground.now();
   }
 
   get received(): number {
@@ -74,7 +86,7 @@ export class Upload {
   /**
    * Takes a part; parts are worked on one after another. One that is here already is fine.
    * @throws conflict when there is a gap before it, or the value ended before it; too_large; unavailable,
-   * then the same part may come again; invalid when the whole has another hash
+   * quota_exceeded, then the same part may come again; invalid when the whole has another hash
    */
   accept(part: UploadPart): Promise<void> {
     const work = this.#line.then(() => this.#accept(part));
@@ -97,6 +109,7 @@ export class Upload {
     if (end > LIMITS.uploadBytes) throw tooLarge(end);
     if (this.#whole !== null ? end > this.#whole.size : last && end < this.#received) throw this.#ended(end);
     if (end > this.#received) {
+      await this.#ground.admit(end - this.#received);
       await this.#room();
       const fresh = bytes.subarray(this.#received - offset);
       this.#sum.update(fresh);
@@ -126,6 +139,7 @@ export class Upload {
     for (const object of objects) {
       // Before it is stored: what was there already must not be removed meanwhile.
       this.#reached.add(object.hash);
+      this.#ground.watch.object(object.kind, object.hash);
       this.#objects.push(object);
       this.#bytes += object.bytes.length;
     }
@@ -166,7 +180,7 @@ export class Upload {
     this.#objects = [];
     this.#bytes = 0;
     try {
-      await this.#storage.apply({ objects, branches: [], replies: [] });
+      await this.#ground.storage.apply({ objects, branches: [], replies: [] });
     } catch (error) {
       // For the next try: chunks come before the lists that name them.
       this.#objects = [...objects, ...this.#objects];

@@ -1,8 +1,7 @@
 import { type Hash, LIMITS, VlinderError } from "@vlinder/protocol";
-import type { ObjectStorage } from "../storage/object-storage.ts";
 import type { Draft } from "./draft.ts";
 import { type Op, write, type WriteReply, type WriteRequest } from "./mutations.ts";
-import { Upload, type UploadedValue, type UploadPart } from "./upload.ts";
+import { Upload, type UploadedValue, type UploadGround, type UploadPart } from "./upload.ts";
 
 /** How often idle uploads are looked for, in milliseconds. */
 const SWEEP = 60 * 1000;
@@ -33,15 +32,13 @@ export interface UploadState {
  * client begins again, and the chunks that are there already cost nothing twice.
  */
 export class Uploads {
-  readonly #storage: ObjectStorage;
-  readonly #now: () => number;
+  readonly #ground: UploadGround;
   readonly #open = new Map<string, Upload>();
   readonly #sweep: NodeJS.Timeout;
   #waiting = 0;
 
-  constructor(storage: ObjectStorage, now: () => number) {
-    this.#storage = storage;
-    this.#now = now;
+  constructor(ground: UploadGround) {
+    this.#ground = ground;
     this.#sweep = setInterval(() => void this.#tidy(), SWEEP).unref();
   }
 
@@ -62,7 +59,7 @@ export class Uploads {
     this.#checkBytes(upload, part.offset + length);
     this.#waiting += length;
     allWaiting += length;
-    upload.touched = this.#now();
+    upload.touched = this.#ground.now();
     try {
       await upload.accept(part);
       return { received: upload.received, value: upload.value };
@@ -115,12 +112,23 @@ export class Uploads {
     for (const upload of this.#open.values()) yield* upload.reached;
   }
 
+  /** Objects are erased: uploads that rest on one of them are gone, also for puts under way. */
+  erase(hashes: ReadonlySet<Hash>): void {
+    for (const [id, { reached }] of this.#open) {
+      for (const hash of reached) {
+        if (!hashes.has(hash)) continue;
+        this.#open.delete(id);
+        break;
+      }
+    }
+  }
+
   /** The value that an upload has brought. @throws not_found; conflict when it is not whole */
   #value(id: string): UploadedValue {
     this.#expire();
     const upload = this.#open.get(id);
     if (upload === undefined) throw unknown(id);
-    upload.touched = this.#now();
+    upload.touched = this.#ground.now();
     if (upload.value !== null) return upload.value;
     throw new VlinderError("conflict", `the upload "${id}" is not whole: its last part is missing`, {
       details: { upload: id, received: upload.received },
@@ -136,7 +144,7 @@ export class Uploads {
         remedy: "put what is uploaded, drop what is not wanted (value.drop), or wait: idle ones expire",
       });
     }
-    const upload = new Upload(id, this.#storage, this.#now());
+    const upload = new Upload(id, this.#ground);
     this.#open.set(id, upload);
     return upload;
   }
@@ -158,13 +166,13 @@ export class Uploads {
   }
 
   #expire(): void {
-    const before = this.#now() - LIMITS.uploadIdle;
+    const before = this.#ground.now() - LIMITS.uploadIdle;
     for (const { id, touched, puts } of this.#open.values()) if (touched < before && puts === 0) this.drop(id);
   }
 
   async #tidy(): Promise<void> {
     this.#expire();
-    const before = this.#now() - SWEEP;
+    const before = this.#ground.now() - SWEEP;
     for (const upload of this.#open.values()) {
       if (upload.touched < before) await upload.rest().catch(() => undefined); // the next part meets it again
     }

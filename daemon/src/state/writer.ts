@@ -3,6 +3,7 @@ import { asVlinderError, type Hash, LIMITS, VlinderError } from "@vlinder/protoc
 import {
   BranchConflict,
   type BranchMove,
+  type Note,
   type ObjectStorage,
   type StoredObject,
   type StoredReply,
@@ -12,6 +13,7 @@ import { BranchTable } from "./branch-table.ts";
 import { type Committer, Draft, type Working } from "./draft.ts";
 import type { Head, Retiring } from "./head.ts";
 import { Objects } from "./objects.ts";
+import type { Watch } from "./retention/watch.ts";
 import type { Source } from "./source.ts";
 
 /** A retry of a request finds it by its id and must ask for the same. */
@@ -46,6 +48,7 @@ interface Batch {
   readonly settle: (() => void)[];
   readonly objects: StoredObject[];
   readonly replies: StoredReply[];
+  readonly notes: Note[];
   /** For each branch one move, from where it was before the batch to where it ends; a deletion is a move of its own. */
   readonly moves: Map<Hash, BranchMove[]>;
   readonly retiring: Retiring[];
@@ -68,7 +71,17 @@ const SLICE_MS = 2;
 const ATTEMPTS = 5;
 
 function newBatch(): Batch {
-  return { jobs: [], settle: [], objects: [], replies: [], moves: new Map(), retiring: [], commits: [], bytes: 0 };
+  return {
+    jobs: [],
+    settle: [],
+    objects: [],
+    replies: [],
+    notes: [],
+    moves: new Map(),
+    retiring: [],
+    commits: [],
+    bytes: 0,
+  };
 }
 
 /**
@@ -87,6 +100,9 @@ export class Writer {
   #durableHeads = new Map<Hash, Head>();
   #working: Working;
   #queue: Job[] = [];
+  /** Work that waits to be done while nothing is computed or on its way. */
+  readonly #alone: (() => Promise<void>)[] = [];
+  readonly #watch: Watch;
   readonly #inFlight = new Map<string, { request: Hash; reply: Promise<unknown> }>();
   #running: Promise<void> | null = null;
   #wake: () => void = () => {};
@@ -97,6 +113,7 @@ export class Writer {
     source: Source;
     committer: Committer;
     branches: BranchTable;
+    watch: Watch;
     onDurable: (moves: readonly DurableMove[]) => void;
   }) {
     this.#storage = options.storage;
@@ -104,6 +121,7 @@ export class Writer {
     this.#committer = options.committer;
     this.#onDurable = options.onDurable;
     this.#durable = options.branches;
+    this.#watch = options.watch;
     this.#working = { table: this.#durable.copy(), heads: new Map(), unsaved: new Map() };
   }
 
@@ -133,6 +151,16 @@ export class Writer {
     return reply;
   }
 
+  /** Does work while no write is computed or being stored: those that come meanwhile wait for it. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(new VlinderError("unavailable", "the agent's state is being closed"));
+    return new Promise<T>((resolve, reject) => {
+      this.#alone.push(() => work().then(resolve, reject));
+      this.#wake();
+      this.#running ??= this.#run();
+    });
+  }
+
   /** Waits until all that was asked has been answered. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -153,6 +181,9 @@ export class Writer {
     let flight: Flight | null = null;
     let batch = newBatch();
     for (;;) {
+      if (batch.jobs.length === 0 && (flight === null || (flight.landed && flight.failed === null))) {
+        for (let work = this.#alone.shift(); work !== undefined; work = this.#alone.shift()) await work();
+      }
       await this.#fill(batch);
       if (flight !== null && !flight.landed) {
         // More may join the batch while the one before it is being written.
@@ -169,7 +200,7 @@ export class Writer {
       } else if (batch.jobs.length > 0) {
         flight = this.#store(batch);
         batch = newBatch();
-      } else if (this.#queue.length === 0) {
+      } else if (this.#queue.length + this.#alone.length === 0) {
         // At once, and not when the promise settles: a request may come in between.
         this.#running = null;
         return;
@@ -180,7 +211,12 @@ export class Writer {
   /** Computes what is queued, as long as it fits. */
   async #fill(batch: Batch): Promise<void> {
     let slice = performance.now();
-    while (this.#queue.length > 0 && batch.jobs.length < BATCH_JOBS && batch.bytes < BATCH_BYTES) {
+    while (
+      this.#alone.length === 0 &&
+      this.#queue.length > 0 &&
+      batch.jobs.length < BATCH_JOBS &&
+      batch.bytes < BATCH_BYTES
+    ) {
       const computing = this.#compute(this.#queue.shift() as Job, batch);
       if (computing !== undefined) await computing;
       if (performance.now() - slice > SLICE_MS) {
@@ -221,6 +257,8 @@ export class Writer {
       batch.objects.push(object);
       batch.bytes += object.bytes.length + 100;
     }
+    if (this.#watch.isActive) for (const { kind, hash } of draft.objects) this.#watch.object(kind, hash);
+    for (const note of draft.notes) batch.notes.push(note);
     for (const move of draft.moves) addMove(batch.moves, move);
     batch.retiring.push(...draft.retiring);
     for (const hash of draft.unsaved.keys()) batch.commits.push(hash);
@@ -244,10 +282,10 @@ export class Writer {
     const branches = [...batch.moves.values()].flat();
     // Taken now: the working state moves on while the transaction is on its way.
     const heads = new Map(branches.map((move) => [move.id, this.#working.heads.get(move.id)]));
-    const { objects, replies } = batch;
-    const nothing = objects.length + branches.length + replies.length === 0;
+    const { objects, replies, notes } = batch;
+    const nothing = objects.length + branches.length + replies.length + notes.length === 0;
     const flight: Flight = { done: Promise.resolve(), landed: false, failed: null };
-    flight.done = (nothing ? Promise.resolve() : this.#storage.apply({ objects, branches, replies }))
+    flight.done = (nothing ? Promise.resolve() : this.#storage.apply({ objects, branches, replies, notes }))
       .then(
         () => this.#landed(batch, branches, heads),
         async (error: unknown) => {

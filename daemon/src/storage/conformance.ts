@@ -1,5 +1,6 @@
 import type { Hash } from "@vlinder/protocol";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { localConformance } from "./conformance/local.ts";
 import { compareWithModel } from "./conformance/model.ts";
 import { hashOf, object, type OpenedStorage, reply, text, TIME, transaction } from "./conformance/samples.ts";
 import {
@@ -207,6 +208,8 @@ export function objectStorageConformance(name: string, open: () => Promise<Opene
       expect(await storage.reflog(null, 0)).toEqual([]);
     });
 
+    localConformance(() => storage);
+
     test("keeps the first reply to an id, until it is dropped", async () => {
       const first = reply("id-1 ü", 1000, '{"text":"ü 😀"}');
       await storage.apply(transaction({ replies: [first, reply("id-2", 3000), { ...first, reply: "second" }] }));
@@ -356,7 +359,12 @@ export function objectStorageConformance(name: string, open: () => Promise<Opene
       const { reopen } = opened;
       if (reopen === undefined) return skip("nothing of it outlives it");
       await storage.apply(
-        transaction({ objects: [object("kept"), object("gone")], branches: [move(null, A)], replies: [reply("id")] }),
+        transaction({
+          objects: [object("kept"), object("gone")],
+          branches: [move(null, A)],
+          replies: [reply("id")],
+          notes: [{ name: "note", bytes: text("kept") }],
+        }),
       );
       await storage.remove("value", [object("gone").hash]);
       const before = [await storage.branches(), await storage.reflog(null, 9), await storage.scan("value", null, 9)];
@@ -366,6 +374,7 @@ export function objectStorageConformance(name: string, open: () => Promise<Opene
         before,
       );
       expect(await storage.reply("id")).toEqual(reply("id"));
+      expect((await storage.notes("")).map(({ name }) => name)).toEqual(["note"]);
       expect((await storage.usage()).counts.value).toBe(1);
     });
 

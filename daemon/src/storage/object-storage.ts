@@ -63,10 +63,37 @@ export interface StoredReply {
   readonly time: number;
 }
 
+/** Something that this machine remembers of the agent: what was pruned, a removal that is under way. It is not synced. */
+export interface Note {
+  readonly name: string;
+  /** Null, in a transaction: it is forgotten. */
+  readonly bytes: Uint8Array | null;
+}
+
+/** A note that is there. */
+export interface StoredNote extends Note {
+  readonly bytes: Uint8Array;
+}
+
 export interface Transaction {
   readonly objects: readonly StoredObject[];
   readonly branches: readonly BranchMove[];
   readonly replies: readonly StoredReply[];
+  /** Absent: none. Later ones of a name count. */
+  readonly notes?: readonly Note[];
+}
+
+/** An object's name, and about how many bytes it takes in the storage: as many as it has, or fewer. */
+export interface ObjectName {
+  readonly hash: Hash;
+  readonly size: number;
+}
+
+/** Moves of branches in the order in which they were made. */
+export interface Moves {
+  readonly entries: readonly ReflogEntry[];
+  /** Where to go on; null: that was the last one. */
+  readonly next: number | null;
 }
 
 export interface Usage {
@@ -137,8 +164,8 @@ export interface ObjectStorage extends ObjectReader {
    * All or nothing, and durable when it resolves. Objects that are there already are left as they
    * are. Moves are compare-and-set, later ones of a transaction see what earlier ones did, and each is recorded
    * in the reflog. A reply whose id is there
-   * already is left as it is. Transactions are applied in the order of the calls; several may be
-   * under way. The caller hands the bytes over and must not change them afterwards.
+   * already is left as it is. A note takes the place of the one of its name. Transactions are applied in the order of
+   * the calls; several may be under way. The caller hands the bytes over and must not change them afterwards.
    */
   apply(transaction: Transaction): Promise<void>;
 
@@ -147,6 +174,15 @@ export interface ObjectStorage extends ObjectReader {
 
   /** Newest first; of one branch, or of all. */
   reflog(branch: Hash | null, limit: number): Promise<ReflogEntry[]>;
+
+  /**
+   * The moves behind a position (0: all), oldest first, at most `limit`. A position is a `next` that was given
+   * before; it stays good. `limit` is at least 1.
+   */
+  moves(after: number, limit: number): Promise<Moves>;
+
+  /** The notes whose names begin with `prefix`, by name. */
+  notes(prefix: string): Promise<StoredNote[]>;
 
   reply(id: string): Promise<StoredReply | null>;
 
@@ -162,8 +198,27 @@ export interface ObjectStorage extends ObjectReader {
    */
   scan(kind: Kind, after: Hash | null, limit: number): Promise<StoredObject[]>;
 
-  /** Removes objects; those that are not there are no error. For gc and erasure only. */
+  /** As `sweep`, without the bytes, which it need not read, and whether or not they would be found. */
+  names(kind: Kind): AsyncIterable<readonly ObjectName[]>;
+
+  /**
+   * Removes objects, all or none; those that are not there are no error. In order with `apply`: what a later one
+   * stores again is there. For gc and erasure only.
+   */
   remove(kind: Kind, hashes: readonly Hash[]): Promise<void>;
+
+  /**
+   * Gives back to the system some of the space that removals left, about `bytes` at most, so that others wait only
+   * for that. Returns how many bytes it gave back. 0: there are no more, and nothing that was removed can be read in the
+   * storage's files any longer. @throws unavailable: somebody else holds the files; ask again
+   */
+  reclaim(bytes: number): Promise<number>;
+
+  /**
+   * Deletes copies of the whole that lie beside it, as a migration leaves one: what is erased must not stay in them.
+   * Returns what it deleted, for people. Absent: there are never any.
+   */
+  dropCopies?(): Promise<string[]>;
 
   usage(): Promise<Usage>;
 

@@ -2,6 +2,7 @@ import {
   type AgentName,
   asVlinderError,
   type ErrorBody,
+  type Hash,
   type Progress,
   type SyncAgentItem,
   type VlinderError,
@@ -10,6 +11,7 @@ import type { Exchange } from "../state/api.ts";
 import type { Bucket } from "./buckets/bucket.ts";
 import type { DevicePins } from "./device-pins.ts";
 import { findHeads, type FoundHeads } from "./found-heads.ts";
+import { headsIn } from "./head.ts";
 import { foreignNotes, listAgent } from "./listing.ts";
 import { OwedCount } from "./owed.ts";
 import { pullHeads, type Pulled } from "./pull.ts";
@@ -108,13 +110,31 @@ export class AgentSync {
       pushed: state.fact("pushed"),
       pulled: state.fact("pulled"),
       error: failure === null ? null : { ...failure.body, details: { ...failure.body.details, since: failure.since } },
-      notes: [...notes.push, ...notes.pull, ...(state.note === null ? [] : [state.note])],
+      notes: [...notes.push, ...notes.pull, ...(state.note === null ? [] : [state.note]), ...this.#erasedNote()],
     };
   }
 
   /** The newest head of each other device. */
   seen(): SeenHead[] {
     return this.#options.state.seenHeads();
+  }
+
+  /** Branch heads in the newest head files of other machines. */
+  knownHeads(): Hash[] {
+    const heads = this.#options.state.headFiles().flatMap((bytes) => headsIn(bytes));
+    return [...new Set(heads)];
+  }
+
+  /** Remembers which packs in the bucket hold values that were erased. */
+  erased(hashes: readonly Hash[]): void {
+    const { state } = this.#options;
+    const packs = new Set([...this.erasedPacks(), ...hashes.flatMap((hash) => state.packsOf(hash))]);
+    state.setFact("erased", [...packs].sort());
+  }
+
+  erasedPacks(): Hash[] {
+    const { state } = this.#options;
+    return (state.fact<Hash[]>("erased") ?? []).filter((pack) => state.hasPack(pack));
   }
 
   /** Remembers an error until the same operation succeeds. */
@@ -150,6 +170,12 @@ export class AgentSync {
     const next = this.#turn.then(run, run);
     this.#turn = next;
     return next;
+  }
+
+  #erasedNote(): string[] {
+    const packs = this.erasedPacks().length;
+    if (packs === 0) return [];
+    return [`${packs} packs in the bucket hold values that were erased: this release does not rewrite packs`];
   }
 
   #failure(): Failure | null {

@@ -95,6 +95,12 @@ export function decodeHead(bytes: Buffer, name: HeadName, vault: VaultId): Head 
   return { body, hash: name.hash, bytes };
 }
 
+/** The branch heads in a head file that was decoded before. */
+export function headsIn(bytes: Buffer): Hash[] {
+  const { body } = parseCanonicalJson(bytes, "head") as unknown as { readonly body: HeadBody };
+  return body.branches.flatMap(({ head }) => head ?? []);
+}
+
 const BODY = "agent,branches,device,key,n,packs,predecessors,time,vault";
 
 function parseBody(value: unknown): HeadBody {

@@ -64,7 +64,7 @@ async function* readAll(
     const bytes = await readSlice(exchange, slice);
     for (const { kind, hash, commit } of slice) {
       const object = commit?.bytes ?? bytes.get(`${kind} ${hash}`) ?? null;
-      if (object === null) throw damaged(kind, hash);
+      if (object === null) throw exchange.isPruned() ? pruned(kind, hash) : damaged(kind, hash);
       yield { object: { kind, hash, bytes: object } };
       if (commit !== undefined) yield { end: 1 };
     }
@@ -82,9 +82,26 @@ async function readSlice(exchange: Exchange, slice: readonly Ref[]): Promise<Map
   return found;
 }
 
+function pruned(kind: Kind, hash: Hash): VlinderError {
+  return new VlinderError(
+    "pruned",
+    `the ${kind} ${hash} is not here: retention has dropped states of this agent, so its whole history can't be sent or exported`,
+    {
+      remedy:
+        "a new bucket or an archive must get the whole history: go on with the bucket that has it, or bring the states back with " +
+        "`vlinder gc AGENT --undo`; if nothing was dropped that this could be, run `vlinder verify AGENT`",
+      details: { kind, hash },
+    },
+  );
+}
+
 function damaged(kind: Kind, hash: Hash): VlinderError {
-  return new VlinderError("internal", `the ${kind} ${hash} is missing from the state, so it can't be pushed`, {
-    remedy: "run vlinder verify, which says what is damaged; another machine or a backup may have it",
-    details: { kind, hash },
-  });
+  return new VlinderError(
+    "internal",
+    `the ${kind} ${hash} is missing from the state, so it can't be sent or exported`,
+    {
+      remedy: "run vlinder verify, which says what is damaged; another machine or a backup may have it",
+      details: { kind, hash },
+    },
+  );
 }

@@ -1,6 +1,8 @@
 import { type AgentName, type Hash, invalid, type Progress, sha256, VlinderError } from "@vlinder/protocol";
 import type { Exchange, Integrated, TheirBranch } from "../state/api.ts";
+import type { StoredObject } from "../storage/object-storage.ts";
 import type { Bucket } from "./buckets/bucket.ts";
+import { ErasedAhead, missingIn, VALUES } from "./erasures.ts";
 import type { Head } from "./head.ts";
 import { packPath } from "./listing.ts";
 import { decodePack, PACK_LIMITS } from "./pack.ts";
@@ -75,13 +77,14 @@ class PackTaker {
 
   /** Takes those that are not here, in order, up to the first that can't be taken; the error of that one. */
   async all(packs: readonly Hash[]): Promise<VlinderError | null> {
-    const { agent, state, progress } = this.#job;
+    const { agent, state, progress, exchange } = this.#job;
+    const ahead = new ErasedAhead(exchange);
     for (const pack of packs) {
       if (state.hasPack(pack)) continue;
       const before = this.#failed.get(pack);
       if (before !== undefined) return before;
       try {
-        const taken = await takePack(this.#job, pack);
+        const taken = await takePack(this.#job, pack, ahead, packs.slice(packs.indexOf(pack) + 1));
         this.total.commits += taken.commits;
         this.total.objects += taken.objects;
         this.total.bytes += taken.bytes;
@@ -97,14 +100,55 @@ class PackTaker {
 }
 
 async function takePack(
-  { agent, exchange, bucket, state, retries }: PullJob,
+  job: PullJob,
   name: Hash,
+  ahead: ErasedAhead,
+  later: readonly Hash[],
 ): Promise<{ commits: number; objects: number; bytes: number }> {
+  const { agent, bucket, state, retries } = job;
   const stored = await retrying(retries, () => fetchPack(bucket, agent, name));
   const objects = await naming(agent, name, () => decodePack(stored));
-  const { commits } = await naming(agent, name, () => exchange.receive(objects));
+  const receive = (all: readonly StoredObject[]): Promise<{ readonly commits: number }> =>
+    ahead.receive(all, () => objectsOf(job, later));
+  const { commits } = await naming(agent, name, () => receiveWhole(job, objects, receive));
   await state.addPack(name, stored.length, objects);
   return { commits, objects: objects.length, bytes: stored.length };
+}
+
+async function* objectsOf(
+  { agent, bucket, state, retries }: PullJob,
+  packs: readonly Hash[],
+): AsyncGenerator<readonly StoredObject[]> {
+  for (const pack of packs) {
+    if (!state.hasPack(pack)) yield await decodePack(await retrying(retries, () => fetchPack(bucket, agent, pack)));
+  }
+}
+
+/**
+ * What a pack builds on came with earlier ones; but retention may have dropped it here since, or a collection may
+ * have come between two packs. Then the pack that holds it is fetched once more, and its values go along.
+ */
+async function receiveWhole(
+  { agent, bucket, state, retries }: PullJob,
+  objects: readonly StoredObject[],
+  receive: (all: readonly StoredObject[]) => Promise<{ readonly commits: number }>,
+): Promise<{ readonly commits: number }> {
+  const again = new Set<Hash>();
+  let all = objects;
+  for (;;) {
+    try {
+      return await receive(all);
+    } catch (error) {
+      const missing = missingIn(error);
+      const pack = missing === undefined ? undefined : state.packsOf(missing.hash).find((one) => !again.has(one));
+      if (pack === undefined) throw error;
+      again.add(pack);
+      const held = await decodePack(await retrying(retries, () => fetchPack(bucket, agent, pack)));
+      const here = new Set(all.map(({ kind, hash }) => `${kind} ${hash}`));
+      const values = held.filter(({ kind, hash }) => VALUES.has(kind) && !here.has(`${kind} ${hash}`));
+      all = [...values, ...all];
+    }
+  }
 }
 
 /** A pack's stored bytes. Missing or altered is retryable: a listing lags, a folder is still being copied. */

@@ -35,7 +35,7 @@ export interface SeenHead {
 }
 
 /** Small things to remember; each is plain JSON. */
-export type FactName = "vault" | "pushed" | "pulled" | "error" | "notes";
+export type FactName = "vault" | "pushed" | "pulled" | "error" | "notes" | "erased";
 
 const VERSION = 1;
 const SCHEMA = `
@@ -122,6 +122,14 @@ export class SyncState {
   /** Whether a known pack holds the object. */
   has(kind: Kind, hash: Hash): boolean {
     return this.#has.get(hashToBytes(hash), kind) !== undefined;
+  }
+
+  /** The known packs that hold an object of any kind with this hash. */
+  packsOf(hash: Hash): Hash[] {
+    const rows = this.#db
+      .prepare("SELECT packs.name FROM objects JOIN packs ON seq = pack WHERE hash = ?")
+      .all(hashToBytes(hash)) as { name: Buffer }[];
+    return rows.map(({ name }) => hashFromBytes(name));
   }
 
   /** A pack is in the bucket, and all that it holds is in the state here. */
@@ -221,6 +229,11 @@ export class SyncState {
   headFile(hash: Hash): Buffer | null {
     const row = this.#db.prepare("SELECT bytes FROM head_files WHERE hash = ?").get(hashToBytes(hash));
     return row === undefined ? null : (row as { bytes: Buffer }).bytes;
+  }
+
+  /** Those that were good when they were read. */
+  headFiles(): Buffer[] {
+    return (this.#db.prepare("SELECT bytes FROM head_files").all() as { bytes: Buffer }[]).map(({ bytes }) => bytes);
   }
 
   /** Keeps exactly these head files, so that the next pull reads only new ones. */

@@ -4,6 +4,7 @@ import {
   asVlinderError,
   canonicalJson,
   type DeviceId,
+  type Hash,
   invalid,
   parseCanonicalJson,
   type Progress,
@@ -183,6 +184,27 @@ export class Sync {
     if (this.#uri === null) return null;
     const [local] = await this.#local(agent);
     return local === undefined ? null : this.#agent(local).owed();
+  }
+
+  /** Branch heads of other machines, as they were last seen in the bucket. */
+  async knownHeads(agent: AgentName): Promise<Hash[]> {
+    if (this.#uri === null) return [];
+    const [local] = await this.#local(agent);
+    return local === undefined ? [] : this.#agent(local).knownHeads();
+  }
+
+  /** Values were erased here: packs that hold them are remembered as owed. */
+  async erased(agent: AgentName, hashes: readonly Hash[]): Promise<void> {
+    if (this.#uri === null) return;
+    const [local] = await this.#local(agent);
+    if (local !== undefined) this.#agent(local).erased(hashes);
+  }
+
+  /** How many packs in the bucket hold values that were erased. */
+  async erasedInBucket(agent: AgentName): Promise<number> {
+    if (this.#uri === null) return 0;
+    const [local] = await this.#local(agent);
+    return local === undefined ? 0 : this.#agent(local).erasedPacks().length;
   }
 
   /** Lets go of an agent that is closed or removed, after what is under way. */

@@ -1,7 +1,7 @@
 import type { Hash } from "@vlinder/protocol";
 import type { Entry, History, View } from "./history.ts";
 import type { RowName, VectorRow, VectorStorage } from "../storage/vector-storage.ts";
-import { encodePosition, type Heads, type Position } from "./position.ts";
+import { encodePosition, isGone, type Heads, type Position } from "./position.ts";
 import { type RecordName, readRecords } from "./records.ts";
 
 export interface Added {
@@ -69,8 +69,13 @@ export async function* recordsPut(
     for (const [key, hash, size] of vectors) if (hash !== null) yield { key, hash, size };
     const [parent] = commit.parents;
     if (commit.adopts === undefined || parent === undefined) continue;
-    const [before, after] = [await history.view(parent), await history.view(made)];
-    for await (const { to } of before.diff("vectors", after)) if (to !== null) yield to;
+    try {
+      const [before, after] = [await history.view(parent), await history.view(made)];
+      for await (const { to } of before.diff("vectors", after)) if (to !== null) yield to;
+    } catch (error) {
+      // What retention dropped can't be searched: it needs no rows.
+      if (!isGone(error)) throw error;
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 import { type Metric, VlinderError } from "@vlinder/protocol";
 import type { History, View } from "./history.ts";
-import { IndexDamaged, type VectorStorage } from "../storage/vector-storage.ts";
+import { IndexDamaged, type RowName, type VectorStorage } from "../storage/vector-storage.ts";
 import { bruteForce, type SearchQuery, type SearchResult, vectorsOf } from "./brute-force.ts";
 import { addNewRows, advanceMarks } from "./catch-up.ts";
 import { type Ready, searchIndex, StorageFailed } from "./index-search.ts";
@@ -104,6 +104,19 @@ export class VectorIndex {
       const count = (await this.#storage?.count()) ?? 0;
       progress?.(count, count);
       return count;
+    });
+  }
+
+  /** Takes rows of records that were erased out of the index, and their bytes out of its files. */
+  forget(rows: readonly RowName[]): Promise<void> {
+    return this.#enqueue(async () => {
+      if (this.#storage === null) {
+        const shape = await shapeOfHeads(this.#options.history, headsOf(this.#options.history));
+        // No state has vectors any more: what index there is goes as a whole.
+        if (shape === null) return this.#reset();
+        await this.#openStorage(shape);
+      }
+      await this.#storage?.remove(rows);
     });
   }
 

@@ -147,6 +147,12 @@ const CASES: readonly Case[] = [
   { command: "reflog", works: () => ["reflog", "todo"], fails: () => ["reflog", "nobody"] },
   { command: "verify", works: () => ["verify", "todo"], fails: () => ["verify", "todo", "--at", "nope"] },
   { command: "prove", works: () => ["prove", "todo", "/a"], fails: () => ["prove", "todo", "/a", "--at", "nope"] },
+  { command: "gc", works: () => ["gc", "todo"], fails: () => ["gc", "todo", "--undo"] },
+  {
+    command: "forget",
+    works: () => ["forget", "todo", "/a", "--dry-run"],
+    fails: () => ["forget", "todo", "/never/there", "--dry-run"],
+  },
   { command: "init", works: () => ["init", bucket], fails: () => ["init", "hf://buckets/me/vault"] },
   { command: "clone", works: () => ["clone", bucket], fails: () => ["clone", join(folder.path, "no-bucket")] },
   { command: "sync status", works: () => ["sync", "status"] },
@@ -516,10 +522,47 @@ test("damage is exit code 1, and named", async () => {
   const { hash } = (await json("kv", "put", "broken", "/x", "to be damaged")) as { hash: string };
   expect((await vlinder(["verify", "broken"])).code).toBe(0);
   const database = new Database(join(process.env["VLINDER_HOME"] as string, "agents", "broken", "objects.db"));
-  const spoil = database.prepare("UPDATE object_value SET data = zeroblob(length(data)) WHERE tail = ?");
-  expect(spoil.run(Buffer.from(hash, "hex").subarray(6)).changes).toBe(1);
+  const blocks = database.prepare<[], { id: number; data: Buffer }>("SELECT id, data FROM block").all();
+  const block = blocks.find(({ data }) => data.includes("to be damaged"));
+  block?.data.fill(0, block.data.indexOf("to be damaged"), block.data.indexOf("to be damaged") + 13);
+  expect(database.prepare("UPDATE block SET data = ? WHERE id = ?").run(block?.data, block?.id).changes).toBe(1);
   database.close();
   const ran = await vlinder(["verify", "broken", "--json"]);
   expect([ran.code, documentOf(ran)]).toMatchObject([1, { ok: false, damage: [{ hash, kind: "value" }] }]);
   expect((await vlinder(["verify", "broken"])).out).toContain("not intact");
+});
+
+describe("forget", () => {
+  test("asks on a terminal before it erases, and takes only yes", async () => {
+    await json("kv", "put", "todo", "/people/ann", "ann's secret");
+    const argv = ["forget", "todo", "/people/"];
+    const asked = (answer: string) => vlinder(argv, { tty: true, stdin: [Buffer.from(answer)] });
+    const refused = await asked("y\n");
+    expect(refused).toMatchObject({ code: 1 });
+    expect(refused.err).toContain("erase 1 value of /people/ for ever?");
+    expect(refused.out).toContain("nothing was done");
+    // Nobody to ask: it has to be said on the command line.
+    expect(await vlinder(argv)).toMatchObject({ code: 2, err: expect.stringContaining("--yes") as unknown });
+    expect((await vlinder(["kv", "get", "todo", "/people/ann"])).out).toBe("ann's secret");
+    const done = await asked("yes\n");
+    expect(done).toMatchObject({ code: 0 });
+    expect(done.out).toContain("1 value of /people/, 12 B");
+    expect(await vlinder(["kv", "get", "todo", "/people/ann"])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("[erased]") as unknown,
+    });
+    expect((await vlinder([...argv, "--yes"])).out).toContain("nothing of /people/ is left to erase");
+    expect(await json("forget", "todo", "/a", "--yes")).toMatchObject({ keys: 1 });
+  });
+});
+
+describe("gc", () => {
+  test("is a dry run unless told otherwise, and says what there is to know of the space", async () => {
+    const dry = await vlinder(["gc", "todo"]);
+    expect(dry.out).toMatch(/^(would drop|there is nothing to drop)/);
+    expect(dry.out).toContain("space: ");
+    expect(await json("gc", "todo", "--run")).toMatchObject({ run: true, commits: { dropped: 0 } });
+    expect(await vlinder(["gc", "todo", "--run", "--undo"])).toMatchObject({ code: 2 });
+    expect((await vlinder(["agent", "show", "todo"])).out).toMatch(/space +\d/);
+  });
 });

@@ -36,9 +36,12 @@ export async function vlinder(
     write: (chunk: string | Uint8Array) => chunks.push(Buffer.from(chunk as Uint8Array)),
   });
   const code = await run(argv, {
-    stdin: (async function* () {
-      yield* stdin ?? [];
-    })(),
+    stdin: Object.assign(
+      (async function* () {
+        yield* stdin ?? [];
+      })(),
+      { isTTY: tty },
+    ),
     stdout: stream(out),
     stderr: stream(err),
     env: { ...process.env, NO_COLOR: "", ...env },

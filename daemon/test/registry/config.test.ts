@@ -9,8 +9,15 @@ const read = (text: string, env: NodeJS.ProcessEnv = {}) => configOf(new TomlSou
 test("without a file there are defaults", async () => {
   expect(await loadConfig(await openHome(await temporaryFolder()), {})).toEqual({
     nats: { url: null, creds: null, port: 4322 },
-    storage: { objects: "sqlite://objects.db", vectors: "sqlite://vectors.db", durability: "disk", outside: [] },
+    storage: {
+      objects: "sqlite://objects.db",
+      vectors: "sqlite://vectors.db",
+      durability: "disk",
+      outside: [],
+      quarantine: 604_800_000,
+    },
     sync: { bucket: null, when: "turn" },
+    limits: { storage: null },
     log: { level: "info" },
     backends: {},
   });

@@ -165,7 +165,7 @@ describe("register", () => {
       TODO + 'runtime = "process"\nexecutable = "node main.ts"\n[retention]\nstates = "9d"\n',
     );
     const { notes } = await (await start()).register(dir);
-    expect(notes).toHaveLength(2);
+    expect(notes).toHaveLength(1);
     expect(notes[0]).toContain("`node main.ts`");
   });
 

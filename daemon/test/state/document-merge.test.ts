@@ -425,3 +425,20 @@ describe("golden", () => {
     );
   });
 });
+
+test("a document of which a version was erased is kept twice, and both machines agree", async () => {
+  const { a, b } = await pair({ "/json/todos": '["milk"]' });
+  await put(a.engine, { "/json/todos": '["milk","eggs"]' });
+  await put(b.engine, { "/json/todos": '["milk","call Ann"]' });
+  await a.engine.retention.forget({ key: key("/json/todos"), isPrefix: false }, true);
+  await meet(a.engine, b.engine);
+  expect(headOf(a)).toBe(headOf(b));
+  const copy = conflictKey(key("/json/todos"), sha256('["milk","eggs"]'));
+  for (const { engine } of [a, b]) {
+    expect(await listOf(engine)).toMatchObject([{ key: key("/json/todos"), kept: copy, why: "erased" }]);
+    const view = await engine.stateOf();
+    expect((await view.get("kv", key("/json/todos")))?.hash).toBe(sha256('["milk","call Ann"]'));
+    expect((await engine.verify()).damage).toEqual([]);
+  }
+  await expect(a.engine.requiredValue(sha256('["milk","eggs"]'), 15)).rejects.toMatchObject({ code: "erased" });
+});

@@ -100,7 +100,7 @@ test("a value that is removed from the storage can't be read any more, once it i
   await objects.value(hash, bytes.length);
   await storage.remove("value", [hash]);
   expect(objects.value(hash, bytes.length)).toEqual(bytes);
-  objects.forgetValues([hash]);
+  objects.forget("value", [hash]);
   expect(await objects.value(hash, bytes.length)).toBeNull();
 });
 

@@ -76,7 +76,7 @@ describe("golden hashes", () => {
         .join(", "),
     ).toBe("15 6 4 8 7 11 2 5 7 7 8 5 9 9 8, 3 9 3, 3");
     expect(root).toBe("c00893f3b77f9dd0692e62aec506e2ed277a47360cf22546048797c3127efadd");
-    expect(sha256(encodeTreeNode((fresh.get(root) as TreeNode)))).toBe(root);
+    expect(sha256(encodeTreeNode(fresh.get(root) as TreeNode))).toBe(root);
   });
 
   test("the hash of a key that decides boundaries is MurmurHash3 x86 32", () => {

@@ -1,5 +1,13 @@
 import fc from "fast-check";
-import { decodeTreeNode, encodeTreeNode, type Hash, type Key, parseKey, sha256, type TreeNode } from "@vlinder/protocol";
+import {
+  decodeTreeNode,
+  encodeTreeNode,
+  type Hash,
+  type Key,
+  parseKey,
+  sha256,
+  type TreeNode,
+} from "@vlinder/protocol";
 import { describe, expect, test } from "vitest";
 import { editTree, type Edit } from "../../src/state/tree/edit.ts";
 import type { FreshNodes } from "../../src/state/tree/node-reader.ts";

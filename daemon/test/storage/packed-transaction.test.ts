@@ -12,8 +12,8 @@ import { hashOf, objects, value } from "./samples.ts";
 const [A, B] = [hashOf("a"), hashOf("b")];
 const TIME = "2026-11-20T21:40:00.123Z";
 const NOTHING: Stored = { has: () => false, base: () => null };
-const pack = ({ objects: list, branches, replies }: Transaction): ArrayBuffer =>
-  packTransaction(blocksOf(list, replies, NOTHING).blocks, branches);
+const pack = ({ objects: list, branches, replies, notes = [] }: Transaction): ArrayBuffer =>
+  packTransaction(blocksOf(list, replies, NOTHING).blocks, branches, notes);
 
 const move: BranchMove = { id: A, name: "main", expected: null, next: B, why: "kv.put", time: TIME };
 
@@ -35,6 +35,7 @@ const anyTransaction: fc.Arbitrary<Transaction> = fc.record({
   replies: fc.array(
     fc.record({ id: fc.string(), request: anyHash, reply: fc.string({ unit: "grapheme" }), time: fc.nat() }),
   ),
+  notes: fc.array(fc.record({ name: fc.string({ unit: "grapheme" }), bytes: fc.option(fc.uint8Array()) })),
 });
 
 test("gives back what was packed", () => {
@@ -71,6 +72,9 @@ test("gives back what was packed", () => {
           time: new Date(one.time).toISOString(),
         })),
       ).toEqual(transaction.branches);
+      expect(unpacked.notes.map(({ name, bytes }) => [name, bytes && [...bytes]])).toEqual(
+        transaction.notes?.map(({ name, bytes }) => [name, bytes && [...bytes]]),
+      );
     }),
   );
 });
@@ -86,6 +90,7 @@ test("refuses a buffer that is cut or too long", () => {
       objects: [value(1), value(2, 100)],
       branches: [move],
       replies: [{ id: "id", request: A, reply: "{}", time: 1 }],
+      notes: [{ name: "note", bytes: Buffer.from("bytes") }],
     }),
   );
   const unpack = (bytes: Uint8Array) => unpackTransaction(new Uint8Array(bytes).buffer);

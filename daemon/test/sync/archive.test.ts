@@ -4,7 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { zstdCompressSync } from "node:zlib";
-import { type AgentName, type BranchName, type Commit, type Hash, keyText, MAIN, sha256 } from "@vlinder/protocol";
+import {
+  type AgentName,
+  type BranchName,
+  type Commit,
+  type Hash,
+  keyText,
+  MAIN,
+  parseKey,
+  sha256,
+} from "@vlinder/protocol";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Core, openCore } from "../../src/daemon-core.ts";
 import { createLog } from "../../src/observe/log.ts";
@@ -168,6 +177,34 @@ describe("an agent as one tar", () => {
     await register(other, "notes");
     await expect(imported(other, path, "notes" as AgentName)).rejects.toMatchObject({ code: "invalid" });
     await expect(imported(other, path, "nobody" as AgentName)).rejects.toMatchObject({ code: "invalid" });
+  });
+
+  test("brings a history whose later packs say that values of the first were erased, under its name and another", async () => {
+    const from = await home();
+    await register(from);
+    const { engine } = from.registry.get(TODO);
+    await put(engine, { "/secret": "to be forgotten" });
+    await engine.fork("side" as BranchName, engine.branch(MAIN).head);
+    await put(engine, { "/secret": noise(9, 100_000) }, "side" as BranchName);
+    for (let i = 0; i < 6; i++) await put(engine, { [`/large/${i}`]: noise(20 + i, 6_000_000) });
+    await engine.retention.forget({ key: parseKey("/secret"), isPrefix: false }, true);
+    const path = await exported(from);
+    const to = await home();
+    const copy = "copy" as AgentName;
+    await imported(to, path);
+    await imported(to, path, undefined, copy);
+    for (const name of [TODO, copy]) {
+      const brought = to.registry.get(name).engine;
+      expect((await brought.verify()).damage).toEqual([]);
+      const [hash, size] = [sha256("to be forgotten"), 15];
+      await expect(brought.requiredValue(hash, size)).rejects.toMatchObject({ code: "erased" });
+    }
+    const erase = (await logOf(to.registry.get(copy).engine, "main")).find(({ event }) => event.kind === "erase");
+    const heads = to.registry
+      .get(copy)
+      .engine.branches()
+      .map(({ head }) => head);
+    expect(heads).toEqual(expect.arrayContaining(erase?.event.info?.["heads"] as string[]));
   });
 
   test("under another name every commit is written anew, with the same values, trees, branches and times", async () => {

@@ -159,6 +159,10 @@ export class ModelExchange implements Exchange {
     yield { kind: "snapshot", hash: sha256(snapshot), bytes: snapshot };
   }
 
+  isPruned(): boolean {
+    return false;
+  }
+
   async read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]> {
     return hashes.map((hash) => this.objects.get(`${kind} ${hash}`) ?? null);
   }

@@ -22,7 +22,10 @@ export interface Contract {
   readonly name: AgentName;
   /** `policies`: key prefix (text) → policy; the longest prefix counts; default keep-both. */
   readonly merge: { readonly rules: number; readonly policies: { readonly [prefix: string]: string } };
-  /** `states`: how long every commit's state is kept, like "90d"; absent: for ever. */
+  /**
+   * How long states are kept after they arrived on a machine: `states` every commit's, then `turns` the ends of
+   * turns, then the heads of branches. Spans like "90d" (h, d, w, y); absent: for ever.
+   */
   readonly retention?: { readonly [name: string]: string };
   /** Absent: no vectors. `dimension` is absent until declared or fixed by the first vector. */
   readonly vectors?: { readonly metric: Metric; readonly dimension?: number };

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { ErrorBody } from "../errors.ts";
 import type { Hash } from "../hash.ts";
 import { agentField, branchField } from "./fields.ts";
+import type { SpaceItem } from "./retention.ts";
 
 const folder = z.string().min(1).max(4096);
 const file = z.string().min(1).max(4096).refine(isAbsolutePath, "must be an absolute path on the daemon's machine");
@@ -77,6 +78,8 @@ export interface AgentItem {
   readonly vectors: number;
   /** Bytes on disk. */
   readonly size: number;
+  /** Bytes that it may have; null: any number. */
+  readonly limit: number | null;
   /** Time of the newest commit on main. */
   readonly time: string | null;
   /** Set when the agent can't be served: then the numbers are zero. */
@@ -89,6 +92,7 @@ export interface AgentDetails extends AgentItem {
   readonly creds: string;
   readonly branches: number;
   readonly commits: number;
+  readonly space: SpaceItem;
   /** agent.toml as it was registered; null for one that came by clone. */
   readonly manifest: string | null;
 }

@@ -1,13 +1,20 @@
 import type { z } from "zod";
 import { adminRequests, type AdminReplies } from "./admin.ts";
 import { kvRequests, type KvReplies } from "./kv.ts";
+import { retentionRequests, type RetentionReplies } from "./retention.ts";
 import { timelineRequests, type TimelineReplies } from "./timeline.ts";
 import { valueRequests, type ValueReplies } from "./value.ts";
 import { vectorRequests, type VectorReplies } from "./vector.ts";
 
-export const agentRequests = { ...kvRequests, ...valueRequests, ...vectorRequests, ...timelineRequests };
+export const agentRequests = {
+  ...kvRequests,
+  ...valueRequests,
+  ...vectorRequests,
+  ...timelineRequests,
+  ...retentionRequests,
+};
 
-export type AgentReplies = KvReplies & ValueReplies & VectorReplies & TimelineReplies;
+export type AgentReplies = KvReplies & ValueReplies & VectorReplies & TimelineReplies & RetentionReplies;
 
 /** A decoded, checked request, as the daemon sees it. */
 export type AgentRequest<Op extends keyof typeof agentRequests> = z.output<(typeof agentRequests)[Op]>;

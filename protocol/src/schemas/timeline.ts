@@ -98,7 +98,7 @@ export interface ConflictItem {
   readonly kept: string | null;
   /** Where both changed the same in a merged document, and the newer stands: JSON pointers, or `first,count` of lines. */
   readonly places?: readonly string[];
-  /** Why the policy could not be followed, and `keep-both` was: `not-json`, `not-text`, `too-large`. */
+  /** Why the policy could not be followed, and `keep-both` was: `not-json`, `not-text`, `too-large`, `erased`. */
   readonly why?: string;
 }
 export interface DiffItem {

@@ -9,6 +9,7 @@ import { bold, dim, green, yellow } from "../render/color.ts";
 import { short, shortHash } from "../render/hash.ts";
 import { shellQuoted } from "../render/shell.ts";
 import { counted, size } from "../render/size.ts";
+import { spaceText } from "../render/space.ts";
 import { facts } from "../render/table.ts";
 import { ago } from "../render/time.ts";
 
@@ -138,6 +139,7 @@ function detailBlocks(reply: AgentDetails): Block[] {
         [reply.branch, " ", shortHash(reply.state), `   snapshot ${short(reply.snapshot)}   ${ago(reply.time)}`],
       ],
       ["holds", `${counted(reply.keys, "key")}, ${counted(reply.vectors, "vector")}, ${size(reply.size)}`],
+      ["space", spaceText(reply.space)],
       ["history", `${counted(reply.commits, "commit")} on ${counted(reply.branches, "branch", "branches")}`],
       ["objects", storage.objects],
       ["vectors", storage.vectors ?? "none declared"],

@@ -4,6 +4,7 @@ import type { Block } from "../outcome.ts";
 import { dim, red } from "./color.ts";
 import { shortHash } from "./hash.ts";
 import { count, size } from "./size.ts";
+import { limitWarning } from "./space.ts";
 import type { Text } from "./text.ts";
 import { ago } from "./time.ts";
 
@@ -38,6 +39,10 @@ export function agentBlocks(items: readonly AgentItem[]): Block[] {
       ],
       rows,
     },
+    ...items.flatMap(({ agent, size: used, limit }): Block[] => {
+      const warning = limitWarning(agent, used, limit);
+      return warning === null ? [] : [warning];
+    }),
     ...items.flatMap(({ agent, error }): Block[] => (error === null ? [] : [`${agent}:`, ...errorLines(error)])),
   ];
 }

@@ -13,6 +13,7 @@ const REASONS: Readonly<Record<string, string>> = {
   "not-json": "not JSON on every side",
   "not-text": "not text on every side",
   "too-large": "too large to be merged",
+  erased: "a version of it was erased",
 };
 
 /** Keys that both sides of a merge changed: what was decided, and how to see the other version. */

@@ -1,5 +1,5 @@
 /** Why two documents are not merged by what is in them. */
-export type Why = "not-json" | "not-text" | "too-large";
+export type Why = "not-json" | "not-text" | "too-large" | "erased";
 
 export interface NotMerged {
   readonly why: Why;

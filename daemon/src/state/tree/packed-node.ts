@@ -1,4 +1,12 @@
-import { decodeTreeNode, encodeTreeNode, type Hash, type Key, type TreeNode, uvarintLength, writeUvarint } from "@vlinder/protocol";
+import {
+  decodeTreeNode,
+  encodeTreeNode,
+  type Hash,
+  type Key,
+  type TreeNode,
+  uvarintLength,
+  writeUvarint,
+} from "@vlinder/protocol";
 
 const ALL = -1;
 

@@ -6,7 +6,7 @@ import { CommitGraph, type Links, linksOf, linksOfCommit } from "./commit-graph.
 import { flaw, flawOf } from "./flaw.ts";
 import { pace, type Step } from "./pace.ts";
 import { Lost } from "./states.ts";
-import { Verifier } from "./verifier.ts";
+import { type Gone, Verifier } from "./verifier.ts";
 
 export interface VerifyReport {
   readonly counts: { branches: number; commits: number; nodes: number; values: number };
@@ -21,7 +21,7 @@ export interface VerifyReport {
 }
 
 /** What is to be verified. */
-export interface VerifyTask {
+export interface VerifyTask extends Gone {
   /** Only this state; null: all that the branches reach. */
   readonly at: Hash | null;
   readonly branches: readonly Pick<StoredBranch, "name" | "head">[];
@@ -42,13 +42,13 @@ const WORTH_A_PASS = 0.1;
 export async function runVerify(reader: ObjectReader, task: VerifyTask, run: VerifyRun): Promise<VerifyReport> {
   const { at, counts, branches } = task;
   if (at !== null) {
-    const verifier = new Verifier(reader, null, pace(counts.node + counts.value, run.progress, run.shared));
+    const verifier = new Verifier(reader, null, task, pace(counts.node + counts.value, run.progress, run.shared));
     await verifier.state(at);
     return report(verifier, 0, 0);
   }
   const { commit, node, snapshot, value, chunk } = counts;
   const step = pace(2 * commit + node + snapshot + value + chunk, run.progress, run.shared);
-  const verifier = new Verifier(reader, counts, step);
+  const verifier = new Verifier(reader, counts, task, step);
   const graph = new CommitGraph(commit);
   await verifier.objects.sweep("commit", (objects) => {
     for (const { hash, bytes } of objects) graph.add(hash, linksOf(bytes));

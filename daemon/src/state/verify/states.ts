@@ -21,15 +21,17 @@ const REPAIRED_NODES = 1000;
 /** Nodes in the states that are kept for commits to come: about 20 MB. States over it are computed again. */
 const KEPT_NODES = 4000;
 
-/** A state that can't be computed, because of this. */
+/** A state that can't be computed, because of this; null: retention dropped it. */
 export class Lost {
-  readonly finding: Finding;
-  constructor(finding: Finding) {
+  readonly finding: Finding | null;
+  constructor(finding: Finding | null) {
     this.finding = finding;
   }
 }
 
 export type State = Head | Lost;
+
+export const DROPPED = new Lost(null);
 
 /** A node that a state needs is not good. */
 export class NodeNotGood extends Error {
@@ -105,7 +107,10 @@ export class States implements NodeReader {
    * Goes over to the storage for the nodes of a state that are there. `lacking` is told of those that should be and are not: all of
    * the state's own when its trees are said to be stored. Every other node of it was looked at with the state that brought it.
    */
-  async settle(head: Head, lacking: ((hash: Hash, node: PackedNode, standing: Standing) => void) | null): Promise<Head> {
+  async settle(
+    head: Head,
+    lacking: ((hash: Hash, node: PackedNode, standing: Standing) => void) | null,
+  ): Promise<Head> {
     const kept = new Map<Hash, PackedNode>();
     for (const [hash, fresh] of ownNodes(head)) {
       const found = lacking === null ? this.#objects.standing("node", hash) : this.#objects.reach("node", hash);

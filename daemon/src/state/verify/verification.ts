@@ -5,6 +5,13 @@ import type { ObjectStorage } from "../../storage/object-storage.ts";
 import { runVerify, type VerifyReport, type VerifyTask } from "./run-verify.ts";
 import type { VerifyNews, VerifyOrder } from "./verify-thread.ts";
 
+/** What is to be verified, as it is now. */
+export interface VerifyStart {
+  readonly task: VerifyTask;
+  /** Whether nothing was removed since; else it waits for the end of that. */
+  readonly stood: () => Promise<boolean>;
+}
+
 export interface VerifyWatch {
   /** It was its turn. */
   readonly begun?: () => void;
@@ -16,6 +23,9 @@ const HEAP = { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 8 };
 
 /** With so few objects it is done, in slices, before a thread has started. */
 const FEW = 1000;
+
+/** How often it is done in all, when a removal beside it may have made up the damage. */
+const ATTEMPTS = 3;
 
 /** One verification of the process runs at a time: it takes a core for itself, and memory. */
 let last: Promise<unknown> = Promise.resolve();
@@ -36,7 +46,7 @@ export class Verification {
    * Waits until no other one runs; who asks for the same meanwhile waits with it.
    * @param begin what is to be verified, asked when it begins
    */
-  run(at: Hash | null, begin: () => Promise<VerifyTask>, watch: VerifyWatch): Promise<VerifyReport> {
+  run(at: Hash | null, begin: () => Promise<VerifyStart>, watch: VerifyWatch): Promise<VerifyReport> {
     const joined = this.#waiting.get(at);
     if (joined !== undefined) {
       joined.watches.push(watch);
@@ -52,12 +62,19 @@ export class Verification {
     return turn;
   }
 
-  async #turn(begin: () => Promise<VerifyTask>, watches: readonly VerifyWatch[]): Promise<VerifyReport> {
+  async #turn(begin: () => Promise<VerifyStart>, watches: readonly VerifyWatch[]): Promise<VerifyReport> {
     for (const { begun } of watches) begun?.();
     const progress = (done: number, total: number): void => {
       for (const one of watches) one.progress?.(done, total);
     };
-    const task = await begin();
+    for (let attempt = 1; ; attempt++) {
+      const { task, stood } = await begin();
+      const report = await this.#run(task, progress);
+      if (report.damaged === 0 || attempt === ATTEMPTS || (await stood())) return report;
+    }
+  }
+
+  async #run(task: VerifyTask, progress: (done: number, total: number) => void): Promise<VerifyReport> {
     if (this.#closed) throw ended(null);
     const address = this.#storage.readerAddress;
     if (address !== undefined && objectsOf(task) > FEW) return await this.#onThread({ address, task }, progress);

@@ -15,12 +15,21 @@ import {
 import type { ObjectReader, Usage } from "../../storage/object-storage.ts";
 import type { Head } from "../head.ts";
 import { valueKind } from "../objects.ts";
+import { Pruned } from "../retention/pruned.ts";
 import { CheckedObjects, type Standing } from "./checked-objects.ts";
 import { Findings } from "./findings.ts";
 import { type Flaw, flaw, flawOf } from "./flaw.ts";
 import { LargeValues } from "./large-values.ts";
 import type { Step } from "./pace.ts";
-import { isSnapshotOf, Lost, NodeNotGood, type State, States } from "./states.ts";
+import { DROPPED, isSnapshotOf, Lost, NodeNotGood, type State, States } from "./states.ts";
+
+/** What is not there on purpose. */
+export interface Gone {
+  /** Commits whose states retention dropped: hashes, 32 bytes each, in order. */
+  readonly dropped: Uint8Array;
+  /** Values that were erased. */
+  readonly erased: ReadonlySet<Hash>;
+}
 
 /**
  * Checks commits, one at a time, parents before children: that what each needs is there and intact, and that its
@@ -37,9 +46,13 @@ export class Verifier {
   readonly #states: States;
   readonly #large: LargeValues;
   readonly #step: Step;
+  readonly #pruned: Pruned;
+  readonly #erased: ReadonlySet<Hash>;
 
   /** @param counts how many objects there are, when all of them are to be looked at */
-  constructor(reader: ObjectReader, counts: Usage["counts"] | null, step: Step) {
+  constructor(reader: ObjectReader, counts: Usage["counts"] | null, gone: Gone, step: Step) {
+    this.#pruned = Pruned.of(gone.dropped);
+    this.#erased = gone.erased;
     this.objects = new CheckedObjects(reader, counts);
     this.#states = new States(this.objects);
     this.#large = new LargeValues(this.objects, step);
@@ -67,6 +80,7 @@ export class Verifier {
   /** Checks one commit; those that its state is computed from have been checked before. */
   async check(hash: Hash, commit: Commit): Promise<State> {
     this.commits++;
+    if (this.#pruned.covers(hash)) return await this.#checkDropped(hash, commit);
     const changes = await this.#checkValues(hash, commit);
     let state = await this.#compute(hash, commit, changes);
     // Bytes that were read are worth more than a state that can't be computed.
@@ -81,9 +95,22 @@ export class Verifier {
         hash,
       );
     }
-    if (state instanceof Lost) state.finding.affect(hash, []);
+    if (state === DROPPED) state = this.#lacksTrees(hash, commit);
+    if (state instanceof Lost) state.finding?.affect(hash, []);
     else if (this.#states.isOverdue(state)) state = await this.#states.settle(state, null);
     return state;
+  }
+
+  /** Of a commit whose state retention dropped, its changes stay, and what an erasure erased. */
+  async #checkDropped(hash: Hash, commit: Commit): Promise<State> {
+    if (commit.event.kind === "erase") await this.#checkEvent(hash, commit);
+    await this.#changes(hash, commit);
+    return DROPPED;
+  }
+
+  /** A state that would be computed from one that was dropped has trees of its own. */
+  #lacksTrees(hash: Hash, { snapshot }: Commit): Lost {
+    return this.#lost(flawOf("snapshot", snapshot, "missing"), hash);
   }
 
   /** Values that were looked at. */
@@ -105,8 +132,9 @@ export class Verifier {
     if (commit instanceof Lost) return;
     this.commits++;
     await this.#checkEvent(hash, commit);
-    const state = await this.#rebuilt(hash, commit);
-    if (state instanceof Lost) state.finding.affect(hash, []);
+    let state = await this.#rebuilt(hash, commit);
+    if (state === DROPPED) state = this.#lacksTrees(hash, commit);
+    if (state instanceof Lost) state.finding?.affect(hash, []);
     else await this.#walk(state, hash);
   }
 
@@ -171,6 +199,7 @@ export class Verifier {
     if (hash === undefined) return this.#states.empty;
     const kept = this.#states.get(hash);
     if (kept !== undefined) return kept;
+    if (this.#pruned.covers(hash)) return DROPPED;
     const commit = await this.commit(hash, child);
     const state = commit instanceof Lost ? commit : await this.#rebuilt(hash, commit);
     this.#states.keep(hash, state);
@@ -188,6 +217,7 @@ export class Verifier {
       const first = child.commit.parents[0];
       base = first === undefined ? this.#states.empty : this.#states.get(first);
       if (base !== undefined || first === undefined) break;
+      if (this.#pruned.covers(first)) return DROPPED;
       const parent = await this.commit(first, child.hash);
       if (parent instanceof Lost) return parent;
       base = await this.#stored(first, parent);
@@ -289,11 +319,14 @@ export class Verifier {
   }
 
   #noteValue(hash: Hash, standing: Standing, commit: Hash, key: string): void {
+    if (standing === "missing" && this.#erased.has(hash)) return;
     if (standing !== "good") this.findings.note(flawOf("value", hash, standing), commit, key);
   }
 
   async #largeValue(hash: Hash, commit: Hash, key: string): Promise<void> {
-    for (const flaw of await this.#large.flaws(hash)) this.findings.note(flaw, commit, key);
+    for (const flaw of await this.#large.flaws(hash)) {
+      if (flaw.problem !== "missing" || !this.#erased.has(hash)) this.findings.note(flaw, commit, key);
+    }
   }
 
   #lost(what: Flaw, commit: Hash): Lost {

@@ -2,9 +2,12 @@ import { type Hash, VlinderError } from "@vlinder/protocol";
 import {
   type Kind,
   KINDS,
+  type Moves,
+  type ObjectName,
   type ObjectStorage,
   type ReflogEntry,
   type StoredBranch,
+  type StoredNote,
   type StoredObject,
   type StoredReply,
   type Transaction,
@@ -15,6 +18,8 @@ import { reflogTime } from "./reflog-time.ts";
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
+const PAGE = 1000;
+
 /** Object storage for tests and throw-away agents: nothing is left of it after `close`. */
 export class MemoryObjects implements ObjectStorage {
   readonly uri: string;
@@ -22,6 +27,7 @@ export class MemoryObjects implements ObjectStorage {
   readonly #branches = new Map<Hash, StoredBranch>();
   readonly #reflog: ReflogEntry[] = [];
   readonly #replies = new Map<string, StoredReply>();
+  readonly #notes = new Map<string, Uint8Array>();
   #closed = false;
 
   constructor(uri: string) {
@@ -33,7 +39,7 @@ export class MemoryObjects implements ObjectStorage {
     return hashes.map((hash) => objects.get(hash) ?? null);
   }
 
-  async apply({ objects, branches, replies }: Transaction): Promise<void> {
+  async apply({ objects, branches, replies, notes = [] }: Transaction): Promise<void> {
     this.#requireOpen();
     checkMoves(branches, (id) => this.#branches.get(id)?.head ?? null);
     const times = branches.map((move) => reflogTime(move.time));
@@ -51,6 +57,10 @@ export class MemoryObjects implements ObjectStorage {
     for (const reply of replies) {
       if (!this.#replies.has(reply.id)) this.#replies.set(reply.id, reply);
     }
+    for (const { name, bytes } of notes) {
+      if (bytes === null) this.#notes.delete(name);
+      else this.#notes.set(name, bytes);
+    }
   }
 
   async branches(): Promise<StoredBranch[]> {
@@ -62,6 +72,20 @@ export class MemoryObjects implements ObjectStorage {
     this.#requireOpen();
     const entries = branch === null ? this.#reflog : this.#reflog.filter((entry) => entry.branch === branch);
     return limit === 0 ? [] : entries.slice(-limit).reverse();
+  }
+
+  async moves(after: number, limit: number): Promise<Moves> {
+    this.#requireOpen();
+    const entries = this.#reflog.slice(after, after + limit);
+    return { entries, next: after + limit < this.#reflog.length ? after + limit : null };
+  }
+
+  async notes(prefix: string): Promise<StoredNote[]> {
+    this.#requireOpen();
+    return [...this.#notes]
+      .filter(([name]) => name.startsWith(prefix))
+      .sort(([a], [b]) => byText(a, b))
+      .map(([name, bytes]) => ({ name, bytes }));
   }
 
   async reply(id: string): Promise<StoredReply | null> {
@@ -82,9 +106,21 @@ export class MemoryObjects implements ObjectStorage {
       .map(([hash, bytes]) => ({ kind, hash, bytes }));
   }
 
+  async *names(kind: Kind): AsyncGenerator<readonly ObjectName[]> {
+    for (let page = await this.scan(kind, null, PAGE); page.length > 0;) {
+      yield page.map(({ hash, bytes }) => ({ hash, size: bytes.length }));
+      page = await this.scan(kind, page.at(-1)?.hash ?? null, PAGE);
+    }
+  }
+
   async remove(kind: Kind, hashes: readonly Hash[]): Promise<void> {
     const objects = this.#of(kind);
     for (const hash of hashes) objects.delete(hash);
+  }
+
+  async reclaim(): Promise<number> {
+    this.#requireOpen();
+    return 0;
   }
 
   async usage(): Promise<Usage> {

@@ -3,6 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { type AgentName, type Hash, invalid, type Progress, sha256, VlinderError } from "@vlinder/protocol";
 import type { Exchange, Integrated } from "../../state/api.ts";
 import { systemCode } from "../buckets/file-error.ts";
+import { ErasedAhead } from "../erasures.ts";
 import { decodePack } from "../pack.ts";
 import { packFile } from "./names.ts";
 import { type ArchivedPack, readAt, REMEDY, scanArchive, type ScannedArchive } from "./scan.ts";
@@ -54,9 +55,12 @@ export class Archive {
     const { manifest, packs } = this.contents;
     const total = packs.reduce((sum, { size }) => sum + size, 0);
     const taken = { commits: 0, objects: 0, bytes: 0 };
-    for (const pack of packs) {
+    const ahead = new ErasedAhead(exchange);
+    for (const [index, pack] of packs.entries()) {
       const objects = await naming(`${this.#path}: ${packFile(pack.name)}`, () => this.#objects(pack));
-      const { commits } = await naming(`${this.#path}: ${packFile(pack.name)}`, () => exchange.receive(objects));
+      const { commits } = await naming(`${this.#path}: ${packFile(pack.name)}`, () =>
+        ahead.receive(objects, () => this.#objectsOf(packs.slice(index + 1))),
+      );
       taken.commits += commits;
       taken.objects += objects.length;
       taken.bytes += pack.size;
@@ -70,6 +74,10 @@ export class Archive {
       });
     }
     return { ...taken, branches: await exchange.integrate(manifest.branches) };
+  }
+
+  async *#objectsOf(packs: readonly ArchivedPack[]): AsyncGenerator<Awaited<ReturnType<typeof decodePack>>> {
+    for (const pack of packs) yield await naming(`${this.#path}: ${packFile(pack.name)}`, () => this.#objects(pack));
   }
 
   async #objects({ name, offset, size }: ArchivedPack): ReturnType<typeof decodePack> {

@@ -1,7 +1,7 @@
 import type Database from "better-sqlite3";
 import { KINDS } from "../../object-storage.ts";
-import { baseOf, type Block, SLOT, slotCount, slotData, slotFlags, slotLength, writeSlot } from "./block.ts";
-import { blockOf, locationOf, slotOf } from "./location.ts";
+import { type Block, SLOT, slotCount, slotData, slotFlags, slotLength, writeSlot } from "./block.ts";
+import { blockOf, slotOf } from "./location.ts";
 
 /** Shelves on which deltas are stored, and so bases. */
 const WITH_DELTAS: ReadonlySet<number> = new Set([KINDS.indexOf("node"), KINDS.indexOf("commit")]);
@@ -70,23 +70,9 @@ export class BlockRemoval {
     return dropped;
   }
 
-  /** Drops the bytes of removed objects that no delta rests on any more. Reads all blocks. */
-  dropBases(): void {
-    const unused = new Set<number>();
-    const all = this.#db.prepare<[], Block & { id: number }>("SELECT id, head, data FROM block");
-    for (const { id, head } of all.iterate()) {
-      for (let slot = 0; slot < slotCount({ head }); slot++) {
-        const flags = slotFlags(head, slot);
-        if ((flags & SLOT.base) !== 0) unused.add(locationOf(id, slot, flags & SLOT.shelf));
-      }
-    }
-    if (unused.size === 0) return;
-    for (const block of all.iterate()) {
-      for (let slot = 0; slot < slotCount(block); slot++) {
-        if ((slotFlags(block.head, slot) & SLOT.delta) !== 0) unused.delete(baseOf(slotData(block, slot)));
-      }
-    }
-    for (const [id, slots] of Map.groupBy(unused, blockOf)) {
+  /** Drops the bytes of removed objects on which no delta rests. */
+  dropBases(locations: Iterable<number>): void {
+    for (const [id, slots] of Map.groupBy(locations, blockOf)) {
       const gone = new Set(slots.map(slotOf));
       this.#rewrite(id, (block) => (slot) => {
         const flags = slotFlags(block.head, slot);

@@ -35,6 +35,7 @@ export function openForWriting({ path, durability, maxPages }: WriterOptions, sa
     db.pragma("checkpoint_fullfsync = ON");
     db.pragma(`synchronous = ${durability === "disk" ? "FULL" : "NORMAL"}`);
     prepareSchema(db, say);
+    // A page that is split must leave no copy of what moved: what is erased later could be found there. It costs no I/O.
     db.pragma("secure_delete = FAST");
     db.pragma("wal_autocheckpoint = 0");
     db.pragma(`journal_size_limit = ${LOG_BYTES}`);

@@ -185,7 +185,9 @@ export class IndexWriter {
   /** Drops pages that no run has: of merges that a crash ended. */
   #dropOrphans(): void {
     const runs = this.#runs().map(({ id }) => id);
-    const first = this.#db.prepare<[number], number>("SELECT id FROM run_page WHERE id >= ? ORDER BY id LIMIT 1").pluck();
+    const first = this.#db
+      .prepare<[number], number>("SELECT id FROM run_page WHERE id >= ? ORDER BY id LIMIT 1")
+      .pluck();
     const remove = this.#db.prepare("DELETE FROM run_page WHERE id >= ? AND id < ?");
     for (let id = first.get(0); id !== undefined;) {
       const run = Math.floor(id / pageId(1, 0));

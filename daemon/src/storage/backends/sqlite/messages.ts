@@ -15,6 +15,8 @@ export type WriterRequest = { readonly database: number; readonly call: number }
   | { readonly op: "apply"; readonly packed: ArrayBuffer }
   | { readonly op: "remove"; readonly locations: Float64Array }
   | { readonly op: "dropReplies"; readonly before: number; readonly limit: number }
+  | { readonly op: "dropBases" }
+  | { readonly op: "reclaim"; readonly bytes: number }
   | { readonly op: "close" }
 );
 
@@ -24,7 +26,7 @@ export interface WriterAnswer {
   readonly call: number;
   /** Null: done, and there is nothing to say. */
   readonly outcome: Outcome | null;
-  /** Of `dropReplies`: blocks looked at. */
+  /** Of `dropReplies`: blocks looked at. Of `dropBases`: 1 when there is more to do. Of `reclaim`: bytes given back; -1: somebody stands in the way. */
   readonly count: number;
 }
 

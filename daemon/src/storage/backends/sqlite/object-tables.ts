@@ -1,6 +1,6 @@
 import { SHELVES } from "./shelves.ts";
 
-/** The tables that hold objects, and where each is. */
+/** The tables that version 1 had otherwise, or not at all: of objects, of where each is, and of notes. */
 export const OBJECT_TABLES = `
   -- Objects, several in a row: block.ts.
   CREATE TABLE block(id INTEGER PRIMARY KEY, head BLOB NOT NULL, data BLOB NOT NULL) STRICT;
@@ -19,6 +19,8 @@ export const OBJECT_TABLES = `
 
   -- Blocks that hold replies, each the replies of one transaction; times in milliseconds since 1970.
   CREATE TABLE reply(block INTEGER PRIMARY KEY, oldest REAL NOT NULL, newest REAL NOT NULL) STRICT;
+
+  CREATE TABLE note(name TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT, WITHOUT ROWID;
 
   CREATE TABLE shelf(id INTEGER PRIMARY KEY, objects INTEGER NOT NULL) STRICT;
   INSERT INTO shelf VALUES ${SHELVES.map((_, shelf) => `(${shelf}, 0)`).join(", ")};

@@ -1,7 +1,29 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type Database from "better-sqlite3";
 import { type Hash, hashFromBytes, hashToBytes } from "@vlinder/protocol";
-import { type Kind, KINDS, type ReflogEntry, type StoredBranch, type StoredObject } from "../../object-storage.ts";
-import { applyDelta, baseOf, type Block, SLOT, slotCount, SLOT_BYTES, slotData, slotFlags, slotHas, slotHash } from "./block.ts";
+import {
+  type Kind,
+  KINDS,
+  type Moves,
+  type ObjectName,
+  type ReflogEntry,
+  type StoredBranch,
+  type StoredNote,
+  type StoredObject,
+} from "../../object-storage.ts";
+import {
+  applyDelta,
+  baseOf,
+  type Block,
+  SLOT,
+  slotCount,
+  SLOT_BYTES,
+  slotData,
+  slotFlags,
+  slotHas,
+  slotHash,
+  slotLength,
+} from "./block.ts";
 import type { BaseCache } from "./base-cache.ts";
 import type { NewBlock, Stored } from "./blocks-of.ts";
 import { openForReading } from "./connection.ts";
@@ -40,6 +62,7 @@ export interface Found {
 /** One step of a sweep: between steps other work on the thread goes on. */
 const SWEEP_ROWS = 256;
 const SWEEP_BYTES = 1024 * 1024;
+const SWEEP_BLOCKS = 1024;
 
 const hashOrNull = (bytes: Buffer | null): Hash | null => (bytes === null ? null : hashFromBytes(bytes));
 
@@ -221,6 +244,29 @@ export class Reader {
     });
   }
 
+  moves(after: number, limit: number): Moves {
+    return this.#read(({ db }) => {
+      const rows = db
+        .prepare<[number, number], MoveRow & { id: number }>(
+          `SELECT r.id, r.previous, b.hash AS branch, r.name, r."from", r."to", r.time, r.why
+           FROM reflog r CROSS JOIN branch b ON b.id = r.branch WHERE r.id > ? ORDER BY r.id LIMIT ?`,
+        )
+        .all(after, limit + 1);
+      const entries = rows.slice(0, limit);
+      return { entries: entries.map(entryOf), next: rows.length > limit ? (entries.at(-1)?.id ?? null) : null };
+    });
+  }
+
+  notes(prefix: string): StoredNote[] {
+    return this.#read(({ db }) =>
+      db
+        .prepare<[string, number, string], { name: string; bytes: Buffer }>(
+          "SELECT name, data AS bytes FROM note WHERE name >= ? AND substr(name, 1, ?) = ? ORDER BY name",
+        )
+        .all(prefix, prefix.length, prefix),
+    );
+  }
+
   scan(kind: Kind, after: Hash | null, limit: number): StoredObject[] {
     const shelf = KINDS.indexOf(kind);
     return this.#read((session) => pageInOrder(session, shelf, after === null ? null : hashToBytes(after), limit)).map(
@@ -229,35 +275,52 @@ export class Reader {
   }
 
   /** In the order in which they were stored. */
-  async *sweep(kind: Kind): AsyncGenerator<readonly StoredObject[]> {
-    const shelf = KINDS.indexOf(kind);
+  sweep(kind: Kind): AsyncGenerator<readonly StoredObject[]> {
     const isFound = this.#read(({ index }) => sound(index));
+    const shelf = KINDS.indexOf(kind);
+    return this.#inOrder(shelf, (session, id, _, slot) => {
+      const block = session.block(id);
+      if (block === undefined || !isFound(block, slot, locationOf(id, slot, shelf))) return null;
+      return { kind, hash: hashFromBytes(slotHash(block.head, slot)), bytes: session.bytesAt(block, slot) };
+    });
+  }
+
+  /** The same, by the heads of blocks alone. */
+  names(kind: Kind): AsyncGenerator<readonly ObjectName[]> {
+    return this.#inOrder(KINDS.indexOf(kind), (_, __, head, slot) => {
+      return { hash: hashFromBytes(slotHash(head, slot)), size: slotLength(head, slot) };
+    });
+  }
+
+  /** All of a shelf, as they lie, in steps between which others have the thread. Blocks that have none of it are not read. */
+  async *#inOrder<T extends { readonly hash: Hash; readonly bytes?: Uint8Array }>(
+    shelf: number,
+    take: (session: ReaderSession, id: number, head: Buffer, slot: number) => T | null,
+  ): AsyncGenerator<readonly T[]> {
     for (let next: number | null = 0; next !== null;) {
       const from: number = next;
-      const batch: StoredObject[] = [];
+      const batch: T[] = [];
       let bytes = 0;
       next = this.#read((session) => {
-        // Heads tell which blocks have objects of the kind; the others' bytes are not read.
         const heads = session.db
           .prepare<[number, number], [number, Buffer]>("SELECT id, head FROM block WHERE id >= ? ORDER BY id LIMIT ?")
           .raw()
-          .all(from, SWEEP_ROWS);
+          .all(from, SWEEP_BLOCKS);
         for (const [id, head] of heads) {
-          if (bytes >= SWEEP_BYTES) return id;
-          const slots = slotsOf(head, shelf);
-          const block = slots.length === 0 ? undefined : session.block(id);
-          if (block === undefined) continue;
-          for (const slot of slots) {
-            if (!isFound(block, slot, locationOf(id, slot, shelf))) continue;
-            const object = session.bytesAt(block, slot);
-            bytes += object.length;
-            batch.push({ kind, hash: hashFromBytes(slotHash(block.head, slot)), bytes: object });
+          if (bytes >= SWEEP_BYTES || batch.length >= SWEEP_ROWS) return id;
+          for (const slot of slotsOf(head, shelf)) {
+            const taken = take(session, id, head, slot);
+            if (taken === null) continue;
+            bytes += taken.bytes?.length ?? 0;
+            batch.push(taken);
           }
         }
         const last = heads.at(-1);
-        return last === undefined || heads.length < SWEEP_ROWS ? null : last[0] + 1;
+        return last === undefined || heads.length < SWEEP_BLOCKS ? null : last[0] + 1;
       });
       if (batch.length > 0) yield batch;
+      // Who reads it may come back without ever letting others in between.
+      await nextTurn();
     }
   }
 

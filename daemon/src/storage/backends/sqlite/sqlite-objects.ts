@@ -1,13 +1,18 @@
-import { stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Hash, hashFromBytes, hashToBytes, VlinderError } from "@vlinder/protocol";
 import {
   BranchConflict,
   type Kind,
   KINDS,
+  type Moves,
+  type ObjectName,
   type ObjectStorage,
   type ReaderAddress,
   type ReflogEntry,
   type StoredBranch,
+  type StoredNote,
   type StoredObject,
   type StoredReply,
   type Transaction,
@@ -35,6 +40,10 @@ export interface SqliteOptions extends WriterOptions {
 
 /** Blocks of replies that one transaction drops: more would keep writes waiting. */
 const DROP_STEP = 500;
+/** How often the end of other reads is waited for. */
+const RECLAIM_ATTEMPTS = 5;
+/** Behind the database's name, as migrate.ts names them. */
+const COPY = /^\.v\d+-backup(?:\.partial(?:-journal)?)?$/;
 
 /**
  * Opens the database at a path, making it where there is none. One process at a time.
@@ -95,8 +104,8 @@ class SqliteObjects implements ObjectStorage {
 
   async apply(transaction: Transaction): Promise<void> {
     this.#open();
-    const { objects, branches, replies } = transaction;
-    if (this.#waiting > 0 || this.#overlaps(transaction)) return await this.#exclusively(() => this.#apply(transaction));
+    if (this.#waiting > 0 || this.#overlaps(transaction))
+      return await this.#exclusively(() => this.#apply(transaction));
     return await this.#apply(transaction);
   }
 
@@ -111,11 +120,11 @@ class SqliteObjects implements ObjectStorage {
     return objects.some(({ hash }) => isUnderWay(hash)) || replies.some(({ id }) => isUnderWay(replyKey(id)));
   }
 
-  async #apply({ objects, branches, replies }: Transaction): Promise<void> {
+  async #apply({ objects, branches, replies, notes = [] }: Transaction): Promise<void> {
     // What is there is looked up in what is committed now, whoever committed it.
     this.#reader.leaveSnapshot();
     const { blocks, prefixes } = blocksOf(objects, replies, this.#reader.stored(this.#bases));
-    const packed = packTransaction(blocks, branches);
+    const packed = packTransaction(blocks, branches, notes);
     this.#underWay.add(prefixes);
     try {
       const { outcome } = await this.#track(this.#writer.call({ op: "apply", packed }, packed));
@@ -164,6 +173,14 @@ class SqliteObjects implements ObjectStorage {
     return this.#open().reflog(branch, limit);
   }
 
+  async moves(after: number, limit: number): Promise<Moves> {
+    return this.#open().moves(after, limit);
+  }
+
+  async notes(prefix: string): Promise<StoredNote[]> {
+    return this.#open().notes(prefix);
+  }
+
   async reply(id: string): Promise<StoredReply | null> {
     return this.replyNow(id);
   }
@@ -194,6 +211,10 @@ class SqliteObjects implements ObjectStorage {
     return this.#open().sweep(kind);
   }
 
+  names(kind: Kind): AsyncIterable<readonly ObjectName[]> {
+    return this.#open().names(kind);
+  }
+
   async remove(kind: Kind, hashes: readonly Hash[]): Promise<void> {
     this.#open();
     await this.#exclusively(async () => {
@@ -203,6 +224,40 @@ class SqliteObjects implements ObjectStorage {
       await this.#writer.call({ op: "remove", locations });
       this.#bases.clear();
       this.#reader.leaveSnapshot();
+    });
+  }
+
+  async reclaim(bytes: number): Promise<number> {
+    while ((await this.#step({ op: "dropBases" })) > 0);
+    for (let attempt = 1; attempt <= RECLAIM_ATTEMPTS; attempt++) {
+      const count = await this.#step({ op: "reclaim", bytes });
+      if (count >= 0) return count;
+      await sleep(20 * attempt);
+    }
+    throw new VlinderError("unavailable", `another program reads ${this.#path}: its log can't be emptied`, {
+      remedy: "close what else has the file open, and ask again",
+    });
+  }
+
+  /** What was there before a migration. */
+  async dropCopies(): Promise<string[]> {
+    this.#open();
+    const [folder, name] = [dirname(this.#path), basename(this.#path)];
+    const copies = (await readdir(folder)).filter(
+      (file) => file.startsWith(name) && COPY.test(file.slice(name.length)),
+    );
+    const paths = copies.sort().map((copy) => join(folder, copy));
+    for (const path of paths) await rm(path, { force: true });
+    return paths;
+  }
+
+  /** Between what others store; they wait for the step. */
+  #step(work: { op: "dropBases" } | { op: "reclaim"; bytes: number }): Promise<number> {
+    this.#open();
+    return this.#exclusively(async () => {
+      this.#bases.clear();
+      this.#reader.leaveSnapshot();
+      return (await this.#writer.call(work)).count;
     });
   }
 

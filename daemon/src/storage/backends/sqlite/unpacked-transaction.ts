@@ -15,22 +15,35 @@ export interface UnpackedMove {
   readonly why: string;
 }
 
+export interface UnpackedNote {
+  readonly name: string;
+  /** Null: it is forgotten. */
+  readonly bytes: Buffer | null;
+}
+
 export interface UnpackedTransaction {
   readonly blocks: readonly Block[];
   readonly branches: readonly UnpackedMove[];
+  readonly notes: readonly UnpackedNote[];
 }
 
 /** What `packTransaction` packed; hashes and bytes are views of the buffer. @throws Error when it is damaged */
 export function unpackTransaction(buffer: ArrayBuffer): UnpackedTransaction {
   const from = new Unpacker(buffer);
-  const counts = [from.uint32(), from.uint32()];
+  const counts = [from.uint32(), from.uint32(), from.uint32()];
   const blocks = times(counts[0], () => {
     const [head, data] = [from.uint32(), from.uint32()];
     return { head: from.bytes(head), data: from.bytes(data) };
   });
   const branches = times(counts[1], () => unpackMove(from));
+  const notes = times(counts[2], () => {
+    const name = from.bytes(from.uint32()).toString("utf8");
+    const isThere = from.byte() !== 0;
+    const bytes = from.bytes(from.uint32());
+    return { name, bytes: isThere ? bytes : null };
+  });
   from.end();
-  return { blocks, branches };
+  return { blocks, branches, notes };
 }
 
 function unpackMove(from: Unpacker): UnpackedMove {

@@ -5,7 +5,7 @@ import { errorOf } from "./storage-error.ts";
 import type { WriterThread } from "./writer-handle.ts";
 import { writerPool } from "./writer-pool.ts";
 
-type Work = Extract<WriterRequest, { op: "apply" | "remove" | "dropReplies" }>;
+type Work = Extract<WriterRequest, { op: "apply" | "remove" | "dropReplies" | "dropBases" | "reclaim" }>;
 type WithoutNames<T> = T extends unknown ? Omit<T, "database" | "call"> : never;
 
 let lastDatabase = 0;

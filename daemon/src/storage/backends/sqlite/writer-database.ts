@@ -5,6 +5,7 @@ import { type Failure, failureOf } from "./failure.ts";
 import type { Say } from "./migrate.ts";
 import { REPLY_SHELF, SHELVES } from "./shelves.ts";
 import { type UnpackedTransaction, unpackTransaction } from "./unpacked-transaction.ts";
+import { UnusedBases } from "./unused-bases.ts";
 import type { FoundConflict } from "./writer-branches.ts";
 import { WriterSession } from "./writer-session.ts";
 
@@ -15,6 +16,8 @@ export type Outcome = { readonly first: number } | { readonly conflict: FoundCon
 export class WriterDatabase {
   readonly options: WriterOptions;
   #session: WriterSession | null = null;
+  /** Null: nothing was removed since bases were looked for. At the beginning nobody knows. */
+  #bases: UnusedBases | null = new UnusedBases();
 
   readonly #say: Say | undefined;
 
@@ -50,6 +53,7 @@ export class WriterDatabase {
     this.#removal((session, removal) => {
       for (const [shelf, count] of removal.remove(locations)) session.count.run(-count, shelf);
     });
+    this.#bases = new UnusedBases();
   }
 
   /** Looks at `limit` blocks of replies at most; returns how many. */
@@ -62,6 +66,39 @@ export class WriterDatabase {
       session.count.run(-removal.dropReplies(blocks, before), REPLY_SHELF);
       return blocks.length;
     });
+  }
+
+  /** One step of dropping bytes that were kept for deltas which are gone too. Returns whether there is more to do. */
+  dropBases(): boolean {
+    const bases = this.#bases;
+    if (bases === null) return false;
+    try {
+      if (this.#removal(({ db }, removal) => bases.step(db, removal))) return true;
+      this.#bases = null;
+      return false;
+    } catch (error) {
+      // The step is undone, and it is not known any more what is left.
+      this.#bases = new UnusedBases();
+      throw error;
+    }
+  }
+
+  /**
+   * Takes at most so many bytes of free pages out of the file; returns how many. When none is left, the log is emptied
+   * too, as old versions of pages are in it. Null: a reader stands in the way.
+   */
+  reclaim(bytes: number): number | null {
+    const { db } = this.#open();
+    const free = (): number => db.pragma("freelist_count", { simple: true }) as number;
+    const size = db.pragma("page_size", { simple: true }) as number;
+    const before = free();
+    if (before > 0) {
+      db.pragma(`incremental_vacuum(${Math.max(1, Math.floor(bytes / size))})`);
+      const freed = before - free();
+      if (freed > 0) return freed * size;
+    }
+    const [busy] = db.prepare<[], [number, number, number]>("PRAGMA wal_checkpoint(TRUNCATE)").raw().get() ?? [1];
+    return busy === 0 ? 0 : null;
   }
 
   /** Pages in the log, and how many of them are not in the file yet; null when the database is not open. */
@@ -114,7 +151,7 @@ export class WriterDatabase {
     }
   }
 
-  #applyOne(session: WriterSession, { blocks, branches }: UnpackedTransaction): Outcome {
+  #applyOne(session: WriterSession, { blocks, branches, notes }: UnpackedTransaction): Outcome {
     const conflict = session.branches.check(branches);
     if (conflict !== null) return { conflict };
     let first = 0;
@@ -135,6 +172,10 @@ export class WriterDatabase {
     }
     for (const [shelf, count] of counts.entries()) if (count > 0) session.count.run(count, shelf);
     for (const move of branches) session.branches.move(move);
+    for (const { name, bytes } of notes) {
+      if (bytes === null) session.dropNote.run(name);
+      else session.setNote.run(name, bytes);
+    }
     session.index.step(added);
     return { first };
   }

@@ -12,6 +12,8 @@ export class WriterSession {
   readonly addBlock: Database.Statement<[Buffer, Buffer]>;
   readonly addReplies: Database.Statement<[number, number, number]>;
   readonly count: Database.Statement<[number, number]>;
+  readonly setNote: Database.Statement<[string, Buffer]>;
+  readonly dropNote: Database.Statement<[string]>;
   readonly begin: Database.Statement<[]>;
   readonly commit: Database.Statement<[]>;
   readonly #version: Database.Statement<[], number>;
@@ -27,6 +29,8 @@ export class WriterSession {
       this.addBlock = db.prepare("INSERT INTO block(head, data) VALUES (?, ?)");
       this.addReplies = db.prepare("INSERT INTO reply(block, oldest, newest) VALUES (?, ?, ?)");
       this.count = db.prepare("UPDATE shelf SET objects = objects + ? WHERE id = ?");
+      this.setNote = db.prepare("INSERT OR REPLACE INTO note(name, data) VALUES (?, ?)");
+      this.dropNote = db.prepare("DELETE FROM note WHERE name = ?");
       this.#version = db.prepare<[], number>("PRAGMA data_version").pluck();
       this.#log = db.prepare<[], [number, number, number]>("PRAGMA wal_checkpoint(NOOP)").raw();
       this.#seenVersion = this.#version.get() ?? 0;

@@ -104,6 +104,11 @@ function serve(number: number, group: readonly WriterRequest[]): WriterAnswer[] 
     const { before, limit } = request;
     return [attempt(number, request.call, (database) => database.dropReplies(before, limit))];
   }
+  if (request.op === "dropBases") return [attempt(number, request.call, (database) => (database.dropBases() ? 1 : 0))];
+  if (request.op === "reclaim") {
+    const { bytes } = request;
+    return [attempt(number, request.call, (database) => database.reclaim(bytes) ?? -1)];
+  }
   const buffers = group.flatMap((one) => (one.op === "apply" ? [one.packed] : []));
   const outcomes = databases.get(number)?.database.apply(buffers) ?? [];
   return group.map(({ call }, index) => answer(call, outcomes[index] ?? null));

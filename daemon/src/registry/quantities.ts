@@ -1,0 +1,29 @@
+import { z } from "zod";
+import { shown } from "./toml-check.ts";
+
+const DURATION = /^[1-9]\d{0,5}[hdwy]$/;
+const SIZE = /^(\d+(?:\.\d+)?) ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$/;
+const HOURS: Readonly<Record<string, number>> = { h: 1, d: 24, w: 7 * 24, y: 365 * 24 };
+
+/** A time span as a text like "90d". */
+export const duration = z.string().superRefine((value, context) => {
+  if (!DURATION.test(value))
+    context.addIssue(`${shown(value)} is no time span; write one like "12h", "90d", "8w" or "1y"`);
+});
+
+/** A size as a text like "2GB". */
+export const size = z.string().superRefine((value, context) => {
+  if (!SIZE.test(value)) context.addIssue(`${shown(value)} is no size; write one like "500MB" or "2GB"`);
+});
+
+/** Of a text that is a size. */
+export function bytesOf(text: string): number {
+  const [, number, unit] = SIZE.exec(text) as unknown as [string, string, string];
+  const power = ["B", "K", "M", "G", "T"].indexOf(unit.charAt(0).toUpperCase());
+  return Math.round(Number(number) * (unit.includes("i") ? 1024 : 1000) ** power);
+}
+
+/** Of a text that is a time span, in milliseconds. */
+export function millisecondsOf(text: string): number {
+  return Number(text.slice(0, -1)) * (HOURS[text.slice(-1)] as number) * 3_600_000;
+}
