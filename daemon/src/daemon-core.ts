@@ -18,6 +18,7 @@ import type { OpenSpec } from "./registry/agent.ts";
 import { StateEngine } from "./state/engine.ts";
 import type { DurableMove } from "./state/writer.ts";
 import { openObjectStorage } from "./storage/objects.ts";
+import { openSegments } from "./storage/segments/open.ts";
 import { openVectorStorage, resetVectorStorage } from "./storage/vectors/open.ts";
 import { type OnProgress, Sync } from "./sync/sync.ts";
 import { importVlinderCli, type VlinderCliImport } from "./foreign/vlindercli-import.ts";
@@ -61,7 +62,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
   let device = home.device;
   const listeners: OnMoves[] = [];
   const openAgent = async (spec: OpenSpec): Promise<{ engine: StateEngine; vectors: VectorIndex | null }> => {
-    const { name, objects, vectors } = spec;
+    const { name, objects, vectors, folder } = spec;
     const storage = await openObjectStorage({
       ...objects,
       durability: config.storage.durability,
@@ -69,7 +70,10 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       warn: (error) => log.warn({ agent: name, err: error }, error.message),
       notice: (message) => log.info({ agent: name }, message),
     });
-    const engine = await StateEngine.open({ agent: name, storage, device: () => device });
+    const segments = openSegments(objects.scheme === "memory" ? null : join(folder, "history.db"), (error, message) => {
+      log.warn({ agent: name, err: error }, message);
+    });
+    const engine = await StateEngine.open({ agent: name, storage, device: () => device, segments });
     engine.onMoves((moves) => {
       for (const listener of listeners) listener(name, moves);
     });

@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { type Broker, startBroker } from "./broker/broker.ts";
 import { type Core, openCore, type OpenedAgent, packageVersion } from "./daemon-core.ts";
 import { adminHandlers } from "./endpoints/admin.ts";
+import { changesHandlers } from "./endpoints/changes.ts";
 import { kvHandlers } from "./endpoints/kv.ts";
 import { EndpointService } from "./endpoints/service.ts";
 import { timelineHandlers } from "./endpoints/timeline.ts";
@@ -84,7 +85,7 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   };
   for (const { agent } of core.registry.list()) if (agent !== null) await provide(agent);
   undo.push(keepReopening(() => core.registry.retry(), provide, log));
-  const handlers = { ...kvHandlers(core), ...valueHandlers(core), ...vectorHandlers(core), ...timelineHandlers(core) };
+  const handlers = { ...kvHandlers(core), ...changesHandlers(core), ...valueHandlers(core), ...vectorHandlers(core), ...timelineHandlers(core) };
   const admin = adminHandlers({
     core,
     broker,

@@ -19,14 +19,15 @@ import {
   VlinderError,
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage, ReflogEntry, StoredBranch, StoredObject, Usage } from "../storage/object-storage.ts";
+import { MemorySegments, type SegmentStorage } from "../storage/segments/segment-storage.ts";
 import { commitsBetween } from "./ancestry.ts";
 import type { Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
 import { Heads } from "./heads.ts";
-import { type HistoryEntry, keyHistory } from "./key-history.ts";
+import { Timeline } from "./history/timeline.ts";
 import { Integrator } from "./integrate.ts";
-import { resolveCommit, walkBack } from "./log.ts";
+import { resolveCommit } from "./log.ts";
 import {
   deleteBranch,
   fork,
@@ -54,6 +55,8 @@ export interface EngineOptions {
   /** This home's id; asked anew for each commit, since a home that was copied takes another. */
   readonly device: () => DeviceId;
   readonly now?: () => Date;
+  /** Where the history index is kept, and closed with the engine; absent: in memory. */
+  readonly segments?: SegmentStorage;
 }
 
 /** How often forgotten idempotency ids are swept out, in milliseconds. */
@@ -64,6 +67,8 @@ export class StateEngine implements Exchange {
   readonly agent: AgentName;
   /** Values on their way in. */
   readonly uploads: Uploads;
+  /** What happened, and what became of each key. */
+  readonly timeline: Timeline;
   readonly #storage: ObjectStorage;
   readonly #objects: Objects;
   readonly #heads: Heads;
@@ -75,7 +80,7 @@ export class StateEngine implements Exchange {
   readonly #now: () => Date;
 
   private constructor(options: EngineOptions, branches: readonly StoredBranch[]) {
-    const { agent, storage, device, now = () => new Date() } = options;
+    const { agent, storage, device, now = () => new Date(), segments = new MemorySegments() } = options;
     this.agent = agent;
     this.#storage = storage;
     this.#now = now;
@@ -84,6 +89,10 @@ export class StateEngine implements Exchange {
     this.#verification = new Verification(storage);
     this.#heads = new Heads(this.#objects);
     this.#source = new StoredSource(this.#objects, this.#heads);
+    this.timeline = new Timeline(this.#source, segments);
+    this.#listeners.add((moves) => {
+      for (const { branch, to } of moves) if (to !== null) this.timeline.index.catchUp(branch, to);
+    });
     this.#writer = new Writer({
       storage,
       source: this.#source,
@@ -119,6 +128,7 @@ export class StateEngine implements Exchange {
     this.uploads.close();
     await this.#verification.close();
     await written;
+    await this.timeline.index.close();
     await this.#storage.close();
   }
 
@@ -201,12 +211,7 @@ export class StateEngine implements Exchange {
 
   /** Newest first. */
   log(from: Hash): AsyncGenerator<{ hash: Hash; commit: Commit }> {
-    return walkBack(this.#source, from);
-  }
-
-  /** Every commit that changed a key, newest first. */
-  history(key: Key, from: Hash): AsyncGenerator<HistoryEntry> {
-    return keyHistory(this.#source, key, from);
+    return this.timeline.log(from);
   }
 
   reflog(branch: BranchName | undefined, limit: number): Promise<ReflogEntry[]> {

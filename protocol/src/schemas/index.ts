@@ -1,13 +1,14 @@
 import type { z } from "zod";
 import { adminRequests, type AdminReplies } from "./admin.ts";
+import { changesRequests, type ChangesReplies } from "./changes.ts";
 import { kvRequests, type KvReplies } from "./kv.ts";
 import { timelineRequests, type TimelineReplies } from "./timeline.ts";
 import { valueRequests, type ValueReplies } from "./value.ts";
 import { vectorRequests, type VectorReplies } from "./vector.ts";
 
-export const agentRequests = { ...kvRequests, ...valueRequests, ...vectorRequests, ...timelineRequests };
+export const agentRequests = { ...kvRequests, ...changesRequests, ...valueRequests, ...vectorRequests, ...timelineRequests };
 
-export type AgentReplies = KvReplies & ValueReplies & VectorReplies & TimelineReplies;
+export type AgentReplies = KvReplies & ChangesReplies & ValueReplies & VectorReplies & TimelineReplies;
 
 /** A decoded, checked request, as the daemon sees it. */
 export type AgentRequest<Op extends keyof typeof agentRequests> = z.output<(typeof agentRequests)[Op]>;
