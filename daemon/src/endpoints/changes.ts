@@ -18,6 +18,7 @@ import {
 } from "@vlinder/protocol";
 import type { Core } from "../daemon-core.ts";
 import type { Entry } from "../state/api.ts";
+import { Breather } from "../state/breather.ts";
 import type { StateEngine } from "../state/engine.ts";
 import type { Step } from "../state/history/since.ts";
 import { agentOf } from "./agent-access.ts";
@@ -149,8 +150,10 @@ async function changes(engine: StateEngine, request: AgentRequest<"kv.changes">)
     if (!commit.parents.includes(from)) throw invalid("after is not a position of changes");
     if (!(await add({ hash, commit, parent: from }, key))) return end();
   }
+  const breather = new Breather();
   for (const step of await engine.timeline.steps(position.from, state, LOOKED_AT)) {
     if (!(await add(step, null))) break;
+    await breather.breathe();
   }
   return end();
 }

@@ -8,7 +8,7 @@ import type { Source } from "../source.ts";
 import { decodeSegment, encodeSegment, keyNumber, type Segment } from "./segment.ts";
 
 /** Commits of a segment. */
-export const SEGMENT_COMMITS = 256;
+const SEGMENT_COMMITS = 256;
 /** A segment with so many keys is long enough. */
 const SEGMENT_KEYS = 16_384;
 /** Rows that are stored at a time. */
@@ -40,11 +40,14 @@ export class HistoryIndex {
   #resumed = false;
   #timer: NodeJS.Timeout | null = null;
   #work: Promise<void> = Promise.resolve();
+  readonly #most: number;
   readonly #closing = new AbortController();
 
-  constructor(storage: SegmentStorage, source: Pick<Source, "commit" | "changesOf">) {
+  /** @param most commits of a segment */
+  constructor(storage: SegmentStorage, source: Pick<Source, "commit" | "changesOf">, most: number = SEGMENT_COMMITS) {
     this.#storage = storage;
     this.#source = source;
+    this.#most = most;
   }
 
   /** The segment that begins at a commit, where there is one. */
@@ -112,7 +115,7 @@ export class HistoryIndex {
       if (this.#closing.signal.aborted) return;
       if (known(start.hash)) continue;
       const { keys, ...segment } = await this.#collect(start.hash, known, breather);
-      const short = segment.kind === "run" && segment.commits < SEGMENT_COMMITS && keys.size < SEGMENT_KEYS;
+      const short = segment.kind === "run" && segment.commits < this.#most && keys.size < SEGMENT_KEYS;
       for (const hash of segment.below) if (!known(hash)) await begin(hash, false);
       if (short && start.growing) continue;
       rows.set(start.hash, { top: start.hash, body: encodeSegment(start.hash, segment, keys) });
@@ -141,7 +144,7 @@ export class HistoryIndex {
       if (isNewer(last, place)) last = place;
       const below = at.commit.parents;
       const [parent] = below;
-      const whole = commits === SEGMENT_COMMITS || keys.size >= SEGMENT_KEYS;
+      const whole = commits === this.#most || keys.size >= SEGMENT_KEYS;
       if (kind !== "run" || whole || parent === undefined || known(parent)) {
         return { kind, time, commits, below, last, keys };
       }

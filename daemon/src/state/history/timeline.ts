@@ -39,9 +39,10 @@ export class Timeline {
   readonly #source: Source;
   readonly #marks = new TwoGenerations<string, Mark>(MARKS);
 
-  constructor(source: Source, segments: SegmentStorage) {
+  /** @param most commits of a segment */
+  constructor(source: Source, segments: SegmentStorage, most?: number) {
     this.#source = source;
-    this.index = new HistoryIndex(segments, source);
+    this.index = new HistoryIndex(segments, source, most);
   }
 
   /** Newest first. */

@@ -24,7 +24,9 @@ interface Link {
 /** Where a walk was. It can be gone on from as often as one likes. */
 export interface Mark {
   readonly open: readonly Link[];
+  /** Of the time of the last one, those that had their turn. */
   readonly done: readonly Hash[];
+  readonly time: string;
 }
 
 /** The segment that begins at a commit, when nothing in it is of interest; else null. */
@@ -56,6 +58,7 @@ export class Walk {
     this.#begin = typeof from === "string" ? from : null;
     if (typeof from === "string") return;
     this.#done = new Set(from.done);
+    this.#time = from.time;
     for (const link of from.open) this.#add(link);
   }
 
@@ -91,9 +94,9 @@ export class Walk {
   mark(): Mark {
     const done = new Set(this.#done);
     const open = this.#open.items().filter((link) => this.#places.get(link.hash) === link.place);
-    if (this.#current === null) return { open, done: [...done] };
+    if (this.#current === null) return { open, done: [...done], time: this.#time };
     done.delete(this.#current.hash);
-    return { open: [...open, this.#current], done: [...done] };
+    return { open: [...open, this.#current], done: [...done], time: this.#time };
   }
 
   async #meet(hash: Hash, least: Place | null): Promise<void> {

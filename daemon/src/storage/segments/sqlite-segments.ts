@@ -33,7 +33,7 @@ export class SqliteSegments implements SegmentStorage {
   constructor(path: string, warn: (error: unknown, message: string) => void) {
     this.#path = path;
     this.#warn = warn;
-    this.#guarded(null, () => this.#open());
+    this.#guarded(null, () => null);
   }
 
   get(top: Hash): Uint8Array | null {
