@@ -20,7 +20,7 @@ import type { Core } from "../daemon-core.ts";
 import type { Entry } from "../state/api.ts";
 import { Breather } from "../state/breather.ts";
 import type { StateEngine } from "../state/engine.ts";
-import type { Step } from "../state/history/since.ts";
+import type { Step } from "../state/history/way.ts";
 import { agentOf } from "./agent-access.ts";
 import { missing } from "./kv.ts";
 import type { AgentHandlers } from "./service.ts";
@@ -109,7 +109,7 @@ async function* changesOf(engine: StateEngine, { hash, commit, parent }: Step, p
 
 async function changes(engine: StateEngine, request: AgentRequest<"kv.changes">): Promise<ChangesReply> {
   const { branch = MAIN, prefix = "", after, limit = LIMITS.defaultPage } = request;
-  const { head: state } = engine.branch(branch);
+  const { id, head: state } = engine.branch(branch);
   const start = after === undefined ? null : parsePosition(after);
   // A commit that is named in full is looked up as any other: it may not be here.
   const from = await engine.resolve(start?.from ?? request.from);
@@ -151,7 +151,7 @@ async function changes(engine: StateEngine, request: AgentRequest<"kv.changes">)
     if (!(await add({ hash, commit, parent: from }, key))) return end();
   }
   const breather = new Breather();
-  for (const step of await engine.timeline.steps(position.from, state, LOOKED_AT)) {
+  for (const step of await engine.timeline.steps(position.from, { id, head: state }, LOOKED_AT)) {
     if (!(await add(step, null))) break;
     await breather.breathe();
   }

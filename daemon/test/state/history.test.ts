@@ -139,8 +139,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       back: fc.nat(12),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("exchange" as const), both: fc.boolean() }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("index" as const), at }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("exchange" as const), both: fc.boolean() }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant("index" as const), at }) },
 );
 
 /** Two machines that write on several branches, fork, rewind, merge, and hear of each other. */
@@ -193,8 +193,8 @@ describe("history", () => {
     let skipped = 0;
     let faults = 0;
     const scenario = fc.record({
-      steps: fc.array(step, { minLength: 20, maxLength: 80 }),
-      most: fc.integer({ min: 1, max: 6 }),
+      steps: fc.array(step, { minLength: 40, maxLength: 120 }),
+      most: fc.integer({ min: 2, max: 6 }),
       faulty: fc.boolean(),
       limit: fc.integer({ min: 1, max: 4 }),
     });
@@ -237,7 +237,7 @@ describe("history", () => {
           await engine.close();
         }
       }),
-      12,
+      20,
     );
     expect(skipped).toBeGreaterThan(100);
     expect(faults).toBeGreaterThan(20);

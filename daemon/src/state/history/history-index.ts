@@ -136,20 +136,17 @@ export class HistoryIndex {
     const keys = new Set<number>();
     let at = { hash: top, commit: await this.#source.commit(top) };
     const time = timeOf(at.commit);
-    const kind = isPlain(at.commit) ? "run" : at.commit.adopts === undefined ? "one" : "adopted";
     let last = { time, hash: top };
+    if (!isPlain(at.commit)) return { kind: "one", time, commits: 1, below: at.commit.parents, last, keys };
     for (let commits = 1; ; commits++) {
       for (const [key] of (await this.#source.changesOf(at.commit)).kv ?? []) keys.add(keyNumber(key));
       const place = { time: timeOf(at.commit), hash: at.hash };
       if (isNewer(last, place)) last = place;
-      const below = at.commit.parents;
-      const [parent] = below;
-      const whole = commits === this.#most || keys.size >= SEGMENT_KEYS;
-      if (kind !== "run" || whole || parent === undefined || known(parent)) {
-        return { kind, time, commits, below, last, keys };
-      }
+      const parent = at.commit.parents[0] as Hash;
+      const run = { kind: "run", time, commits, below: [parent], last, keys } as const;
+      if (commits === this.#most || keys.size >= SEGMENT_KEYS || known(parent)) return run;
       const commit = await this.#source.commit(parent);
-      if (!isPlain(commit)) return { kind, time, commits, below, last, keys };
+      if (!isPlain(commit)) return run;
       at = { hash: parent, commit };
       await breather.breathe();
     }

@@ -4,13 +4,13 @@ import { type Hash, hashFromBytes, hashToBytes, type Key } from "@vlinder/protoc
 /**
  * What a stretch of history changed, so that a search for one key can step over it. A `run` is a chain of commits
  * that each have one parent and list their changes. All others (merges, promotes, rewinds, the first commit) are
- * segments by themselves: `one` can be stepped over like a run, `adopted` can't, since a rewind lists no keys.
+ * each a segment by itself, `one`, which says where to go on and is never stepped over.
  *
  * A segment follows from its top commit alone, which names all that is below: a row of another agent's or an
  * older file is right or is never asked for.
  */
 export interface Segment {
-  readonly kind: "run" | "one" | "adopted";
+  readonly kind: "run" | "one";
   /** The newest commit's time; empty: it has none. */
   readonly time: string;
   readonly commits: number;
@@ -30,7 +30,7 @@ export function keyNumber(key: Key): number {
   return (hash ^ (hash >>> 13)) >>> 0;
 }
 
-const KINDS = ["run", "one", "adopted"] as const;
+const KINDS = ["run", "one"] as const;
 const CHECK = 8;
 const TIME = 24;
 /** Kind, number of parents, commits; the two times; the last commit. The parents and keys follow. */

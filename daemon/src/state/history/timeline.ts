@@ -1,4 +1,4 @@
-import type { Commit, Hash, Key } from "@vlinder/protocol";
+import type { BranchId, Commit, Hash, Key } from "@vlinder/protocol";
 import type { SegmentStorage } from "../../storage/segments/segment-storage.ts";
 import { type HistoryEntry, keyChange } from "../key-history.ts";
 import { type Attribution, lastChanges } from "../last-change.ts";
@@ -6,7 +6,7 @@ import type { Source } from "../source.ts";
 import { TwoGenerations } from "../two-generations.ts";
 import { HistoryIndex } from "./history-index.ts";
 import { keyNumber } from "./segment.ts";
-import { type Step, stepsSince } from "./since.ts";
+import { type Step, Way } from "./way.ts";
 import { type Mark, type Skip, Walk } from "./walk.ts";
 
 export interface TimelinePage<Item> {
@@ -77,17 +77,17 @@ export class Timeline {
     return await lastChanges(this.#source, { commits: [state], head }, "kv", keys, this.index.segment);
   }
 
-  /** The first steps from a commit to a later one. @throws invalid, when the one does not lead to the other */
-  steps(from: Hash, to: Hash, limit: number): Promise<Step[]> {
-    this.index.catchUp("read", to);
-    return stepsSince(this.#source, this.index.segment, from, to, limit);
+  /** The first steps from a commit to a branch's head. @throws invalid, when the one does not lead to the other */
+  steps(from: Hash, branch: { readonly id: BranchId; readonly head: Hash }, limit: number): Promise<Step[]> {
+    this.index.catchUp("read", branch.head);
+    return new Way(this.#source, this.index.segment, branch).since(from, limit);
   }
 
   #without(key: Key): Skip {
     const number = keyNumber(key);
     return (top) => {
       const segment = this.index.segment(top);
-      return segment === null || segment.kind === "adopted" || segment.may(number) ? null : segment;
+      return segment?.kind === "run" && !segment.may(number) ? segment : null;
     };
   }
 

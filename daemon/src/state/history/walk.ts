@@ -36,8 +36,8 @@ export type Skip = (top: Hash) => Segment | null;
  * Commits reachable from one, newest first: by (time, hash), and never a commit before one of its children that the
  * walk has met.
  *
- * What is stepped over changes nothing in the order of the rest. Of a chain, a commit has its turn when all before it
- * have had theirs, so at the place of the last among these: that of a segment is written in it, and what is
+ * What is stepped over, a chain, changes nothing in the order of the rest. A commit below it has its turn when all of the
+ * chain have had theirs, so at the place of the last among these: that is written in the segment, and what is
  * below takes it over where it is later than its own.
  */
 export class Walk {
