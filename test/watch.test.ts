@@ -40,7 +40,7 @@ interface Logged {
 async function logged(vlinder: Vlinder, from: string): Promise<Logged[]> {
   const { client, agent } = vlinder;
   const found: Logged[] = [];
-  for (let after: Hash | undefined; ; ) {
+  for (let after: Hash | undefined; ;) {
     const { items, next } = await client.request(agent, "timeline.log", { after, limit: 1000 });
     for (const { hash } of items) {
       if (hash === from) return found.reverse();
@@ -68,7 +68,11 @@ test("a watch misses no commit and gives none twice, beside writers, over a stop
       writers.flatMap(({ kv }, w) =>
         Array.from({ length: 40 }, (_, i) => {
           const key = `${i % 3 === 0 ? "/other" : "/n"}/${w}/${i % 7}`;
-          if (i % 10 === 9) return kv.batch([{ op: "put", key: `${key}/x`, value: name }, { op: "delete", key }]);
+          if (i % 10 === 9)
+            return kv.batch([
+              { op: "put", key: `${key}/x`, value: name },
+              { op: "delete", key },
+            ]);
           return kv.put(key, `${name} ${i}`);
         }),
       ),
@@ -91,10 +95,19 @@ test("a watch misses no commit and gives none twice, beside writers, over a stop
     .filter(({ keys }) => keys.length > 0);
   expect(expected.length).toBeGreaterThan(200);
   expect(whole.length).toBeGreaterThan(expected.length);
-  await until("the watches have seen it", () => early.seen.length >= expected.length && late.seen.length >= expected.length && all.seen.length >= whole.length, 20_000);
+  await until(
+    "the watches have seen it",
+    () =>
+      early.seen.length >= expected.length && late.seen.length >= expected.length && all.seen.length >= whole.length,
+    20_000,
+  );
   // Nothing more comes.
   await new Promise((resolve) => setTimeout(resolve, 2_500));
-  for (const [watcher, log] of [[early, expected], [late, expected], [all, whole]] as const) {
+  for (const [watcher, log] of [
+    [early, expected],
+    [late, expected],
+    [all, whole],
+  ] as const) {
     await watcher.end();
     expect(watcher.states).toEqual(log.map(({ state }) => state));
     expect(watcher.seen.map(({ changes }) => changes.map(({ key }) => key))).toEqual(log.map(({ keys }) => keys));
@@ -113,9 +126,9 @@ test("what a watch gives, applied in order, makes the state: over merges, rewind
   await kv.put("/main", "here");
   // Keys so long that one commit fills more than one reply.
   const long = "k".repeat(900);
-  await vlinder.branch("side").kv.batch(
-    Array.from({ length: 600 }, (_, i) => ({ op: "put", key: `/${i}/${long}`, value: "x" })),
-  );
+  await vlinder
+    .branch("side")
+    .kv.batch(Array.from({ length: 600 }, (_, i) => ({ op: "put", key: `/${i}/${long}`, value: "x" })));
   await client.request(agent, "timeline.merge", { from: "side" });
   await kv.delete("/a");
   const { state: rewound } = await client.request(agent, "timeline.rewind", { to: from });
@@ -141,7 +154,7 @@ test("what a watch gives, applied in order, makes the state: over merges, rewind
 
   // In small pages it is the same.
   const items: ChangesItem[] = [];
-  for (let after: string | undefined; ; ) {
+  for (let after: string | undefined; ;) {
     const reply = await client.request(agent, "kv.changes", { from, after, limit: 1 });
     items.push(...reply.items);
     if (reply.next === null) break;
@@ -166,10 +179,14 @@ test("a watch begins now when no commit is given, and on its branch", async () =
     }
   })();
   // It has begun when it sees something.
-  await until("the watch has begun", async () => {
-    await side.put("/probe", String(Math.random()));
-    return found.length > 0;
-  }, 10_000);
+  await until(
+    "the watch has begun",
+    async () => {
+      await side.put("/probe", String(Math.random()));
+      return found.length > 0;
+    },
+    10_000,
+  );
   await vlinder.kv.put("/not/on/it", "2");
   await side.put("/last", "3");
   await watching;

@@ -36,7 +36,7 @@ export async function* watch(
   try {
     let last: string = from ?? (await ask(() => headOf(client, agent, branch, ended.signal)));
     let rest: Change | null = null;
-    for (let after: string | undefined; ; ) {
+    for (let after: string | undefined; ;) {
       bell.quiet();
       const request = { from: last, branch, prefix, after, limit: LIMITS.page };
       const reply = await ask(() => client.request(agent, "kv.changes", request, { signal: ended.signal }));

@@ -85,7 +85,13 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   };
   for (const { agent } of core.registry.list()) if (agent !== null) await provide(agent);
   undo.push(keepReopening(() => core.registry.retry(), provide, log));
-  const handlers = { ...kvHandlers(core), ...changesHandlers(core), ...valueHandlers(core), ...vectorHandlers(core), ...timelineHandlers(core) };
+  const handlers = {
+    ...kvHandlers(core),
+    ...changesHandlers(core),
+    ...valueHandlers(core),
+    ...vectorHandlers(core),
+    ...timelineHandlers(core),
+  };
   const admin = adminHandlers({
     core,
     broker,

@@ -88,12 +88,17 @@ function positionText({ from, within }: Position): string {
 
 function parsePosition(after: string): Position {
   const [, from, hash, key] = /^([0-9a-f]{64})(?::([0-9a-f]{64}):(.+))?$/s.exec(after) ?? [];
-  if (!isHash(from)) throw invalid("after is not a position of changes", { remedy: "pass the `next` of the reply before" });
+  if (!isHash(from))
+    throw invalid("after is not a position of changes", { remedy: "pass the `next` of the reply before" });
   return { from, within: isHash(hash) && key !== undefined ? { hash, key: parseKey(key) } : null };
 }
 
 /** What a step changed of the keys with a prefix, in key order. */
-async function* changesOf(engine: StateEngine, { hash, commit, parent }: Step, prefix: Key | ""): AsyncGenerator<Entry | { key: Key; hash: null; size: 0 }> {
+async function* changesOf(
+  engine: StateEngine,
+  { hash, commit, parent }: Step,
+  prefix: Key | "",
+): AsyncGenerator<Entry | { key: Key; hash: null; size: 0 }> {
   if (parent === commit.parents[0] && commit.adopts === undefined) {
     for (const [key, value, size] of (await engine.changesOf(commit)).kv ?? []) {
       if (!key.startsWith(prefix)) continue;

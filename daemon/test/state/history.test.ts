@@ -72,7 +72,7 @@ async function wholeHistory(source: Source, key: Key, from: Hash): Promise<Histo
 /** All pages, one after the other. */
 async function paged(timeline: Timeline, key: Key, from: Hash, limit: number): Promise<HistoryEntry[]> {
   const all: HistoryEntry[] = [];
-  for (let after: Hash | undefined; ; ) {
+  for (let after: Hash | undefined; ;) {
     const { items, next } = await timeline.historyPage(key, { from, asked: from, after, limit });
     all.push(...items);
     if (next === null) return all;
@@ -227,9 +227,7 @@ describe("history", () => {
             const from = { commits: [head], head: await source.at(head) };
             expect(await timeline.blame(head, keys)).toEqual(await lastChanges(source, from, "kv", keys));
             const log = await wholeLog(source, head);
-            expect((await all(timeline.log(head))).map(({ hash }) => hash)).toEqual(
-              log.map(({ hash }) => hash),
-            );
+            expect((await all(timeline.log(head))).map(({ hash }) => hash)).toEqual(log.map(({ hash }) => hash));
             for (const { hash } of log) if ((timeline.index.segment(hash)?.commits ?? 0) > 1) skipped++;
           }
           faults += (segments[i] as FaultySegments).faults;
@@ -401,7 +399,7 @@ describe("the file of the history index", () => {
     again.index.catchUp("main", head);
     await again.index.settle();
     let commits = 0;
-    for (let at: Hash | undefined = head; at !== undefined; ) {
+    for (let at: Hash | undefined = head; at !== undefined;) {
       const segment = again.index.segment(at);
       expect(segment, at).not.toBeNull();
       commits += segment?.commits ?? 0;

@@ -6,7 +6,13 @@ import { timelineRequests, type TimelineReplies } from "./timeline.ts";
 import { valueRequests, type ValueReplies } from "./value.ts";
 import { vectorRequests, type VectorReplies } from "./vector.ts";
 
-export const agentRequests = { ...kvRequests, ...changesRequests, ...valueRequests, ...vectorRequests, ...timelineRequests };
+export const agentRequests = {
+  ...kvRequests,
+  ...changesRequests,
+  ...valueRequests,
+  ...vectorRequests,
+  ...timelineRequests,
+};
 
 export type AgentReplies = KvReplies & ChangesReplies & ValueReplies & VectorReplies & TimelineReplies;
 

@@ -52,7 +52,12 @@ export class Timeline {
   }
 
   logPage(page: PageOf): Promise<TimelinePage<Met>> {
-    return this.#page("log", page, () => null, async (met) => met);
+    return this.#page(
+      "log",
+      page,
+      () => null,
+      async (met) => met,
+    );
   }
 
   /** Commits that gave a key another value, newest first. */

@@ -43,7 +43,7 @@ export class Way {
     const floor = timeOf(await this.#source.commit(from));
     // Commits on the way, newest first; between two of them at most a segment. Only the oldest are of use.
     let places: Hash[] = [];
-    for (let at = this.#branch.head; at !== from; ) {
+    for (let at = this.#branch.head; at !== from;) {
       places.push(at);
       if (places.length > 2 * limit) places = places.slice(-limit);
       const segment = this.#segmentAt(at);

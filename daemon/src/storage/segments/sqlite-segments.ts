@@ -61,7 +61,13 @@ export class SqliteSegments implements SegmentStorage {
     } catch (error) {
       const code = String((error as { code?: unknown }).code);
       const damaged = /^SQLITE_(CORRUPT|NOTADB|ERROR)/.test(code);
-      if (!this.#told) this.#warn(error, damaged ? "the history index is damaged and is made anew" : "the history index can't be used; history is read commit by commit");
+      if (!this.#told)
+        this.#warn(
+          error,
+          damaged
+            ? "the history index is damaged and is made anew"
+            : "the history index can't be used; history is read commit by commit",
+        );
       this.#told = true;
       if (damaged) this.#drop();
       return otherwise;
