@@ -132,22 +132,30 @@ export class Client {
   }
 
   /**
-   * What the daemon publishes about an agent from now on, until the loop is left or the client closed.
+   * What the daemon publishes about an agent from now on, until the loop is left, the signal says so or the client is closed.
    * What happens while the connection is down is not repeated: read the state after a pause.
    */
-  async *events<Name extends EventName>(agent: AgentName, name: Name): AsyncGenerator<EventMessages[Name], void> {
-    while (!this.closed) {
+  async *events<Name extends EventName>(
+    agent: AgentName,
+    name: Name,
+    { signal }: { readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<EventMessages[Name], void> {
+    const goesOn = (): boolean => !this.closed && signal?.aborted !== true;
+    while (goesOn()) {
       const subscription = this.mux.connection.subscribe(eventSubject(agent, name));
+      const end = (): void => subscription.unsubscribe();
+      signal?.addEventListener("abort", end);
       try {
         for await (const message of subscription) yield decodeBody(message.data) as unknown as EventMessages[Name];
       } catch (cause) {
         if (cause instanceof VlinderError) throw cause;
         throw new VlinderError("denied", `these credentials may not watch ${eventSubject(agent, name)}`, { cause });
       } finally {
+        signal?.removeEventListener("abort", end);
         subscription.unsubscribe();
       }
       // The subscription ended with its connection: go on with the one that took its place.
-      if (!this.closed && !(await this.reachable(this.timeout))) await pause(backoff(this.retries));
+      if (goesOn() && !(await this.reachable(this.timeout))) await pause(backoff(this.retries));
     }
   }
 

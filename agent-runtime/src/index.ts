@@ -6,5 +6,6 @@ export { type BatchChange, type Expect, Kv, KvReader, type PageRequest, type Put
 export { type ByteRange, StoredValue } from "./stored-value.ts";
 export { type Uploaded, Uploader, type UploadOptions } from "./uploader.ts";
 export { Value } from "./value.ts";
+export { type Change, watch, type WatchOptions } from "./watch.ts";
 export { type SearchOptions, type VectorOptions, VectorReader, Vectors } from "./vectors.ts";
 export { type Branch, connect, type Past, Vlinder } from "./vlinder.ts";

@@ -2,6 +2,7 @@ import {
   type AgentReplies,
   agentRequests,
   type BatchReply,
+  type BlameItem,
   checkRequest,
   type DeleteReply,
   type GetReply,
@@ -23,6 +24,7 @@ import { fieldsOf, lineOf, nullIfMissing, type Scope } from "./scope.ts";
 import { type Fetch, StoredValue } from "./stored-value.ts";
 import type { Uploaded, UploadOptions } from "./uploader.ts";
 import { Value } from "./value.ts";
+import { type Change, watch, type WatchOptions } from "./watch.ts";
 
 export interface Expect {
   /** The value's hash that the key must have now, or null for "must not exist"; else `conflict`. */
@@ -98,6 +100,14 @@ export class KvReader {
     });
   }
 
+  /** For each key with a prefix, the commit that wrote what is there: its turn, session, time and device. */
+  blame(prefix = ""): AsyncGenerator<BlameItem, void> {
+    const { client, agent } = this.scope;
+    return allPages(({ after, at }) => {
+      return client.request(agent, "kv.blame", { prefix, after, limit: LIMITS.page, ...fieldsOf(this.scope, at) });
+    });
+  }
+
   protected send(op: Operation["op"], fields: Fields): Promise<unknown> {
     try {
       return this.scope.kv.add(lineOf(this.scope), operation(op, fields));
@@ -109,6 +119,14 @@ export class KvReader {
 
 /** The keys of an agent on a branch. Every write is a commit of its own, durable when it is answered. */
 export class Kv extends KvReader {
+  /**
+   * What each commit from now on, or after `from`, changes of the keys with a prefix: in order, none missed, none
+   * twice, until the loop is left. @throws invalid, when the branch does not have `from`
+   */
+  watch(prefix = "", options: WatchOptions = {}): AsyncGenerator<Change, void> {
+    return watch(this.scope, prefix, options);
+  }
+
   /**
    * A value of any size: a large one, a Blob or a stream travels in parts, and nobody sees it before all
    * of it is there. Leave the bytes of a large one alone until then. @throws conflict when `expect` does not hold, too_large, invalid

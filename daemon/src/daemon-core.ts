@@ -20,6 +20,7 @@ import { StateEngine } from "./state/engine.ts";
 import type { DurableMove } from "./state/writer.ts";
 import { openObjectStorage } from "./storage/objects.ts";
 import { FileShelf, MemoryShelf, type QuarantineShelf } from "./storage/quarantine-shelf.ts";
+import { openSegments } from "./storage/segments/open.ts";
 import { openVectorStorage, resetVectorStorage } from "./storage/vectors/open.ts";
 import { type OnProgress, Sync } from "./sync/sync.ts";
 import { importVlinderCli, type VlinderCliImport } from "./foreign/vlindercli-import.ts";
@@ -67,7 +68,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     return item?.agent?.manifest?.limits.storage ?? config.limits.storage;
   };
   const openAgent = async (spec: OpenSpec): Promise<{ engine: StateEngine; vectors: VectorIndex | null }> => {
-    const { name, objects, vectors } = spec;
+    const { name, objects, vectors, folder } = spec;
     const storage = await openObjectStorage({
       ...objects,
       durability: config.storage.durability,
@@ -75,11 +76,15 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       warn: (error) => log.warn({ agent: name, err: error }, error.message),
       notice: (message) => log.info({ agent: name }, message),
     });
+    const segments = openSegments(objects.scheme === "memory" ? null : join(folder, "history.db"), (error, message) => {
+      log.warn({ agent: name, err: error }, message);
+    });
     let index: VectorIndex | null = null;
     const engine = await StateEngine.open({
       agent: name,
       storage,
       device: () => device,
+      segments,
       shelf: shelfOf(spec, config.storage.durability),
       quarantine: config.storage.quarantine,
       limit: () => limitOf(name),

@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { type Broker, startBroker } from "./broker/broker.ts";
 import { type Core, openCore, type OpenedAgent, packageVersion } from "./daemon-core.ts";
 import { adminHandlers } from "./endpoints/admin.ts";
+import { changesHandlers } from "./endpoints/changes.ts";
 import { kvHandlers } from "./endpoints/kv.ts";
 import { retentionHandlers } from "./endpoints/retention.ts";
 import { EndpointService } from "./endpoints/service.ts";
@@ -87,6 +88,7 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   undo.push(keepReopening(() => core.registry.retry(), provide, log));
   const handlers = {
     ...kvHandlers(core),
+    ...changesHandlers(core),
     ...valueHandlers(core),
     ...vectorHandlers(core),
     ...timelineHandlers(core),

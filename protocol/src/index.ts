@@ -101,6 +101,7 @@ export type {
   SyncAgentItem,
   SyncStatusReply,
 } from "./schemas/admin.ts";
+export type { BlameItem, BlameReply, ChangesItem, ChangesReply, KeyChange, Origin } from "./schemas/changes.ts";
 export type {
   BatchReply,
   DeleteReply,

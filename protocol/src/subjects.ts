@@ -10,6 +10,8 @@ export const AGENT_OPERATIONS = [
   "kv.batch",
   "kv.pipeline",
   "kv.history",
+  "kv.blame",
+  "kv.changes",
   "value.put",
   "value.get",
   "value.drop",

@@ -14,6 +14,8 @@ export interface Outcome {
   readonly people: () => readonly Block[] | Uint8Array | AsyncIterable<Uint8Array>;
   /** The thing asked is false, or part of it failed: exit code 1. */
   readonly failed?: boolean;
+  /** What comes later, as it comes: lines for people, a document on a line of its own for `--json`. Then `json` is not printed. */
+  readonly later?: AsyncIterable<{ readonly json: object; readonly people: readonly Block[] }>;
 }
 
 function isTable(block: Block): block is Table {

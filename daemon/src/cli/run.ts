@@ -51,7 +51,10 @@ async function print(outcome: Outcome, context: Context | null, terminal: Termin
   const { renderBlocks, renderJson } = await import("./outcome.ts");
   context?.endProgress();
   const { stdout } = terminal;
-  if (json) stdout.write(renderJson(outcome.json));
+  if (outcome.later !== undefined) {
+    const color = wantsColor(stdout, terminal.env);
+    for await (const one of outcome.later) stdout.write(json ? renderJson(one.json) : renderBlocks(one.people, color));
+  } else if (json) stdout.write(renderJson(outcome.json));
   else {
     const shown = outcome.people();
     if (Symbol.asyncIterator in shown) await writeAll(stdout, shown);

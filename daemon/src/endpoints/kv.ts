@@ -134,16 +134,9 @@ export function kvHandlers(core: Core): Handlers {
       const { key, branch, at, after, limit = LIMITS.defaultPage } = request;
       const { commit: state } = await engine.stateOf(branch, at);
       const last = after === undefined ? undefined : await engine.resolve(after);
-      const items = [];
-      let skipping = last !== undefined;
-      for await (const { commit, ...entry } of engine.history(key, state)) {
-        if (!skipping) items.push({ state: commit, ...entry });
-        if (commit === last) skipping = false;
-        if (items.length > limit) break;
-      }
-      const more = items.length > limit;
-      const shown = items.slice(0, limit);
-      return { items: shown, next: more ? (shown.at(-1)?.state ?? null) : null, state };
+      const page = { from: state, asked: state, after: last, limit };
+      const { items, next } = await engine.timeline.historyPage(key, page);
+      return { items: items.map(({ commit, ...entry }) => ({ state: commit, ...entry })), next, state };
     },
   };
 }

@@ -84,15 +84,9 @@ export function timelineHandlers(core: Core): Handlers {
       const engine = engineOf(agent);
       const { from = MAIN, after, limit = LIMITS.defaultPage } = request;
       const last = after === undefined ? undefined : await engine.resolve(after);
-      const items: CommitItem[] = [];
-      let skipping = last !== undefined;
-      for await (const { hash, commit } of engine.log(await engine.resolve(from))) {
-        if (!skipping) items.push(await commitItem(engine, hash, commit));
-        if (hash === last) skipping = false;
-        if (items.length > limit) break;
-      }
-      const first = items.slice(0, limit);
-      return { items: first, next: items.length > limit ? (first.at(-1)?.hash ?? null) : null };
+      const page = { from: await engine.resolve(from), asked: from, after: last, limit };
+      const { items, next } = await engine.timeline.logPage(page);
+      return { items: await Promise.all(items.map(({ hash, commit }) => commitItem(engine, hash, commit))), next };
     },
     "timeline.show": async ({ agent, request }) => {
       const engine = engineOf(agent);

@@ -7,7 +7,7 @@ import { shown, unknownName } from "./toml-check.ts";
 export const BUILT_IN_SCHEMES: readonly string[] = ["sqlite", "memory"];
 
 /** Files of the agent's folder that are no storage's. */
-const RESERVED: ReadonlySet<string> = new Set(["registration.json", "sync.db"]);
+const RESERVED: ReadonlySet<string> = new Set(["registration.json", "sync.db", "history.db"]);
 
 /** SQLite's own files beside a database: one that is named so would be another one's log. */
 const COMPANION = /-(?:wal|shm|journal)$/;

@@ -19,6 +19,7 @@ import {
   VlinderError,
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage, ReflogEntry, StoredBranch, StoredObject, Usage } from "../storage/object-storage.ts";
+import { MemorySegments, type SegmentStorage } from "../storage/segments/segment-storage.ts";
 import { commitsBetween } from "./ancestry.ts";
 import { andThen } from "./and-then.ts";
 import type { Entry, Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
@@ -26,9 +27,9 @@ import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
 import { type Found, foundAt } from "./found.ts";
 import { Heads } from "./heads.ts";
-import { type HistoryEntry, keyHistory } from "./key-history.ts";
+import { Timeline } from "./history/timeline.ts";
 import { Integrator } from "./integrate.ts";
-import { resolveCommit, walkBack } from "./log.ts";
+import { resolveCommit } from "./log.ts";
 import {
   deleteBranch,
   fork,
@@ -60,6 +61,8 @@ export interface EngineOptions extends KeepingOptions {
   /** This home's id; asked anew for each commit, since a home that was copied takes another. */
   readonly device: () => DeviceId;
   readonly now?: () => Date;
+  /** Where the history index is kept, and closed with the engine; absent: in memory. */
+  readonly segments?: SegmentStorage;
 }
 
 /** How often forgotten idempotency ids are swept out, in milliseconds. */
@@ -70,6 +73,8 @@ export class StateEngine implements Exchange {
   readonly agent: AgentName;
   /** Values on their way in. */
   readonly uploads: Uploads;
+  /** What happened, and what became of each key. */
+  readonly timeline: Timeline;
   readonly #storage: ObjectStorage;
   readonly #objects: Objects;
   readonly #heads: Heads;
@@ -82,7 +87,7 @@ export class StateEngine implements Exchange {
   readonly #keeping: Keeping;
 
   private constructor(options: EngineOptions, branches: readonly StoredBranch[], keeping: Keeping) {
-    const { agent, storage, device, now = () => new Date() } = options;
+    const { agent, storage, device, now = () => new Date(), segments = new MemorySegments() } = options;
     this.agent = agent;
     this.#storage = storage;
     this.#now = now;
@@ -97,6 +102,10 @@ export class StateEngine implements Exchange {
     this.#keeping = keeping;
     this.#heads = new Heads(this.#objects, keeping.pruned, keeping.watch);
     this.#source = new StoredSource(this.#objects, this.#heads, keeping.erased);
+    this.timeline = new Timeline(this.#source, segments);
+    this.#listeners.add((moves) => {
+      for (const { branch, to } of moves) if (to !== null) this.timeline.index.catchUp(branch, to);
+    });
     this.#writer = new Writer({
       storage,
       source: this.#source,
@@ -150,6 +159,7 @@ export class StateEngine implements Exchange {
     await this.#verification.close();
     await this.#keeping.close();
     await written;
+    await this.timeline.index.close();
     await this.#storage.close();
     this.#objects.close();
   }
@@ -275,12 +285,7 @@ export class StateEngine implements Exchange {
 
   /** Newest first. */
   log(from: Hash): AsyncGenerator<{ hash: Hash; commit: Commit }> {
-    return walkBack(this.#source, from);
-  }
-
-  /** Every commit that changed a key, newest first. */
-  history(key: Key, from: Hash): AsyncGenerator<HistoryEntry> {
-    return keyHistory(this.#source, key, from);
+    return this.timeline.log(from);
   }
 
   reflog(branch: BranchName | undefined, limit: number): Promise<ReflogEntry[]> {

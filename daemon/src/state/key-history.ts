@@ -1,5 +1,4 @@
 import { type Commit, type Hash, type Key, VlinderError } from "@vlinder/protocol";
-import { walkBack } from "./log.ts";
 import type { Source } from "./source.ts";
 import { getEntry } from "./tree/read.ts";
 
@@ -13,15 +12,17 @@ export interface HistoryEntry {
 }
 
 /**
- * Commits that gave a key another value, newest first. A merge that took one parent's value is not
- * one of them: the commit that made the value is in that parent's history.
+ * What a commit did to a key; null when it gave it no other value. A merge that took one parent's value did not: the
+ * commit that made the value is in that parent's history.
  */
-export async function* keyHistory(source: Source, key: Key, from: Hash): AsyncGenerator<HistoryEntry> {
-  for await (const { hash, commit } of walkBack(source, from)) {
-    const entry = await change(source, key, hash, commit);
-    if (entry === null) continue;
-    yield { commit: hash, time: commit.time ?? null, event: commit.event.kind, ...entry };
-  }
+export async function keyChange(
+  source: Source,
+  key: Key,
+  { hash, commit }: { readonly hash: Hash; readonly commit: Commit },
+): Promise<HistoryEntry | null> {
+  const entry = await change(source, key, hash, commit);
+  if (entry === null) return null;
+  return { commit: hash, time: commit.time ?? null, event: commit.event.kind, ...entry };
 }
 
 async function change(

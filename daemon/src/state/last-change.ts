@@ -1,8 +1,10 @@
 import type { Changes, Commit, Hash, Key } from "@vlinder/protocol";
 import { isNewer, timeOf } from "./ancestry.ts";
 import type { Space } from "./api.ts";
+import { Breather } from "./breather.ts";
 import { Heap } from "./heap.ts";
 import type { Head } from "./head.ts";
+import { keyNumber, type Segment } from "./history/segment.ts";
 import { listedConflicts, preferredBy } from "./merge-conflict.ts";
 import type { Source } from "./source.ts";
 import { getEntry } from "./tree/read.ts";
@@ -31,14 +33,16 @@ function listed(changes: Changes, part: Part): Set<string> {
  * For each key, the commit that gave it the value that it has in a state. The value is followed down
  * the history that it came by: at a merge to a parent that has it (merges never count, unless the
  * value is the merge's own work, or somebody's choice); a rewind counts where it changed the key, and so does a promote
- * against the branch that it replaced.
+ * against the branch that it replaced. `segmentAt`, for keys of values alone, lets stretches be stepped over that changed none of the keys.
  */
 export async function lastChanges(
   source: Source,
   from: { readonly commits: readonly Hash[]; readonly head: Head },
   part: Part,
   keys: readonly string[],
+  segmentAt: (top: Hash) => Segment | null = () => null,
 ): Promise<Map<string, Attribution>> {
+  const breather = new Breather();
   const found = new Map<string, Attribution>();
   const waiting = new Map<Hash, Set<string>>();
   const open = new Heap<Attribution>(isNewer);
@@ -73,6 +77,17 @@ export async function lastChanges(
     const pending = waiting.get(at.hash);
     if (pending === undefined) continue;
     waiting.delete(at.hash);
+    await breather.breathe();
+    const segment = segmentAt(at.hash);
+    const [below] = segment?.below ?? [];
+    if (segment?.kind === "run" && below !== undefined) {
+      for (const key of pending) {
+        if (segment.may(keyNumber(key as Key))) continue;
+        pending.delete(key);
+        await follow(below, key);
+      }
+      if (pending.size === 0) continue;
+    }
     const commit: Commit = await source.commit(at.hash);
     const [first, second] = commit.parents;
     const own = commit.adopts === undefined ? listed(await source.changesOf(commit), part) : null;

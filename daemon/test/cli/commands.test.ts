@@ -1,13 +1,15 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import Database from "better-sqlite3";
 import type { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connect } from "@vlinder/agent-runtime";
 import type { Act } from "../../src/cli/catalogue.ts";
 import { buildProgram } from "../../src/cli/program.ts";
-import { documentOf, type RunningDaemon, startDaemon, temporary, vlinder } from "./harness.ts";
+import { documentOf, PROGRAM, type RunningDaemon, startDaemon, temporary, vlinder } from "./harness.ts";
 
 const BINARY = Buffer.from([0, 0xff, 0x1b, 0x5b, 0x33, 0x31, 0x6d, 10]);
 const EVIL = "/e\x1b[31mvil\x07";
@@ -109,6 +111,11 @@ const CASES: readonly Case[] = [
     fails: () => ["kv", "history", "nobody", "/a"],
   },
   {
+    command: "kv blame",
+    works: () => ["kv", "blame", "todo", "/"],
+    fails: () => ["kv", "blame", "todo", "--branch", "nope"],
+  },
+  {
     command: "kv delete",
     works: () => ["kv", "delete", "todo", "/b"],
     fails: () => ["kv", "delete", "todo", "/a", "--expect", "ffff"],
@@ -175,8 +182,8 @@ const CASES: readonly Case[] = [
   },
   { command: "agent remove", works: () => ["agent", "remove", "spare"], fails: () => ["agent", "remove", "nobody"] },
 ];
-/** It ends the daemon, so it has a test of its own. */
-const APART = ["stop"];
+/** One ends the daemon, the other does not end: they have tests of their own. */
+const APART = ["stop", "kv watch"];
 
 const noAction: Act = () => async () => undefined;
 
@@ -200,6 +207,41 @@ async function prepare(command: string): Promise<void> {
     await vlinder(["agent", "add", dir]);
   }
 }
+
+test("kv blame names the commit of each key, and kv watch gives a line for each commit until it is ended", async () => {
+  const { state } = await json("kv", "put", "todo", "/w/1", "one");
+  const blamed = await json("kv", "blame", "todo", "/w/");
+  expect(blamed["items"]).toMatchObject([{ key: "/w/1", state, event: "kv.put", turn: null }]);
+  const { out } = await vlinder(["kv", "blame", "todo", "/w/"]);
+  expect(out).toMatch(new RegExp(`/w/1 +${String(state).slice(0, 7)}`));
+
+  const watching = (...more: string[]) => {
+    const child = spawn(process.execPath, [PROGRAM, "kv", "watch", "todo", "/w/", "--from", past, ...more]);
+    let text = "";
+    child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
+    const line = async (wanted: string): Promise<string> => {
+      for (const end = Date.now() + 20_000; !text.includes(wanted) && Date.now() < end;) await sleep(20);
+      return text;
+    };
+    return { child, line };
+  };
+  const [machine, person] = [watching("--json"), watching()];
+  expect(JSON.parse((await machine.line("/w/1")).trim())).toMatchObject({
+    state,
+    changes: [{ key: "/w/1", size: 3 }],
+  });
+  await json("kv", "put", "todo", "/not-watched", "x");
+  const { state: gone } = await json("kv", "delete", "todo", "/w/1");
+  const lines = (await machine.line(String(gone))).trim().split("\n");
+  expect(lines.map((line) => (JSON.parse(line) as { state: string }).state)).toEqual([state, gone]);
+  expect(await person.line("  -")).toMatch(/kv\.put[^]*  ~  \/w\/1 [^]*kv\.delete[^]*  -  \/w\/1/);
+  for (const { child } of [machine, person]) {
+    child.kill("SIGINT");
+    await once(child, "exit");
+  }
+  const refused = await vlinder(["kv", "watch", "todo", "--branch", "nope", "--json"]);
+  expect([refused.code, documentOf(refused)]).toMatchObject([1, { error: { code: "not_found" } }]);
+}, 60_000);
 
 test("a proof goes to a file, and is checked from there with no daemon", async () => {
   const file = join(folder.path, "proof.json");

@@ -82,7 +82,7 @@ describe("what is kept", () => {
     expect(commits.dropped).toBeGreaterThan(5);
     expect(await codeOf(engine.view(between))).toBe("pruned");
     const history = [];
-    for await (const { hash } of engine.history(key("/a"), await engine.resolve(MAIN))) history.push(hash);
+    for await (const { hash } of engine.timeline.history(key("/a"), await engine.resolve(MAIN))) history.push(hash);
     expect(history).toEqual(["8", "7", "6", "5", "4", "3", "2", "1", "0"].map(sha256));
     for (const hash of [begin, base, merged]) expect(await codeOf(engine.view(hash))).toBe("fine");
     const { conflicts } = await engine.merge(MAIN, await engine.resolve(side));

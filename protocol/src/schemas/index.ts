@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { adminRequests, type AdminReplies } from "./admin.ts";
+import { changesRequests, type ChangesReplies } from "./changes.ts";
 import { kvRequests, type KvReplies } from "./kv.ts";
 import { retentionRequests, type RetentionReplies } from "./retention.ts";
 import { timelineRequests, type TimelineReplies } from "./timeline.ts";
@@ -8,13 +9,19 @@ import { vectorRequests, type VectorReplies } from "./vector.ts";
 
 export const agentRequests = {
   ...kvRequests,
+  ...changesRequests,
   ...valueRequests,
   ...vectorRequests,
   ...timelineRequests,
   ...retentionRequests,
 };
 
-export type AgentReplies = KvReplies & ValueReplies & VectorReplies & TimelineReplies & RetentionReplies;
+export type AgentReplies = KvReplies &
+  ChangesReplies &
+  ValueReplies &
+  VectorReplies &
+  TimelineReplies &
+  RetentionReplies;
 
 /** A decoded, checked request, as the daemon sees it. */
 export type AgentRequest<Op extends keyof typeof agentRequests> = z.output<(typeof agentRequests)[Op]>;

@@ -29,8 +29,10 @@ import { short, shortHash } from "../render/hash.ts";
 import { owedLines } from "../render/owed.ts";
 import { size } from "../render/size.ts";
 import { ago } from "../render/time.ts";
+import { defineBlame } from "./kv-blame.ts";
 import { defineGet } from "./kv-get.ts";
 import { AT, BRANCH, EXPECT } from "./kv-options.ts";
+import { defineWatch } from "./kv-watch.ts";
 
 interface WriteOptions {
   readonly branch?: string;
@@ -43,6 +45,8 @@ export const defineKv: Define = (command, act) => {
   defineList(command.command("list"), act);
   defineDelete(command.command("delete"), act);
   defineHistory(command.command("history"), act);
+  defineBlame(command.command("blame"), act);
+  defineWatch(command.command("watch"), act);
 };
 
 const definePut: Define = (command, act) => {

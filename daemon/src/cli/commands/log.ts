@@ -57,7 +57,8 @@ export const defineLog: Define = (command, act) => {
     );
 };
 
-function origin({ session, turn }: CommitItem): string {
+/** The session and turn that a commit belongs to. */
+export function origin({ session, turn }: Pick<CommitItem, "session" | "turn">): string {
   return [session, turn].filter((one) => one !== null).join("/");
 }
 

@@ -1,0 +1,165 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Commit, Hash } from "@vlinder/protocol";
+import type { SegmentRow, SegmentStorage } from "../../storage/segments/segment-storage.ts";
+import { isNewer, timeOf } from "../ancestry.ts";
+import { Breather } from "../breather.ts";
+import { Heap } from "../heap.ts";
+import type { Source } from "../source.ts";
+import { decodeSegment, encodeSegment, keyNumber, type Segment } from "./segment.ts";
+
+/** Commits of a segment. */
+const SEGMENT_COMMITS = 256;
+/** A segment with so many keys is long enough. */
+const SEGMENT_KEYS = 16_384;
+/** Rows that are stored at a time. */
+const ROWS = 32;
+/** A move is looked at after so many milliseconds, with those that came meanwhile. */
+const DELAY = 1_000;
+/** After work of so long, a build in the background rests this many times as long. */
+const REST = 3;
+
+interface Start {
+  readonly hash: Hash;
+  readonly time: string;
+  /** More is likely to come on top: a short run is left for later. */
+  readonly growing: boolean;
+}
+
+/**
+ * Segments of an agent's history, so that a search for one key reads one row for hundreds of commits. It is built
+ * behind the replies, from branch heads downwards to what is known, and is only ever a way to be faster: whoever
+ * walks history reads the commits where it has nothing. So it may be behind, or lost, or damaged.
+ */
+export class HistoryIndex {
+  readonly #storage: SegmentStorage;
+  readonly #source: Pick<Source, "commit" | "changesOf">;
+  /** Heads to be looked at, by branch. */
+  #heads = new Map<string, Hash>();
+  /** Tops whose rows are damaged. */
+  #damaged = new Set<Hash>();
+  #resumed = false;
+  #timer: NodeJS.Timeout | null = null;
+  #work: Promise<void> = Promise.resolve();
+  readonly #most: number;
+  readonly #closing = new AbortController();
+
+  /** @param most commits of a segment */
+  constructor(storage: SegmentStorage, source: Pick<Source, "commit" | "changesOf">, most: number = SEGMENT_COMMITS) {
+    this.#storage = storage;
+    this.#source = source;
+    this.#most = most;
+  }
+
+  /** The segment that begins at a commit, where there is one. */
+  readonly segment = (top: Hash): Segment | null => {
+    const row = this.#storage.get(top);
+    if (row === null) return null;
+    const segment = decodeSegment(top, row);
+    if (segment === null) this.#damaged.add(top);
+    return segment;
+  };
+
+  /** A head that has moved, or below which somebody reads: what is missing there is added soon. Never waits. */
+  catchUp(branch: string, head: Hash): void {
+    if (this.#closing.signal.aborted) return;
+    this.#heads.set(branch, head);
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.#build(true).catch((error: unknown) => {
+        // The next move tries again; meanwhile history is read commit by commit.
+        if (!this.#closing.signal.aborted) process.emitWarning(error instanceof Error ? error : String(error));
+      });
+    }, DELAY).unref();
+  }
+
+  /** Adds at once, and without rests, all that is asked for. */
+  settle(): Promise<void> {
+    return this.#build(false);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#work;
+    this.#storage.close();
+  }
+
+  #build(gently: boolean): Promise<void> {
+    const building = this.#work.then(() => this.#buildAll(gently));
+    this.#work = building.catch(() => {}); // whoever asked is told
+    return building;
+  }
+
+  async #buildAll(gently: boolean): Promise<void> {
+    const open = new Heap<Start>(isNewer);
+    const begin = async (hash: Hash, growing: boolean): Promise<void> => {
+      open.push({ hash, growing, time: timeOf(await this.#source.commit(hash)) });
+    };
+    const [heads, damaged] = [this.#heads, this.#damaged];
+    [this.#heads, this.#damaged] = [new Map(), new Set()];
+    if (!this.#resumed) for (const hash of this.#storage.unfinished()) await begin(hash, false);
+    this.#resumed = true;
+    for (const hash of damaged) await begin(hash, false);
+    for (const hash of new Set(heads.values())) await begin(hash, true);
+
+    const rows = new Map<Hash, SegmentRow>();
+    const known = (hash: Hash): boolean => rows.has(hash) || this.segment(hash) !== null;
+    const store = (): void => {
+      const below = open.items().filter(({ growing }) => !growing);
+      this.#storage.put([...rows.values()], [...new Set(below.map(({ hash }) => hash))]);
+      rows.clear();
+    };
+    const breather = new Breather();
+    let since = performance.now();
+    for (let start = open.pop(); start !== undefined; start = open.pop()) {
+      if (this.#closing.signal.aborted) return;
+      if (known(start.hash)) continue;
+      const { keys, ...segment } = await this.#collect(start.hash, known, breather);
+      const short = segment.kind === "run" && segment.commits < this.#most && keys.size < SEGMENT_KEYS;
+      for (const hash of segment.below) if (!known(hash)) await begin(hash, false);
+      if (short && start.growing) continue;
+      rows.set(start.hash, { top: start.hash, body: encodeSegment(start.hash, segment, keys) });
+      if (rows.size < ROWS) continue;
+      store();
+      if (gently) await this.#rest(REST * (performance.now() - since));
+      since = performance.now();
+    }
+    store();
+  }
+
+  /** The segment that begins at a commit, made from the commits. */
+  async #collect(
+    top: Hash,
+    known: (hash: Hash) => boolean,
+    breather: Breather,
+  ): Promise<Omit<Segment, "may"> & { readonly keys: ReadonlySet<number> }> {
+    const keys = new Set<number>();
+    let at = { hash: top, commit: await this.#source.commit(top) };
+    const time = timeOf(at.commit);
+    let last = { time, hash: top };
+    if (!isPlain(at.commit)) return { kind: "one", time, commits: 1, below: at.commit.parents, last, keys };
+    for (let commits = 1; ; commits++) {
+      for (const [key] of (await this.#source.changesOf(at.commit)).kv ?? []) keys.add(keyNumber(key));
+      const place = { time: timeOf(at.commit), hash: at.hash };
+      if (isNewer(last, place)) last = place;
+      const parent = at.commit.parents[0] as Hash;
+      const run = { kind: "run", time, commits, below: [parent], last, keys } as const;
+      if (commits === this.#most || keys.size >= SEGMENT_KEYS || known(parent)) return run;
+      const commit = await this.#source.commit(parent);
+      if (!isPlain(commit)) return run;
+      at = { hash: parent, commit };
+      await breather.breathe();
+    }
+  }
+
+  async #rest(milliseconds: number): Promise<void> {
+    const { signal } = this.#closing;
+    // The end of the rest, early or not, is what is waited for.
+    await sleep(milliseconds, undefined, { signal, ref: false }).catch(() => {});
+  }
+}
+
+/** One parent, and all that it changed is listed. */
+function isPlain({ parents, adopts }: Commit): boolean {
+  return parents.length === 1 && adopts === undefined;
+}
