@@ -44,7 +44,7 @@ test("at most four messages with writes are on the way, and what comes meanwhile
 test("a read does not wait for the writes beside it, but for those of its own key", async () => {
   const { kv } = stage.vlinder;
   await kv.put("/a", "1");
-  stage.responder.delay = () => 50;
+  stage.responder.delay = () => 500;
   const done: string[] = [];
   const note = (what: string) => (): void => void done.push(what);
   const writes = Promise.all(Array.from({ length: 10 }, (_, i) => kv.put(`/w/${i}`, "x"))).then(note("writes"));

@@ -14,5 +14,5 @@ export function foundAt(objects: Objects, state: Hash, entry: Entry | null): Fou
   if (entry === null) return { state, value: null };
   const { hash, size } = entry;
   if (size > LIMITS.valueBytes) return { state, value: { hash, size, bytes: null } };
-  return andThen(objects.requiredValue(hash, size), (bytes) => ({ state, value: { hash, size, bytes } }));
+  return andThen(objects.askedValue(hash, size), (bytes) => ({ state, value: { hash, size, bytes } }));
 }

@@ -154,18 +154,17 @@ export class Objects implements NodeReader {
     this.#values.close();
   }
 
-  /**
-   * A value's bytes; null when it is not here. Its hash is checked. At once when it was read lately, and where the
-   * storage can; what is in parts never is.
-   */
+  /** A value's bytes; null when it is not here. Its hash is checked. At once where the storage can; what is in parts never is. */
   value(hash: Hash, size: number, unsaved?: FindObject): Uint8Array | null | Promise<Uint8Array | null> {
-    if (valueKind(size) === "list") return this.#joined(hash, size, unsaved);
-    const recent = this.#values.get(hash);
-    if (recent !== undefined) return recent;
-    const coming = unsaved?.("value", hash);
-    if (coming !== undefined) return checked("value", hash, coming);
-    return andThen(this.#bytes("value", hash), (bytes) => {
-      if (bytes !== null) this.#values.set(hash, bytes);
+    return valueKind(size) === "list" ? this.#joined(hash, size, unsaved) : this.#bytes("value", hash, unsaved);
+  }
+
+  /** A value that an agent asks for, and is likely to ask for again: small ones stay in memory, and come at once. */
+  askedValue(hash: Hash, size: number): Uint8Array | Promise<Uint8Array> {
+    const known = this.#values.get(hash);
+    if (known !== undefined) return known;
+    return andThen(this.requiredValue(hash, size), (bytes) => {
+      this.#values.set(hash, bytes);
       return bytes;
     });
   }

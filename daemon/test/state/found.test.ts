@@ -97,11 +97,11 @@ test("a value that is removed from the storage can't be read any more, once it i
   const objects = keep(new Objects(storage));
   const [bytes, hash] = [Buffer.from("secret"), sha256("secret")];
   await storage.apply({ objects: [{ kind: "value", hash, bytes }], branches: [], replies: [] });
-  await objects.value(hash, bytes.length);
+  await objects.askedValue(hash, bytes.length);
   await storage.remove("value", [hash]);
-  expect(objects.value(hash, bytes.length)).toEqual(bytes);
+  expect(objects.askedValue(hash, bytes.length)).toEqual(bytes);
   objects.forget("value", [hash]);
-  expect(await objects.value(hash, bytes.length)).toBeNull();
+  await expect(objects.askedValue(hash, bytes.length)).rejects.toThrow("missing");
 });
 
 test("caches hold within one bound what is used, apart from each other", () => {
