@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { VlinderError } from "@vlinder/protocol";
+import { type RegisterReply, VlinderError } from "@vlinder/protocol";
 import type { Declaration } from "./declaration.ts";
 import type { Registration } from "./registration.ts";
 import { withoutPassword } from "./storage-uri.ts";
@@ -79,3 +79,11 @@ function refuseSharedFiles(
 function fileOf(uri: string | null, folder: string): string | null {
   return uri?.startsWith("sqlite://") === true ? resolve(folder, uri.slice("sqlite://".length)) : null;
 }
+
+/** What a registration is answered with; null: it depends on what changed. */
+export const RESULTS: Readonly<Record<Admission, RegisterReply["result"] | null>> = {
+  new: "created",
+  kept: "created",
+  adopt: "adopted",
+  known: null,
+};

@@ -12,7 +12,7 @@ import {
   VlinderError,
 } from "@vlinder/protocol";
 import type { Logger } from "pino";
-import { type Admission, admit } from "./admission.ts";
+import { type Admission, admit, RESULTS } from "./admission.ts";
 import type { Agent, EngineLike, OpenAgent, OpenedAgent, OpenSpec, RegistryItem, VectorsLike } from "./agent.ts";
 import type { Config } from "./config.ts";
 import { type Declaration, readDeclaration, uriRules } from "./declaration.ts";
@@ -394,13 +394,6 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
     await closeOpened(name, item.agent, this.#log);
   }
 }
-
-const RESULTS: Readonly<Record<Admission, RegisterReply["result"] | null>> = {
-  new: "created",
-  kept: "created",
-  adopt: "adopted",
-  known: null,
-};
 
 function now(): string {
   return new Date().toISOString();

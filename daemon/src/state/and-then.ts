@@ -3,5 +3,5 @@
  * memory is computed without a promise: each costs about as much as hashing a node.
  */
 export function andThen<A, B>(value: A | Promise<A>, next: (value: A) => B | Promise<B>): B | Promise<B> {
-  return value instanceof Promise ? value.then(next) : next(value);
+  return value instanceof Promise ? value.then((late) => next(late)) : next(value);
 }

@@ -20,16 +20,17 @@ import {
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage, ReflogEntry, StoredBranch, StoredObject, Usage } from "../storage/object-storage.ts";
 import { MemorySegments, type SegmentStorage } from "../storage/segments/segment-storage.ts";
-import { commitsBetween } from "./ancestry.ts";
 import { andThen } from "./and-then.ts";
-import type { Entry, Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
+import { askedOf, isPut, once, sizeOf } from "./asked.ts";
+import type { Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
-import { type Found, foundAt } from "./found.ts";
+import { newCommits, objectsOf, treeObjects } from "./exchanged.ts";
+import type { Found } from "./found.ts";
 import { Heads } from "./heads.ts";
 import { Timeline } from "./history/timeline.ts";
 import { Integrator } from "./integrate.ts";
-import { resolveCommit } from "./log.ts";
+import { commitsWithPrefix, resolveCommit } from "./log.ts";
 import {
   deleteBranch,
   fork,
@@ -41,17 +42,16 @@ import {
   write,
   type WriteReply,
 } from "./mutations.ts";
-import { DamagedObject, Objects, valueKind } from "./objects.ts";
-import { pastEntry } from "./past-entry.ts";
+import { Objects } from "./objects.ts";
 import { pathTo } from "./prove.ts";
 import { Receiver } from "./receive.ts";
-import { erasedError } from "./retention/erased.ts";
 import { Keeping, type KeepingOptions } from "./retention/keeping.ts";
 import type { Retention } from "./retention/retention.ts";
 import { type Source, StoredSource } from "./source.ts";
-import { isPlain, type UploadedOp, type UploadedWrite, Uploads } from "./uploads.ts";
+import { isPlain, type UploadedWrite, Uploads } from "./uploads.ts";
 import type { VerifyReport } from "./verify/run-verify.ts";
 import { type VerifyStart, type VerifyWatch, Verification } from "./verify/verification.ts";
+import { ValueReads } from "./value-reads.ts";
 import { StateView } from "./view.ts";
 import { type DurableMove, Writer } from "./writer.ts";
 
@@ -85,6 +85,7 @@ export class StateEngine implements Exchange {
   readonly #sweep: NodeJS.Timeout;
   readonly #now: () => Date;
   readonly #keeping: Keeping;
+  readonly #reads: ValueReads;
 
   private constructor(options: EngineOptions, branches: readonly StoredBranch[], keeping: Keeping) {
     const { agent, storage, device, now = () => new Date(), segments = new MemorySegments() } = options;
@@ -102,6 +103,7 @@ export class StateEngine implements Exchange {
     this.#keeping = keeping;
     this.#heads = new Heads(this.#objects, keeping.pruned, keeping.watch);
     this.#source = new StoredSource(this.#objects, this.#heads, keeping.erased);
+    this.#reads = new ValueReads(this.#objects, this.#heads, keeping);
     this.timeline = new Timeline(this.#source, segments);
     this.#listeners.add((moves) => {
       for (const { branch, to } of moves) if (to !== null) this.timeline.index.catchUp(branch, to);
@@ -198,7 +200,7 @@ export class StateEngine implements Exchange {
     return await resolveCommit(
       ref,
       (hash) => this.#objects.findCommit(hash),
-      (prefix) => this.#commitsWithPrefix(prefix),
+      (prefix) => commitsWithPrefix(this.#storage, prefix),
     );
   }
 
@@ -213,29 +215,8 @@ export class StateEngine implements Exchange {
 
   /** What a key holds at a branch's head or at a past commit; at once where all that it takes can be read so. */
   find(key: Key, branch?: BranchName, at?: string): Found | Promise<Found> {
-    if (at !== undefined) return this.resolve(at).then((commit) => this.#findInPast(commit, key));
-    return andThen(this.stateOf(branch), (view) =>
-      andThen(view.getNow("kv", key), (entry) => this.#found(view.commit, entry)),
-    );
-  }
-
-  async #findInPast(commit: Hash, key: Key): Promise<Found> {
-    this.#keeping.pruned.check(commit);
-    const past = this.#heads.isKept(commit) ? undefined : await pastEntry(this.#objects, commit, "kv", key);
-    const entry = past === undefined ? await (await this.view(commit)).get("kv", key) : past;
-    return await this.#found(commit, entry);
-  }
-
-  #found(state: Hash, entry: Entry | null): Found | Promise<Found> {
-    const failed = (error: unknown): never => {
-      throw entry === null ? error : this.#asErased(error, entry.hash);
-    };
-    try {
-      const found = foundAt(this.#objects, state, entry);
-      return found instanceof Promise ? found.catch(failed) : found;
-    } catch (error) {
-      return failed(error);
-    }
+    if (at !== undefined) return this.resolve(at).then((commit) => this.#reads.findInPast(commit, key));
+    return andThen(this.stateOf(branch), (view) => this.#reads.findIn(view, key));
   }
 
   async view(commit: Hash): Promise<StateView> {
@@ -256,26 +237,12 @@ export class StateEngine implements Exchange {
 
   /** The value's bytes. @throws erased; internal, when the storage has lost them */
   async requiredValue(hash: Hash, size: number): Promise<Uint8Array> {
-    try {
-      return await this.#objects.requiredValue(hash, size);
-    } catch (error) {
-      throw this.#asErased(error, hash);
-    }
+    return await this.#reads.value(hash, size);
   }
 
   /** A value's bytes from `start` to `end`, without reading the rest. @throws erased; internal, when the storage has lost them */
-  async range(hash: Hash, size: number, start: number, end: number): Promise<Uint8Array> {
-    try {
-      return await this.#objects.range(hash, size, start, end);
-    } catch (error) {
-      throw this.#asErased(error, hash);
-    }
-  }
-
-  /** What a missing value means: it was erased, or it is lost. */
-  #asErased(error: unknown, hash: Hash): unknown {
-    const isMissing = error instanceof DamagedObject && error.problem === "missing";
-    return isMissing && this.#keeping.erased.has(hash) ? erasedError(hash) : error;
+  range(hash: Hash, size: number, start: number, end: number): Promise<Uint8Array> {
+    return this.#reads.range(hash, size, start, end);
   }
 
   async contract(): Promise<Contract | null> {
@@ -371,41 +338,16 @@ export class StateEngine implements Exchange {
     return Promise.all(commits.map(async (hash) => (await this.#objects.findCommit(hash)) !== null));
   }
 
-  async *newCommits(heads: readonly Hash[], bases: readonly Hash[]): AsyncGenerator<ReadCommit> {
-    const order = await commitsBetween((hash) => this.#objects.findCommit(hash), heads, bases);
-    for (const hash of order) {
-      yield { hash, commit: await this.#objects.commit(hash), bytes: await this.#objects.commitBytes(hash) };
-    }
+  newCommits(heads: readonly Hash[], bases: readonly Hash[]): AsyncGenerator<ReadCommit> {
+    return newCommits(this.#objects, heads, bases);
   }
 
-  async *objectsOf(commit: Commit): AsyncGenerator<{ kind: Kind; hash: Hash }> {
-    if (typeof commit.changes === "string") yield { kind: "changes", hash: commit.changes };
-    const { contract, kv = [], vectors = [] } = await this.#objects.changesOf(commit);
-    if (contract !== undefined) yield { kind: "value", hash: contract };
-    for (const [hash, size] of Object.values(commit.event.values ?? {})) yield* this.#objectsOfValue(hash, size);
-    for (const [, hash, size] of [...kv, ...vectors]) if (hash !== null) yield* this.#objectsOfValue(hash, size);
-  }
-
-  /** Of a value that was erased: nothing. */
-  async *#objectsOfValue(hash: Hash, size: number): AsyncGenerator<{ kind: Kind; hash: Hash }> {
-    if (this.#keeping.erased.has(hash) && (await this.#objects.value(hash, size)) === null) return;
-    yield { kind: valueKind(size), hash };
-    if (valueKind(size) === "list") yield* this.#objects.partsOf(hash);
+  objectsOf(commit: Commit): AsyncGenerator<{ kind: Kind; hash: Hash }> {
+    return objectsOf(this.#objects, this.#keeping.erased, commit);
   }
 
   async *treeObjects(commit: Hash): AsyncGenerator<StoredObject> {
-    const { snapshot, nodes } = await this.#heads.at(commit);
-    const seen = new Set<Hash>();
-    // What is not stored lies in the state's layers, over nodes that are.
-    const open = [snapshot.kv, snapshot.vectors].filter((root) => root !== null);
-    for (let hash = open.pop(); hash !== undefined; hash = open.pop()) {
-      if (seen.has(hash)) continue;
-      seen.add(hash);
-      const node = await nodes.node(hash);
-      yield { kind: "node", hash, bytes: encodeTreeNode(node) };
-      if (node.level > 0) open.push(...node.hashes);
-    }
-    yield { kind: "snapshot", hash: hashSnapshot(snapshot), bytes: Buffer.from(encodeSnapshot(snapshot)) };
+    yield* treeObjects(await this.#heads.at(commit));
   }
 
   read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]> {
@@ -448,13 +390,6 @@ export class StateEngine implements Exchange {
     return { name: ours?.name ?? name, result: "kept", head: at, conflicts: 0, notes };
   }
 
-  async #commitsWithPrefix(prefix: string): Promise<Hash[]> {
-    const low = BigInt(`0x${prefix.padEnd(64, "0")}`);
-    const after = low === 0n ? null : ((low - 1n).toString(16).padStart(64, "0") as Hash);
-    const found = await this.#storage.scan("commit", after, 11);
-    return found.map(({ hash }) => hash).filter((hash) => hash.startsWith(prefix));
-  }
-
   async #dropReplies(): Promise<void> {
     try {
       await this.#storage.dropReplies(this.#now().getTime() - LIMITS.replyMemory);
@@ -462,32 +397,4 @@ export class StateEngine implements Exchange {
       // The storage is away; old ids cost only space, and the next sweep comes in an hour.
     }
   }
-}
-
-/** A write without the values' bytes. */
-function askedOf({ ops, ...rest }: UploadedWrite): object {
-  const asked = ops.map(({ key, value, expect }) => [
-    key,
-    value !== null && "upload" in value ? value : (value?.hash ?? null),
-    expect ?? false,
-    expect === undefined,
-  ]);
-  return { ...rest, asked };
-}
-
-function isPut({ value }: UploadedOp): boolean {
-  return value !== null;
-}
-
-/** What ops bring; an upload was counted as it came. */
-function sizeOf(ops: readonly UploadedOp[]): number {
-  return ops.reduce(
-    (sum, { key, value }) => sum + (value === null ? 0 : key.length + ("bytes" in value ? value.bytes.length : 0)),
-    0,
-  );
-}
-
-/** What makes a request the same as another one with its id. */
-function once(id: string | undefined, request: object): { id: string; request: Hash } | undefined {
-  return id === undefined ? undefined : { id, request: sha256(JSON.stringify(request)) };
 }

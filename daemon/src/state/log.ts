@@ -1,3 +1,4 @@
+import type { ObjectStorage } from "../storage/object-storage.ts";
 import { type Commit, type Hash, isHash, VlinderError } from "@vlinder/protocol";
 
 /** A commit by its hash or a unique prefix of it. `prefixed` lists what the storage has with that prefix. @throws not_found, invalid */
@@ -22,4 +23,12 @@ export async function resolveCommit(
     details: { commit: text },
     remedy: "`vlinder log` shows the commits",
   });
+}
+
+/** At most 11. @param prefix hex digits */
+export async function commitsWithPrefix(storage: Pick<ObjectStorage, "scan">, prefix: string): Promise<Hash[]> {
+  const low = BigInt(`0x${prefix.padEnd(64, "0")}`);
+  const after = low === 0n ? null : ((low - 1n).toString(16).padStart(64, "0") as Hash);
+  const found = await storage.scan("commit", after, 11);
+  return found.map(({ hash }) => hash).filter((hash) => hash.startsWith(prefix));
 }

@@ -270,8 +270,9 @@ export class Writer {
 
   /** The reply that was given to an id within its time; an older one must go, or it would keep the new one out. */
   #reply(id: string): StoredReply | null | Promise<StoredReply | null> {
-    const { replyNow } = this.#storage;
-    const found = replyNow === undefined ? this.#storage.reply(id) : replyNow.call(this.#storage, id);
+    // Undefined: the backend can't answer at once. Null: there is none.
+    const known = this.#storage.replyNow?.(id);
+    const found = known === undefined ? this.#storage.reply(id) : known;
     return andThen(found, (reply): StoredReply | null | Promise<null> => {
       if (reply === null || reply.time > this.#now() - LIMITS.replyMemory) return reply;
       return this.#storage.dropReplies(reply.time + 1).then(() => null);

@@ -23,7 +23,7 @@ test("tells apart hashes that differ in one digit", () => {
   const table = new ObjectTable();
   const zeros = "0".repeat(32);
   const alike = Array.from({ length: 32 * 15 }, (_, i) => {
-    const digits = [...zeros];
+    const digits = zeros.split("");
     digits[i % 32] = (1 + Math.floor(i / 32)).toString(16);
     return digits.join("").padEnd(64, "0") as Hash;
   });

@@ -9,7 +9,8 @@ import {
   type TreeNode,
 } from "@vlinder/protocol";
 import { describe, expect, test } from "vitest";
-import { editTree, type Edit } from "../../src/state/tree/edit.ts";
+import { editTree } from "../../src/state/tree/edit.ts";
+import type { Edit } from "../../src/state/tree/edit-type.ts";
 import type { FreshNodes } from "../../src/state/tree/node-reader.ts";
 import { diffTrees, entriesFrom, getEntry, treeTotals } from "../../src/state/tree/read.ts";
 

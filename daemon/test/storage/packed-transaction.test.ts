@@ -61,7 +61,8 @@ test("gives back what was packed", () => {
         const name = `reply ${replyKey(id)}`;
         if (!expected.has(name)) expected.set(name, Buffer.concat([bytes, Buffer.from(reply)]).toString("latin1"));
       }
-      expect(found.toSorted()).toEqual([...expected].toSorted());
+      const byName = ([a]: readonly [string, string], [b]: readonly [string, string]): number => (a < b ? -1 : 1);
+      expect(found.toSorted(byName)).toEqual([...expected].toSorted(byName));
       expect(
         unpacked.branches.map((one) => ({
           ...one,

@@ -55,7 +55,7 @@ test("every object is found, counted and scanned while the index is merged", { t
       );
     }
   }
-  expect([...levels].sort()).toEqual([0, 1, 2]);
+  expect([...levels].sort((a, b) => a - b)).toEqual([0, 1, 2]);
   expect(runsOf(path).length).toBeLessThan(24);
   await storage.remove("value", [value(5).hash]);
   expect(await Promise.all([4, 5, 6].map((index) => has(storage, value(index))))).toEqual([true, false, true]);

@@ -1,7 +1,7 @@
 import { type Hash, sha256, type TreeNode } from "@vlinder/protocol";
 import { Boundary } from "./boundary.ts";
 import { lowerBound } from "./cursor.ts";
-import type { Edit } from "./edit.ts";
+import type { Edit } from "./edit-type.ts";
 import type { FreshNodes, NodeReader } from "./node-reader.ts";
 import { PackedNode } from "./packed-node.ts";
 

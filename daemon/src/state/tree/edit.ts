@@ -2,15 +2,9 @@ import { type Hash, type Key, sha256, type TreeNode } from "@vlinder/protocol";
 import { Boundary } from "./boundary.ts";
 import { Cursor } from "./cursor.ts";
 import { editOne } from "./edit-one.ts";
+import type { Edit } from "./edit-type.ts";
 import type { FreshNodes, NodeReader } from "./node-reader.ts";
 import { PackedNode } from "./packed-node.ts";
-
-/** Sets a key, or removes it when `hash` is null. */
-export interface Edit {
-  readonly key: Key;
-  readonly hash: Hash | null;
-  readonly size: number;
-}
 
 /** An entry on its way into a node. */
 interface Row {

@@ -1,0 +1,71 @@
+import type { Hash, Key } from "@vlinder/protocol";
+import { andThen } from "./and-then.ts";
+import type { Entry } from "./api.ts";
+import { type Found, foundAt } from "./found.ts";
+import type { Heads } from "./heads.ts";
+import { DamagedObject, type Objects } from "./objects.ts";
+import { pastEntry } from "./past-entry.ts";
+import { erasedError } from "./retention/erased.ts";
+import type { Keeping } from "./retention/keeping.ts";
+import { StateView } from "./view.ts";
+
+/** Values, by key or by hash. Of one that is missing it is said whether it was erased or is lost. */
+export class ValueReads {
+  readonly #objects: Objects;
+  readonly #heads: Heads;
+  readonly #keeping: Pick<Keeping, "pruned" | "erased">;
+
+  constructor(objects: Objects, heads: Heads, keeping: Pick<Keeping, "pruned" | "erased">) {
+    this.#objects = objects;
+    this.#heads = heads;
+    this.#keeping = keeping;
+  }
+
+  /** What a key holds in a state; at once where all that it takes is at hand. @throws erased */
+  findIn(view: StateView, key: Key): Found | Promise<Found> {
+    return andThen(view.getNow("kv", key), (entry) => this.#found(view.commit, entry));
+  }
+
+  /** What a key held at a commit. @throws pruned, erased */
+  async findInPast(commit: Hash, key: Key): Promise<Found> {
+    this.#keeping.pruned.check(commit);
+    const past = this.#heads.isKept(commit) ? undefined : await pastEntry(this.#objects, commit, "kv", key);
+    if (past !== undefined) return await this.#found(commit, past);
+    return await this.findIn(new StateView(await this.#heads.at(commit), this.#objects), key);
+  }
+
+  /** @throws erased; internal, when the storage has lost it */
+  async value(hash: Hash, size: number): Promise<Uint8Array> {
+    try {
+      return await this.#objects.requiredValue(hash, size);
+    } catch (error) {
+      throw this.#asErased(error, hash);
+    }
+  }
+
+  /** @throws erased; internal, when the storage has lost it */
+  async range(hash: Hash, size: number, start: number, end: number): Promise<Uint8Array> {
+    try {
+      return await this.#objects.range(hash, size, start, end);
+    } catch (error) {
+      throw this.#asErased(error, hash);
+    }
+  }
+
+  #found(state: Hash, entry: Entry | null): Found | Promise<Found> {
+    const failed = (error: unknown): never => {
+      throw entry === null ? error : this.#asErased(error, entry.hash);
+    };
+    try {
+      const found = foundAt(this.#objects, state, entry);
+      return found instanceof Promise ? found.catch(failed) : found;
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #asErased(error: unknown, hash: Hash): unknown {
+    const isMissing = error instanceof DamagedObject && error.problem === "missing";
+    return isMissing && this.#keeping.erased.has(hash) ? erasedError(hash) : error;
+  }
+}
