@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connect } from "@vlinder/agent-runtime";
 import type { Act } from "../../src/cli/catalogue.ts";
 import { buildProgram } from "../../src/cli/program.ts";
+import { flipBit } from "../storage/damage.ts";
 import { documentOf, PROGRAM, type RunningDaemon, startDaemon, temporary, vlinder } from "./harness.ts";
 
 const BINARY = Buffer.from([0, 0xff, 0x1b, 0x5b, 0x33, 0x31, 0x6d, 10]);
@@ -563,12 +564,8 @@ test("damage is exit code 1, and named", async () => {
   await json("agent", "add", dir);
   const { hash } = (await json("kv", "put", "broken", "/x", "to be damaged")) as { hash: string };
   expect((await vlinder(["verify", "broken"])).code).toBe(0);
-  const database = new Database(join(process.env["VLINDER_HOME"] as string, "agents", "broken", "objects.db"));
-  const blocks = database.prepare<[], { id: number; data: Buffer }>("SELECT id, data FROM block").all();
-  const block = blocks.find(({ data }) => data.includes("to be damaged"));
-  block?.data.fill(0, block.data.indexOf("to be damaged"), block.data.indexOf("to be damaged") + 13);
-  expect(database.prepare("UPDATE block SET data = ? WHERE id = ?").run(block?.data, block?.id).changes).toBe(1);
-  database.close();
+  const path = join(process.env["VLINDER_HOME"] as string, "agents", "broken", "objects.db");
+  flipBit(path, Buffer.from("to be damaged"));
   const ran = await vlinder(["verify", "broken", "--json"]);
   expect([ran.code, documentOf(ran)]).toMatchObject([1, { ok: false, damage: [{ hash, kind: "value" }] }]);
   expect((await vlinder(["verify", "broken"])).out).toContain("not intact");
