@@ -77,6 +77,8 @@ class Renamer {
   }
 
   async add({ hash, commit }: ReadCommit): Promise<void> {
+    if (this.#names.has(hash)) return;
+    await this.#addCovered(commit.event);
     const changes = await this.#from.changesOf(commit);
     await this.#addObjects(commit);
     if (changes.contract !== undefined) await this.#addContract(changes.contract);
@@ -135,6 +137,16 @@ class Renamer {
         ? {}
         : { changes: typeof commit.changes === "string" ? sha256(encodeChanges(renamedChanges)) : renamedChanges }),
     };
+  }
+
+  /** An erasure names heads that are no parents of it: they need their names first. */
+  async #addCovered({ kind, info }: Commit["event"]): Promise<void> {
+    const heads = kind === "erase" && Array.isArray(info?.["heads"]) ? (info["heads"] as Hash[]) : [];
+    const left = heads.filter((head) => !this.#names.has(head));
+    const here = await this.#from.has(left);
+    const covered = left.filter((_, i) => here[i]);
+    if (covered.length === 0) return;
+    for await (const commit of this.#from.newCommits(covered, [])) await this.add(commit);
   }
 
   /** A choice names a parent, an erasure the heads that it covers. */
