@@ -6,16 +6,12 @@ import {
   type Commit,
   type Contract,
   type DeviceId,
-  encodeSnapshot,
-  encodeTreeNode,
   type Hash,
-  hashSnapshot,
   type Key,
   LIMITS,
   MAIN,
   makeProof,
   type Proof,
-  sha256,
   VlinderError,
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage, ReflogEntry, StoredBranch, StoredObject, Usage } from "../storage/object-storage.ts";

@@ -27,7 +27,8 @@ export async function* objectsOf(
   if (typeof commit.changes === "string") yield { kind: "changes", hash: commit.changes };
   const { contract, kv = [], vectors = [] } = await objects.changesOf(commit);
   if (contract !== undefined) yield { kind: "value", hash: contract };
-  for (const [hash, size] of Object.values(commit.event.values ?? {})) yield* objectsOfValue(objects, erased, hash, size);
+  for (const [hash, size] of Object.values(commit.event.values ?? {}))
+    yield* objectsOfValue(objects, erased, hash, size);
   for (const [, hash, size] of [...kv, ...vectors]) {
     if (hash !== null) yield* objectsOfValue(objects, erased, hash, size);
   }
