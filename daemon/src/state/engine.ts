@@ -110,8 +110,7 @@ export class StateEngine implements Exchange {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep);
-    await this.#verification.close();
-    await this.#writer.close();
+    await Promise.all([this.#writer.close(), this.#verification.close()]);
     await this.#storage.close();
   }
 
