@@ -129,7 +129,8 @@ test("progress comes before the reply, and only when it is asked for", async () 
   );
   expect(report.ok).toBe(true);
   expect(seen.length).toBeGreaterThan(0);
-  expect(seen.at(-1)).toMatchObject({ what: "verify", unit: "commits", total: null });
+  expect(seen.at(-1)).toMatchObject({ what: "verify", unit: "objects", total: expect.any(Number) });
+  for (const { done, total } of seen) expect(done).toBeLessThanOrEqual(total ?? Infinity);
   expect(seen.map(({ done }) => done)).toEqual(seen.map(({ done }) => done).toSorted((a, b) => a - b));
 
   for (const wanted of [true, false]) {

@@ -21,11 +21,9 @@ test("numbers hashes in the order in which they come, and finds them while it gr
 
 test("tells apart hashes that differ in one digit", () => {
   const table = new ObjectTable();
-  const zeros = "0".repeat(32);
   const alike = Array.from({ length: 32 * 15 }, (_, i) => {
-    const digits = zeros.split("");
-    digits[i % 32] = (1 + Math.floor(i / 32)).toString(16);
-    return digits.join("").padEnd(64, "0") as Hash;
+    const digit = (1 + Math.floor(i / 32)).toString(16);
+    return `${"0".repeat(i % 32)}${digit}`.padEnd(64, "0") as Hash;
   });
   for (const hash of alike) table.add(hash);
   expect(table.size).toBe(alike.length);

@@ -8,13 +8,13 @@ interface Place {
   readonly offset: number;
 }
 
-/** Looks into every blob of every table, so that it knows nothing of the schema. @throws where the bytes are not, or twice */
-function placeOf(db: Database.Database, bytes: Uint8Array): Place {
+/** Looks into every blob of every table, so that it knows nothing of the schema. */
+function placesOf(db: Database.Database, bytes: Uint8Array): Place[] {
   const tables = db
     .prepare<[], string>("SELECT name FROM pragma_table_list WHERE type = 'table' AND NOT wr AND schema = 'main'")
     .pluck()
     .all();
-  const places = tables.flatMap((table) =>
+  return tables.flatMap((table) =>
     db
       .prepare<[string], string>("SELECT name FROM pragma_table_info(?) WHERE upper(type) = 'BLOB'")
       .pluck()
@@ -28,6 +28,11 @@ function placeOf(db: Database.Database, bytes: Uint8Array): Place {
           .map(({ row, at }): Place => ({ table, column, row, offset: at - 1 })),
       ),
   );
+}
+
+/** @throws where the bytes are not, or twice */
+function placeOf(db: Database.Database, bytes: Uint8Array): Place {
+  const places = placesOf(db, bytes);
   const [place] = places;
   if (place === undefined || places.length > 1) throw new Error(`the bytes lie in ${places.length} places`);
   return place;
@@ -42,14 +47,24 @@ function change<T>(path: string, work: (db: Database.Database) => T): T {
   }
 }
 
+function flip(db: Database.Database, { table, column, row, offset }: Place, at: number): void {
+  const blob = db.prepare<[number], Buffer>(`SELECT "${column}" FROM "${table}" WHERE rowid = ?`).pluck().get(row);
+  const copy = Buffer.from(blob as Buffer);
+  copy[offset + at] = (copy[offset + at] as number) ^ 0x10;
+  db.prepare(`UPDATE "${table}" SET "${column}" = ? WHERE rowid = ?`).run(copy, row);
+}
+
 /** Flips a bit of the object with these bytes, in the file; `at` counts from their start, default their middle. */
 export function flipBit(path: string, bytes: Uint8Array, at = bytes.length >> 1): void {
-  change(path, (db) => {
-    const { table, column, row, offset } = placeOf(db, bytes);
-    const blob = db.prepare<[number], Buffer>(`SELECT "${column}" FROM "${table}" WHERE rowid = ?`).pluck().get(row);
-    const copy = Buffer.from(blob as Buffer);
-    copy[offset + at] = (copy[offset + at] as number) ^ 0x10;
-    db.prepare(`UPDATE "${table}" SET "${column}" = ? WHERE rowid = ?`).run(copy, row);
+  change(path, (db) => flip(db, placeOf(db, bytes), at));
+}
+
+/** Flips a bit of these bytes in every row that has them; returns in how many. */
+export function flipEverywhere(path: string, bytes: Uint8Array): number {
+  return change(path, (db) => {
+    const places = placesOf(db, bytes);
+    for (const place of places) flip(db, place, 0);
+    return places.length;
   });
 }
 
