@@ -91,7 +91,13 @@ test("an edited agent.toml is taken over as a contract commit", async () => {
 
 test.each([
   ["another storage URI", "moved", 'object_storage = "sqlite://elsewhere.db"\n', "conflict", /agent\.toml:2:/],
-  ["a merge policy that this release lacks", "moved", `${OBJECTS}[merge]\n"/" = "vote"\n`, "invalid", /agent\.toml:4:/],
+  [
+    "a merge policy that this release lacks",
+    "moved",
+    `${OBJECTS}[merge]\n"/" = "by-weekday"\n`,
+    "invalid",
+    /agent\.toml:4:/,
+  ],
   ["an unknown key", "moved", `${OBJECTS}colour = "red"\n`, "invalid", /agent\.toml:3:1/],
   ["an invalid name", "No*Name", OBJECTS, "invalid", /agent\.toml:1:/],
   ["a reserved name", "admin", OBJECTS, "invalid", /agent\.toml:1:/],
