@@ -78,6 +78,7 @@ class SqliteObjects implements ObjectStorage {
   /** Work that must not overlap with what is under way, one after another; what is asked for later waits for it. */
   #alone: Promise<unknown> = Promise.resolve();
   #waiting = 0;
+  #isNew = false;
   readonly #pending = new Set<Promise<unknown>>();
   #closing: Promise<void> | null = null;
 
@@ -121,8 +122,7 @@ class SqliteObjects implements ObjectStorage {
   }
 
   async #apply({ objects, branches, replies, notes = [] }: Transaction): Promise<void> {
-    // What is there is looked up in what is committed now, whoever committed it.
-    this.#reader.leaveSnapshot();
+    this.#lookAnew();
     const { blocks, prefixes } = blocksOf(objects, replies, this.#reader.stored(this.#bases));
     const packed = packTransaction(blocks, branches, notes);
     this.#underWay.add(prefixes);
@@ -142,6 +142,16 @@ class SqliteObjects implements ObjectStorage {
   #landed(first: number, blocks: NewBlocks["blocks"]): void {
     this.#reader.landed(first, blocks);
     for (const [at, { items }] of blocks.entries()) this.#bases.stored(first + at, items);
+  }
+
+  /** What is there is looked up in what is committed now, whoever committed it: once a turn of the event loop, as it costs as much as a put. */
+  #lookAnew(): void {
+    if (this.#isNew) return;
+    this.#isNew = true;
+    setImmediate(() => {
+      this.#isNew = false;
+    });
+    this.#reader.leaveSnapshot();
   }
 
   #track<T>(work: Promise<T>): Promise<T> {
