@@ -3,7 +3,8 @@ import { expect, test } from "vitest";
 import { newStage } from "./harness/stage.ts";
 
 const stage = newStage();
-const BATCHES = 16;
+const BATCHES = 48;
+const IN_FLIGHT = 4;
 
 test("a write never blocks another agent's read: gets are answered while another agent's storage is busy", async () => {
   const daemon = await stage.daemon();
@@ -14,11 +15,14 @@ test("a write never blocks another agent's read: gets are answered while another
   for (let i = 0; i < 20; i++) await quick.kv.put(`/${i}`, `value ${i}`);
 
   let done = 0;
-  const load = Array.from({ length: BATCHES }, async (_, n) => {
-    const value = Buffer.alloc(850, n);
-    const ops = Array.from({ length: 1000 }, (_v, i) => ({ op: "put" as const, key: `/${n}/${i}`, value }));
-    await admin.request("busy" as AgentName, "kv.batch", { ops }, { timeout: 60_000 });
-    done++;
+  let sent = 0;
+  const load = Array.from({ length: IN_FLIGHT }, async () => {
+    for (let n = sent++; n < BATCHES; n = sent++) {
+      const value = Buffer.alloc(850, n);
+      const ops = Array.from({ length: 1000 }, (_v, i) => ({ op: "put" as const, key: `/${n}/${i}`, value }));
+      await admin.request("busy" as AgentName, "kv.batch", { ops }, { timeout: 60_000 });
+      done++;
+    }
   });
   const started = performance.now();
   const waits: number[] = [];

@@ -65,7 +65,8 @@ interface Flight {
 }
 
 const BATCH_JOBS = 512;
-const BATCH_BYTES = 8 * 1024 * 1024;
+/** More would be packed in one piece, and keep reads waiting. */
+const BATCH_BYTES = 2 * 1024 * 1024;
 /** Computing longer than this without a break would keep reads waiting. */
 const SLICE_MS = 2;
 const ATTEMPTS = 5;
