@@ -7,7 +7,7 @@ import { replyKey } from "./reply-key.ts";
 import { REPLY_SHELF, SHELVES } from "./shelves.ts";
 
 /** What a row may have so that it fits on a page of SQLite. */
-const PAGE_ROOM = 4040;
+export const PAGE_ROOM = 4040;
 /** Objects from this size on share rows of several pages: one a row would leave half a page empty on each. */
 const LARGE = 1000;
 const LARGE_ROOM = 16_384;

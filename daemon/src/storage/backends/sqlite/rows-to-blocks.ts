@@ -1,14 +1,14 @@
 import type Database from "better-sqlite3";
 import { SLOT_BYTES } from "./block.ts";
+import { PAGE_ROOM } from "./blocks-of.ts";
 import { IndexWriter } from "./index-writer.ts";
+import { SLOTS } from "./location.ts";
 import type { Migration } from "./migrate.ts";
 import { OBJECT_TABLES } from "./object-tables.ts";
 import { REPLY_SHELF, SHELVES } from "./shelves.ts";
 
 /** Rows read at a time. */
 const ROWS = 500;
-const PAGE_ROOM = 4040;
-const SLOTS = 256;
 
 interface Row {
   readonly id: number;

@@ -11,7 +11,7 @@ import { LOCATION_BYTES } from "./block.ts";
 const SUM_BYTES = 4;
 const ENTRY_BYTES = PREFIX_BYTES + LOCATION_BYTES;
 /** Entries on a page in the mean: 4,000 bytes hold 333, which is more than three standard deviations away. */
-const PAGE_ENTRIES = 280;
+export const PAGE_ENTRIES = 280;
 const PAGES_MAX = 2 ** 24;
 /** Bits for each entry. A "perhaps" that is none costs a page, and there may be twenty runs to ask. */
 const BLOOM_BITS = 14;

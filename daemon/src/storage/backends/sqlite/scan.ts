@@ -1,8 +1,8 @@
 import { SLOT, type Block, slotCount, slotFlags, slotHash } from "./block.ts";
 import type { IndexReader } from "./index-reader.ts";
 import { blockOf, shelfOf, slotOf } from "./location.ts";
-import { hashPrefix } from "./prefix-table.ts";
-import { locationAt, pageEntries, pageOf, prefixAt } from "./run.ts";
+import { hashPrefix, PREFIX_RANGE } from "./prefix-table.ts";
+import { locationAt, PAGE_ENTRIES, pageEntries, pageOf, prefixAt } from "./run.ts";
 
 interface Blocks {
   readonly index: IndexReader;
@@ -17,7 +17,6 @@ interface Scanned {
 
 /** Prefixes are looked at in slices of the whole range, each with about so many entries. */
 const SLICE_ENTRIES = 512;
-const RANGE = 2 ** 48;
 
 /** Objects of a shelf in the order of their hashes, after one. Runs are in order already; what is recent is not. */
 export function pageInOrder(blocks: Blocks, shelf: number, after: Buffer | null, limit: number): Scanned[] {
@@ -25,11 +24,11 @@ export function pageInOrder(blocks: Blocks, shelf: number, after: Buffer | null,
   const found: Scanned[] = [];
   if (limit <= 0) return found;
   const recent = [...index.recent()].filter(([, location]) => shelfOf(location) === shelf);
-  const entries = index.runs.reduce((sum, { pages }) => sum + pages * 280, recent.length);
-  const slice = RANGE / Math.max(1, Math.ceil(entries / SLICE_ENTRIES));
+  const entries = index.runs.reduce((sum, { pages }) => sum + pages * PAGE_ENTRIES, recent.length);
+  const slice = PREFIX_RANGE / Math.max(1, Math.ceil(entries / SLICE_ENTRIES));
   let low = after === null ? 0 : hashPrefix(after);
-  while (low < RANGE && found.length < limit) {
-    const high = Math.min(RANGE, low + slice);
+  while (low < PREFIX_RANGE && found.length < limit) {
+    const high = Math.min(PREFIX_RANGE, low + slice);
     const locations = new Set(recent.filter(([p]) => p >= low && p < high).map(([, location]) => location));
     for (const run of index.runs) {
       for (let page = pageOf(low, run.pages); page <= Math.min(run.pages - 1, pageOf(high, run.pages)); page++) {

@@ -129,7 +129,7 @@ class SqliteObjects implements ObjectStorage {
     try {
       const { outcome } = await this.#track(this.#writer.call({ op: "apply", packed }, packed));
       this.#reader.leaveSnapshot();
-      if (outcome === null || "failure" in outcome) return;
+      if (outcome === null || "failure" in outcome) throw this.#unanswered();
       if ("conflict" in outcome) {
         throw new BranchConflict(outcome.conflict.branch as Hash, outcome.conflict.actual as Hash | null);
       }
@@ -137,6 +137,13 @@ class SqliteObjects implements ObjectStorage {
     } finally {
       this.#underWay.delete(prefixes);
     }
+  }
+
+  /** A transaction of which the writer does not say that it is stored counts as not stored. */
+  #unanswered(): VlinderError {
+    return new VlinderError("unavailable", `the writer of ${this.#path} did not say what became of a transaction`, {
+      remedy: "try again; if it stays so, restart vlinderd and report it with the daemon's log",
+    });
   }
 
   #landed(first: number, blocks: NewBlocks["blocks"]): void {
