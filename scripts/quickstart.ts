@@ -8,6 +8,7 @@ import { mkdir, mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { NODE_FLAGS } from "../daemon/src/node-flags.ts";
 
 const root = path.dirname(import.meta.dirname);
 const { values: options } = parseArgs({ options: { home: { type: "string" } } });
@@ -81,7 +82,7 @@ async function start(): Promise<void> {
   await mkdir(home, { recursive: true, mode: 0o700 });
   say("$ npx vlinderd &");
   const env = { ...process.env, VLINDER_HOME: home, VLINDER_LOG_LEVEL: "error" };
-  const child = spawn(process.execPath, ["daemon/bin/vlinderd.mjs"], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, "daemon/bin/vlinderd.mjs"], {
     cwd: root,
     env,
     stdio: ["ignore", "ignore", "inherit"],

@@ -12,14 +12,17 @@ import { ensureNode, withNode } from "./node.mjs";
 import { ensurePackages } from "./packages.mjs";
 import { test } from "./test.mjs";
 
-const script = (file) => (node, env, args) => run(node, [path.join(root, file), ...args], env);
+const script =
+  (file, ...flags) =>
+  (node, env, args) =>
+    run(node, [...flags, path.join(root, file), ...args], env);
 
 const COMMANDS = {
   quickstart: { broker: true, run: script("scripts/quickstart.ts") },
   test: { broker: true, run: test },
   bench: { broker: true, run: script("test/bench/main.ts") },
   soak: { broker: true, run: script("test/soak/main.ts") },
-  vlinderd: { broker: true, run: script("daemon/bin/vlinderd.mjs") },
+  vlinderd: { broker: true, run: script("daemon/bin/vlinderd.mjs", "--max-semi-space-size=16") },
   check: { broker: false, run: check },
   format: { broker: false, run: script("node_modules/oxfmt/bin/oxfmt") },
   build: { broker: false, run: build },

@@ -40,10 +40,16 @@ export async function startDaemon(options: { home: Home; config: Config; log: Lo
     const lock = await lockHome(home);
     undo.push(() => lock.release());
     const version = await packageVersion();
-    const core = await openCore({ home, config, log });
-    undo.push(() => core.close());
-    const broker = await startBroker({ home: home.path, ...config.nats, log });
-    undo.push(() => broker.stop());
+    // At the same time: one mostly waits for threads, the other for a server.
+    const [opened, started] = await Promise.allSettled([
+      openCore({ home, config, log }),
+      startBroker({ home: home.path, ...config.nats, log }),
+    ]);
+    if (opened.status === "fulfilled") undo.push(() => opened.value.close());
+    if (started.status === "fulfilled") undo.push(() => started.value.stop());
+    if (opened.status === "rejected") throw opened.reason;
+    if (started.status === "rejected") throw started.reason;
+    const [core, broker] = [opened.value, started.value];
     return await serve({ ...options, core, broker, version, undo });
   } catch (error) {
     await unwind(undo, log);
@@ -63,7 +69,8 @@ interface Parts {
 
 async function serve({ home, log, core, broker, version, undo }: Parts): Promise<Daemon> {
   const service = new EndpointService(broker.connection, log);
-  core.onMoves((agent, moves) => publishMoves(broker, log, agent, moves));
+  // After the replies, which go out in this turn: an event would have a packet of its own before theirs.
+  core.onMoves((agent, moves) => setImmediate(() => publishMoves(broker, log, agent, moves)));
   let finish = (): void => {};
   const stopped = new Promise<void>((resolve) => {
     finish = resolve;

@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { NODE_FLAGS } from "../../daemon/src/node-flags.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../daemon/bin/vlinderd.mjs", import.meta.url));
 const READY_WAIT = 20_000;
@@ -53,9 +54,11 @@ export class TestDaemon {
     return path.join(this.home, "creds", "agents", `${agent}.creds`);
   }
 
-  /** Of the nats-server that it has started last. */
-  get natsPid(): number {
-    return (JSON.parse(readFileSync(path.join(this.home, "run", "nats.json"), "utf8")) as { pid: number }).pid;
+  /** Of the nats-server that runs for it; null while there is none: one that ended and has no successor yet. */
+  get natsPid(): number | null {
+    const file = path.join(this.home, "run", "nats.json");
+    if (!existsSync(file)) return null;
+    return (JSON.parse(readFileSync(file, "utf8")) as { pid: number }).pid;
   }
 
   /** Writes config.toml, for the next start. */
@@ -66,7 +69,7 @@ export class TestDaemon {
 
   /** Resolves when it serves. @throws with its log, when it ends before */
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [PROGRAM], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, PROGRAM], {
       env: { ...environment(this.home), ...this.environment },
       stdio: ["ignore", "ignore", "pipe"],
     });

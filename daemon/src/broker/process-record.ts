@@ -1,4 +1,4 @@
-import { mkdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
@@ -29,7 +29,10 @@ export class ProcessRecord {
     const started = processStart(pid);
     if (started === null) return; // it is over already
     mkdirSync(path.dirname(this.#file), { recursive: true, mode: 0o700 });
-    writeFileSync(this.#file, `${JSON.stringify({ pid, started, home: this.#home })}\n`, { mode: 0o600 });
+    // Whole or not at all: a reader may look at any moment, and a kill may come at any.
+    const scratch = `${this.#file}.new`;
+    writeFileSync(scratch, `${JSON.stringify({ pid, started, home: this.#home })}\n`, { mode: 0o600 });
+    renameSync(scratch, this.#file);
   }
 
   remove(): void {

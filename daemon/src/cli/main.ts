@@ -1,7 +1,4 @@
-import { useCompileCache } from "./compile-cache.ts";
-
-useCompileCache(process.env);
-const { run } = await import("./run.ts");
+import { run } from "./run.ts";
 
 for (const stream of [process.stdout, process.stderr]) {
   // Who reads has read enough, like `vlinder log todo | head`: that is no error.

@@ -1,4 +1,5 @@
 import { invalid } from "@vlinder/protocol";
+import { NODE_FLAGS } from "../node-flags.ts";
 
 /** What a service definition says. Paths are absolute. */
 export interface ServiceSpec {
@@ -33,7 +34,7 @@ export function systemdUnit(spec: ServiceSpec): string {
     "[Service]",
     "Type=notify",
     "NotifyAccess=all",
-    `ExecStart=${systemdProgram(spec.node)} ${systemdArgument(spec.vlinderd)}`,
+    `ExecStart=${[systemdProgram(spec.node), ...NODE_FLAGS, systemdArgument(spec.vlinderd)].join(" ")}`,
     `Environment=${systemdQuoted(`VLINDER_HOME=${spec.home}`)}`,
     ...(spec.system ? [`User=${userName(spec.user)}`] : []),
     "Restart=on-failure",
@@ -66,7 +67,7 @@ export function launchdPlist(spec: ServiceSpec): string {
     "<dict>",
     `  <key>Label</key><string>${LAUNCHD_LABEL}</string>`,
     "  <key>ProgramArguments</key>",
-    `  <array><string>${xml(spec.node)}</string><string>${xml(spec.vlinderd)}</string></array>`,
+    `  <array>${[spec.node, ...NODE_FLAGS, spec.vlinderd].map((word) => `<string>${xml(word)}</string>`).join("")}</array>`,
     "  <key>EnvironmentVariables</key>",
     `  <dict><key>VLINDER_HOME</key><string>${xml(spec.home)}</string></dict>`,
     ...(spec.system ? [`  <key>UserName</key><string>${xml(userName(spec.user))}</string>`] : []),

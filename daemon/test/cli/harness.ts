@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { run } from "../../src/cli/run.ts";
+import { NODE_FLAGS } from "../../src/node-flags.ts";
 
 export const PROGRAM = new URL("../../bin/vlinder.mjs", import.meta.url).pathname;
 const VLINDERD = new URL("../../bin/vlinderd.mjs", import.meta.url).pathname;
@@ -72,7 +73,7 @@ export interface RunningDaemon {
 export async function startDaemon(home: string): Promise<RunningDaemon> {
   // What a killed one has left would look like the new one's.
   await rm(join(home, "run", "daemon.json"), { force: true });
-  const child = spawn(process.execPath, [VLINDERD], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, VLINDERD], {
     env: { ...process.env, VLINDER_HOME: home, VLINDER_NATS_PORT: "0", VLINDER_LOG_LEVEL: "warn" },
     stdio: ["ignore", "ignore", "pipe"],
   });

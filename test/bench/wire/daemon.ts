@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Client, connect, type Vlinder, VlinderError } from "@vlinder/agent-runtime";
+import { NODE_FLAGS } from "../../../daemon/src/node-flags.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../../daemon/bin/vlinderd.mjs", import.meta.url));
 const START_MS = 60_000;
@@ -31,7 +32,7 @@ export class Daemon {
     await rm(ready, { force: true });
     const log = await open(logFile, "w");
     const flags = profile === null ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`];
-    const child = spawn(process.execPath, [...flags, PROGRAM], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, ...flags, PROGRAM], {
       env: { ...process.env, VLINDER_HOME: home },
       stdio: ["ignore", log.fd, log.fd],
     });
