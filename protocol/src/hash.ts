@@ -37,6 +37,14 @@ export function hashToBytes(hash: Hash): Buffer {
   return Buffer.from(hash, "hex");
 }
 
+/** The same bytes in memory that holds nothing else (small Buffers share pools of 8 KB): what is kept for long keeps only itself. */
+export function ownBuffer(bytes: Uint8Array): Buffer {
+  if (bytes.length === bytes.buffer.byteLength) return asBuffer(bytes);
+  const own = Buffer.allocUnsafeSlow(bytes.length);
+  own.set(bytes);
+  return own;
+}
+
 /** The same memory as a Buffer, without a copy. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -33,6 +33,7 @@ export {
   INLINE_CHANGES,
   parseChanges,
 } from "./format/commit.ts";
+export { keyInCommit, linkPast } from "./format/commit-link.ts";
 export {
   type Contract,
   decodeContract,
@@ -58,7 +59,17 @@ export { decodeTreeNode, encodeTreeNode, type TreeNode } from "./format/tree-nod
 export { ByteReader, uvarintLength, writeUvarint } from "./format/varint.ts";
 export { isNewerFormat } from "./format/version.ts";
 export { decodeVectorRecord, encodeVectorRecord, type Metadata, type VectorRecord } from "./format/vector-record.ts";
-export { asBuffer, type Hash, hashFromBytes, hashToBytes, isHash, parseHash, sha256, sha256Of } from "./hash.ts";
+export {
+  asBuffer,
+  type Hash,
+  hashFromBytes,
+  hashToBytes,
+  isHash,
+  ownBuffer,
+  parseHash,
+  sha256,
+  sha256Of,
+} from "./hash.ts";
 export { LIMITS } from "./limits.ts";
 export { MsgpackWriter } from "./msgpack-writer.ts";
 export { parseJson } from "./parse-json.ts";

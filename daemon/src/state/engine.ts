@@ -110,6 +110,7 @@ export class StateEngine implements Exchange {
       committer: { agent, device, now },
       branches: new BranchTable(branches),
       watch: keeping.watch,
+      onCommit: (hash, commit, changes) => this.timeline.index.stored(hash, commit, changes),
       onDurable: (moves) => {
         for (const listener of this.#listeners) {
           try {

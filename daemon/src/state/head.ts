@@ -61,6 +61,8 @@ export class LayeredNodes implements NodeReader {
 /** Layers whose nodes a transaction stores, as far as one state needs them: once it is durable, they can go. */
 export interface Retiring {
   readonly layers: readonly FreshNodes[];
+  /** The nodes that are stored. */
+  readonly nodes: ReadonlyMap<Hash, PackedNode>;
   durable: boolean;
 }
 
@@ -142,14 +144,14 @@ export function advance(
     const retiring = from.retiring?.durable === true ? null : from.retiring;
     return { head: { ...base, nodes: state.nodes, sinceCommits, sinceChanges, retiring }, stored: [] };
   }
-  const retiring = { layers: state.nodes.layers, durable: false };
-  const nodes = state.nodes.withNewLayer();
-  const head = { ...base, nodes, sinceCommits: 0, sinceChanges: 0, retiring };
   // A state that was edited from one that an earlier transaction stores, which this one can't overtake, has made its own
   // nodes since. One that takes another commit's trees may need any node of the older layers.
   const underWay = !store && from.retiring?.durable === false ? from.retiring.layers : [];
   const layers = state.nodes.layers.filter((layer) => !underWay.includes(layer));
-  return { head, stored: treesToStore(state.snapshot, layers) };
+  const { objects, nodes } = treesToStore(state.snapshot, layers);
+  const retiring = { layers: state.nodes.layers, nodes, durable: false };
+  const head = { ...base, nodes: state.nodes.withNewLayer(), sinceCommits: 0, sinceChanges: 0, retiring };
+  return { head, stored: objects };
 }
 
 /** The state of a rewind: another commit's keys and vectors under the branch's contract. */
@@ -161,20 +163,23 @@ export function adopted(parent: Head, other: Head): Applied {
 }
 
 /** The snapshot, and those nodes of its trees that are in these layers: all others are stored already. */
-export function treesToStore(snapshot: Snapshot, layers: readonly FreshNodes[]): StoredObject[] {
+export function treesToStore(
+  snapshot: Snapshot,
+  layers: readonly FreshNodes[],
+): { objects: StoredObject[]; nodes: Map<Hash, PackedNode> } {
   const objects: StoredObject[] = [];
-  const taken = new Set<Hash>();
+  const nodes = new Map<Hash, PackedNode>();
   const take = (hash: Hash): void => {
-    if (taken.has(hash)) return;
+    if (nodes.has(hash)) return;
     let fresh: PackedNode | undefined;
     for (let i = 0; i < layers.length && fresh === undefined; i++) fresh = layers[i]?.get(hash);
     if (fresh === undefined) return;
-    taken.add(hash);
-    objects.push({ kind: "node", hash, bytes: fresh.bytes, ...(fresh.like === null ? {} : { like: fresh.like }) });
+    nodes.set(hash, fresh);
+    objects.push({ kind: "node", hash, bytes: fresh.settle().bytes, lineage: fresh.lineage });
     if (fresh.level > 0) for (let i = 0; i < fresh.keys.length; i++) if (fresh.isChanged(i)) take(fresh.hashAt(i));
   };
   if (snapshot.kv !== null) take(snapshot.kv);
   if (snapshot.vectors !== null) take(snapshot.vectors);
   objects.push({ kind: "snapshot", hash: hashSnapshot(snapshot), bytes: Buffer.from(encodeSnapshot(snapshot)) });
-  return objects;
+  return { objects, nodes };
 }

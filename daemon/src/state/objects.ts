@@ -7,6 +7,7 @@ import {
   decodeCommit,
   decodeSnapshot,
   type Hash,
+  ownBuffer,
   parseCanonicalJson,
   parseChanges,
   sha256,
@@ -14,7 +15,7 @@ import {
   type Snapshot,
   VlinderError,
 } from "@vlinder/protocol";
-import type { Kind, ObjectStorage } from "../storage/object-storage.ts";
+import { type Kind, Lineage, type ObjectStorage } from "../storage/object-storage.ts";
 import { andThen } from "./and-then.ts";
 import { chunksOf, inBatches } from "./chunk-walk.ts";
 import type { FindObject } from "./find-object.ts";
@@ -75,31 +76,39 @@ export class Objects implements NodeReader {
   }
 
   /** At once where the storage can. */
-  #bytes(kind: Kind, hash: Hash, unsaved?: FindObject): Uint8Array | null | Promise<Uint8Array | null> {
-    const bytes = unsaved?.(kind, hash) ?? this.#storage.readNow?.(kind, hash);
+  #bytes(
+    kind: Kind,
+    hash: Hash,
+    unsaved?: FindObject,
+    lineage?: Lineage,
+  ): Uint8Array | null | Promise<Uint8Array | null> {
+    const bytes = unsaved?.(kind, hash) ?? this.#storage.readNow?.(kind, hash, lineage);
     if (bytes !== undefined) return checked(kind, hash, bytes);
     return this.#storage.read(kind, [hash]).then(([read = null]) => checked(kind, hash, read));
   }
 
-  #required(kind: Kind, hash: Hash): Uint8Array | Promise<Uint8Array> {
-    return andThen(this.#bytes(kind, hash), (bytes) => present(kind, hash, bytes));
+  #required(kind: Kind, hash: Hash, lineage?: Lineage): Uint8Array | Promise<Uint8Array> {
+    return andThen(this.#bytes(kind, hash, undefined, lineage), (bytes) => present(kind, hash, bytes));
   }
 
   node(hash: Hash): PackedNode | Promise<PackedNode> {
-    return nodeCache.get(hash) ?? andThen(this.#required("node", hash), (bytes) => this.#remember(hash, bytes));
+    const known = nodeCache.get(hash);
+    if (known !== undefined) return known;
+    const lineage = new Lineage(hash);
+    return andThen(this.#required("node", hash, lineage), (bytes) => this.#remember(hash, bytes, lineage));
   }
 
   /** A node that was just stored: it is likely to be read next. */
   static rememberNode(hash: Hash, node: PackedNode): void {
     // The version before it is of use to readers of the past only, and would crowd out what heads need.
-    if (node.like !== null) nodeCache.delete(node.like);
+    if (node.lineage.stored !== null) nodeCache.delete(node.lineage.stored);
     node.stored(hash);
     nodeCache.set(hash, node);
   }
 
   /** A copy: what a backend gives may be a small part of a large buffer. */
-  #remember(hash: Hash, bytes: Uint8Array): PackedNode {
-    const node = naming("node", hash, () => PackedNode.read(Buffer.from(bytes), hash));
+  #remember(hash: Hash, bytes: Uint8Array, lineage: Lineage): PackedNode {
+    const node = naming("node", hash, () => PackedNode.read(ownBuffer(bytes), lineage));
     nodeCache.set(hash, node);
     return node;
   }
@@ -125,6 +134,11 @@ export class Objects implements NodeReader {
     return this.#required("commit", hash);
   }
 
+  /** The same at once, where the storage can; null: it can't, or there is none. */
+  commitBytesNow(hash: Hash): Uint8Array | null {
+    return checked("commit", hash, this.#storage.readNow?.("commit", hash) ?? null);
+  }
+
   /** They were removed from the storage: nothing of them may come from memory. */
   forget(kind: Kind, hashes: readonly Hash[]): void {
     const known = kind === "snapshot" ? this.#snapshots : this.#values;
@@ -132,14 +146,15 @@ export class Objects implements NodeReader {
   }
 
   /** The snapshot, when its trees are stored; else null. */
-  async storedSnapshot(hash: Hash): Promise<Snapshot | null> {
+  storedSnapshot(hash: Hash): Snapshot | null | Promise<Snapshot | null> {
     const known = this.#snapshots.get(hash);
     if (known !== undefined) return known;
-    const bytes = await this.#bytes("snapshot", hash);
-    if (bytes === null) return null;
-    const snapshot = naming("snapshot", hash, () => decodeSnapshot(bytes));
-    this.#snapshots.set(hash, snapshot);
-    return snapshot;
+    return andThen(this.#bytes("snapshot", hash), (bytes) => {
+      if (bytes === null) return null;
+      const snapshot = naming("snapshot", hash, () => decodeSnapshot(bytes));
+      this.#snapshots.set(hash, snapshot);
+      return snapshot;
+    });
   }
 
   /** A commit's changes, from its change list where it has one. */

@@ -1,4 +1,4 @@
-import type { Change, Changes, Hash, Key } from "@vlinder/protocol";
+import { type Change, type Changes, type Hash, type Key, keyInCommit, linkPast } from "@vlinder/protocol";
 import type { Entry, Space } from "./api.ts";
 import { STORE_AFTER_COMMITS } from "./head.ts";
 import type { Objects } from "./objects.ts";
@@ -11,7 +11,17 @@ import { getEntry } from "./tree/read.ts";
  */
 export async function pastEntry(objects: Objects, at: Hash, space: Space, key: Key): Promise<Entry | null | undefined> {
   let hash = at;
+  const text = keyInCommit(key);
   for (let steps = 0; steps <= STORE_AFTER_COMMITS; steps++) {
+    const bytes = objects.commitBytesNow(hash);
+    const link = bytes === null ? null : linkPast(bytes, text);
+    if (link !== null) {
+      const found = objects.storedSnapshot(link.snapshot);
+      const stored = found instanceof Promise ? await found : found;
+      if (stored !== null) return await getEntry(objects, stored[space], key);
+      hash = link.parent;
+      continue;
+    }
     const commit = await objects.findCommit(hash);
     if (commit === null) return undefined;
     const snapshot = await objects.storedSnapshot(commit.snapshot);

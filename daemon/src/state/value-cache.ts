@@ -1,7 +1,7 @@
-import { asBuffer, type Hash } from "@vlinder/protocol";
+import { type Hash, ownBuffer } from "@vlinder/protocol";
 
 /** Weight of one generation, in bytes; at most twice this is held. */
-const LIMIT = 8 * 1024 * 1024;
+const LIMIT = 16 * 1024 * 1024;
 /** Larger values are rare, and the storage reads them well. */
 const LARGEST = 16 * 1024;
 /** What an entry costs beside its bytes, about. */
@@ -39,7 +39,7 @@ export class ValueCache {
       weight = 0;
       for (const cache of open) cache.#turn();
     }
-    this.#young.set(hash, bytes.length === bytes.buffer.byteLength ? bytes : asBuffer(new Uint8Array(bytes)));
+    this.#young.set(hash, ownBuffer(bytes));
     weight += bytes.length + OVERHEAD;
   }
 

@@ -7,12 +7,18 @@ import { DamagedObject, type Objects } from "./objects.ts";
 import { pastEntry } from "./past-entry.ts";
 import { erasedError } from "./retention/erased.ts";
 import type { Keeping } from "./retention/keeping.ts";
+import { TwoGenerations } from "./two-generations.ts";
 import { StateView } from "./view.ts";
+
+/** Computing the trees of a commit costs about ten times what one read without them does. */
+const READS_BEFORE_TREES = 3;
 
 /** Values, by key or by hash. Of one that is missing it is said whether it was erased or is lost. */
 export class ValueReads {
   readonly #objects: Objects;
   readonly #heads: Heads;
+  /** How often commits of the past were read lately. */
+  readonly #past = new TwoGenerations<Hash, number>(256);
   readonly #keeping: Pick<Keeping, "pruned" | "erased">;
 
   constructor(objects: Objects, heads: Heads, keeping: Pick<Keeping, "pruned" | "erased">) {
@@ -29,9 +35,17 @@ export class ValueReads {
   /** What a key held at a commit. @throws pruned, erased */
   async findInPast(commit: Hash, key: Key): Promise<Found> {
     this.#keeping.pruned.check(commit);
-    const past = this.#heads.isKept(commit) ? undefined : await pastEntry(this.#objects, commit, "kv", key);
+    const past = this.#isWorthTrees(commit) ? undefined : await pastEntry(this.#objects, commit, "kv", key);
     if (past !== undefined) return await this.#found(commit, past);
     return await this.findIn(new StateView(await this.#heads.at(commit), this.#objects), key);
+  }
+
+  /** Whether a commit's trees are at hand, or it was read so often that they soon pay. */
+  #isWorthTrees(commit: Hash): boolean {
+    if (this.#heads.isKept(commit)) return true;
+    const reads = (this.#past.get(commit) ?? 0) + 1;
+    this.#past.set(commit, reads);
+    return reads > READS_BEFORE_TREES;
   }
 
   /** @throws erased; internal, when the storage has lost it */

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { asVlinderError, type Hash, LIMITS, VlinderError } from "@vlinder/protocol";
+import { asVlinderError, type Changes, type Commit, type Hash, LIMITS, VlinderError } from "@vlinder/protocol";
 import {
   BranchConflict,
   type BranchMove,
@@ -9,6 +9,7 @@ import {
   type StoredReply,
 } from "../storage/object-storage.ts";
 import { andThen } from "./and-then.ts";
+import { arrivals } from "./arrivals.ts";
 import { BranchTable } from "./branch-table.ts";
 import { type Committer, Draft, type Working } from "./draft.ts";
 import type { Head, Retiring } from "./head.ts";
@@ -96,6 +97,7 @@ export class Writer {
   readonly #storage: ObjectStorage;
   readonly #source: Source;
   readonly #committer: Committer;
+  readonly #onCommit: (hash: Hash, commit: Commit, changes: Changes) => void;
   readonly #onDurable: (moves: readonly DurableMove[]) => void;
   #durable: BranchTable;
   #durableHeads = new Map<Hash, Head>();
@@ -115,11 +117,14 @@ export class Writer {
     committer: Committer;
     branches: BranchTable;
     watch: Watch;
+    /** For each commit that became durable, before `onDurable`. */
+    onCommit: (hash: Hash, commit: Commit, changes: Changes) => void;
     onDurable: (moves: readonly DurableMove[]) => void;
   }) {
     this.#storage = options.storage;
     this.#source = options.source;
     this.#committer = options.committer;
+    this.#onCommit = options.onCommit;
     this.#onDurable = options.onDurable;
     this.#durable = options.branches;
     this.#watch = options.watch;
@@ -177,8 +182,8 @@ export class Writer {
   }
 
   async #run(): Promise<void> {
-    // Requests that arrive in the same turn of the event loop travel in one transaction.
-    await nextTurn();
+    // Requests that arrive together travel in one transaction.
+    await arrivals();
     let flight: Flight | null = null;
     let batch = newBatch();
     for (;;) {
@@ -301,14 +306,16 @@ export class Writer {
   }
 
   #landed(batch: Batch, branches: readonly BranchMove[], heads: ReadonlyMap<Hash, Head | undefined>): void {
-    for (const retiring of batch.retiring) retiring.durable = true;
-    // Only what was stored: the nodes between are of no use to anybody.
-    const layers = batch.retiring.flatMap((retiring) => retiring.layers);
-    for (const { kind, hash } of batch.objects) {
-      const fresh = kind === "node" ? layers.find((layer) => layer.has(hash))?.get(hash) : undefined;
-      if (fresh !== undefined) Objects.rememberNode(hash, fresh);
+    for (const retiring of batch.retiring) {
+      retiring.durable = true;
+      // Only what was stored: the nodes between are of no use to anybody.
+      for (const [hash, node] of retiring.nodes) Objects.rememberNode(hash, node);
     }
-    for (const hash of batch.commits) this.#working.unsaved.delete(hash);
+    for (const hash of batch.commits) {
+      const saved = this.#working.unsaved.get(hash);
+      if (saved !== undefined) this.#onCommit(hash, saved.commit, saved.changes);
+      this.#working.unsaved.delete(hash);
+    }
     for (const move of branches) {
       this.#durable.move(move);
       const head = heads.get(move.id);

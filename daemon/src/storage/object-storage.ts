@@ -8,12 +8,27 @@ import type { Hash } from "@vlinder/protocol";
 export const KINDS = ["value", "chunk", "list", "node", "changes", "snapshot", "commit"] as const;
 export type Kind = (typeof KINDS)[number];
 
+/**
+ * The versions of one object that edits make of each other. A backend may store the next one as a difference, and keeps
+ * here what it needs for that: so it goes from memory with the object, and is found without being looked up.
+ */
+export class Lineage {
+  /** The version that was stored last; null: none is. */
+  stored: Hash | null;
+  /** A backend's own. Others may see it, for another agent's objects too: it must tell whether it is the reader's and still true. */
+  base: unknown = null;
+
+  constructor(stored: Hash | null) {
+    this.stored = stored;
+  }
+}
+
 export interface StoredObject {
   readonly kind: Kind;
   readonly hash: Hash;
   readonly bytes: Uint8Array;
-  /** A stored object of the kind that this one resembles, where one is known: a backend may store the difference. */
-  readonly like?: Hash;
+  /** Of an object that resembles its earlier versions. */
+  readonly lineage?: Lineage;
 }
 
 /** A branch as it is stored. `head` null: it is deleted, a tombstone. */
@@ -122,8 +137,11 @@ export interface ObjectReader {
    */
   read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]>;
 
-  /** The same for one hash and at once, where the backend can do that; absent where it can't. */
-  readNow?(kind: Kind, hash: Hash): Uint8Array | null;
+  /**
+   * The same for one hash and at once, where the backend can do that; absent where it can't. What it finds may be
+   * noted at the lineage, so that the next version need not look for it.
+   */
+  readNow?(kind: Kind, hash: Hash, lineage?: Lineage): Uint8Array | null;
 
   /**
    * Every object of a kind, each once, some at a time, in the order that is fastest to read: as they lie there.

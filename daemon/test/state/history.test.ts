@@ -12,6 +12,7 @@ import { lastChanges } from "../../src/state/last-change.ts";
 import { Objects } from "../../src/state/objects.ts";
 import { Keeping } from "../../src/state/retention/keeping.ts";
 import { type Source, StoredSource } from "../../src/state/source.ts";
+import { HistoryIndex } from "../../src/state/history/history-index.ts";
 import { Timeline } from "../../src/state/history/timeline.ts";
 import type { ObjectStorage } from "../../src/storage/object-storage.ts";
 import { MemorySegments, type SegmentRow, type SegmentStorage } from "../../src/storage/segments/segment-storage.ts";
@@ -325,6 +326,43 @@ describe("history", () => {
     await timeline.index.close();
     await engine.close();
   });
+});
+
+test("commits that were seen when they were stored give the rows that reading them gives, and are not read", async () => {
+  const { engine, storage } = await openEngine();
+  for (let n = 0; n < 900; n++) await put(engine, { [`/k/${n % 40}`]: `${n}`, ...(n % 3 === 0 && { "/b": `${n}` }) });
+  const source = await sourceOf(storage);
+  const log = await wholeLog(source, engine.branch(MAIN).head);
+  const read: Hash[] = [];
+  const counted: Pick<Source, "commit" | "changesOf"> = {
+    commit: (hash) => {
+      read.push(hash);
+      return source.commit(hash);
+    },
+    changesOf: (commit) => source.changesOf(commit),
+  };
+  const tops = log.map(({ hash }) => hash);
+  const rowsOf = async (seen: boolean): Promise<Map<Hash, Uint8Array>> => {
+    const rows = new MemorySegments();
+    const index = new HistoryIndex(rows, counted, 64);
+    for (const { hash, commit } of log.toReversed()) {
+      if (seen) index.stored(hash, commit, await source.changesOf(commit));
+    }
+    // From two heads: what the second one adds goes on from the first one's rows.
+    for (const head of [tops[300], tops[0]]) {
+      index.catchUp("main", head as Hash);
+      await index.settle();
+    }
+    await index.close();
+    return new Map(tops.flatMap((top) => (rows.get(top) === null ? [] : [[top, rows.get(top) as Uint8Array]])));
+  };
+  const seen = await rowsOf(true);
+  expect(read).toEqual([]);
+  const reread = await rowsOf(false);
+  expect(read.length).toBeGreaterThan(900);
+  expect(seen.size).toBeGreaterThan(900 / 64);
+  expect(seen).toEqual(reread);
+  await engine.close();
 });
 
 describe("the file of the history index", () => {

@@ -104,10 +104,9 @@ export class EngineStore {
 
   /** The value of a key at a commit, absent: at the head of main. */
   async get(key: string, at?: Hash): Promise<Uint8Array> {
-    const view = at === undefined ? await this.#engine.stateOf(MAIN) : await this.#engine.view(at);
-    const entry = await view.get("kv", parseKey(key));
-    if (entry === null) throw new Error(`the key ${key} is missing`);
-    return await this.#engine.requiredValue(entry.hash, entry.size);
+    const { value } = await this.#engine.find(parseKey(key), MAIN, at);
+    if (value?.bytes === null || value === null) throw new Error(`the key ${key} is missing`);
+    return value.bytes;
   }
 
   /** How many keys differ. */

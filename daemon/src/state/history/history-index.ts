@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Commit, Hash } from "@vlinder/protocol";
+import type { Changes, Commit, Hash } from "@vlinder/protocol";
 import type { SegmentRow, SegmentStorage } from "../../storage/segments/segment-storage.ts";
 import { isNewer, timeOf } from "../ancestry.ts";
 import { Breather } from "../breather.ts";
 import { Heap } from "../heap.ts";
 import type { Source } from "../source.ts";
+import { TwoGenerations } from "../two-generations.ts";
 import { decodeSegment, encodeSegment, keyNumber, type Segment } from "./segment.ts";
 
 /** Commits of a segment. */
@@ -14,9 +15,20 @@ const SEGMENT_KEYS = 16_384;
 /** Rows that are stored at a time. */
 const ROWS = 32;
 /** A move is looked at after so many milliseconds, with those that came meanwhile. */
-const DELAY = 1_000;
+const DELAY = 250;
+/** Commits that were just stored, in each of two generations: about 200 bytes each. */
+const FRESH = 8192;
 /** After work of so long, a build in the background rests this many times as long. */
 const REST = 3;
+
+/** What a segment takes from a commit. */
+interface Step {
+  readonly parents: readonly Hash[];
+  /** One parent, and all that it changed is listed. */
+  readonly isPlain: boolean;
+  readonly time: string;
+  readonly keys: readonly number[];
+}
 
 interface Start {
   readonly hash: Hash;
@@ -37,6 +49,8 @@ export class HistoryIndex {
   #heads = new Map<string, Hash>();
   /** Tops whose rows are damaged. */
   #damaged = new Set<Hash>();
+  /** What is in no stored segment yet and was seen when it was stored, so that it need not be read and decoded. */
+  readonly #fresh = new TwoGenerations<Hash, Step>(FRESH);
   #resumed = false;
   #timer: NodeJS.Timeout | null = null;
   #work: Promise<void> = Promise.resolve();
@@ -58,6 +72,12 @@ export class HistoryIndex {
     if (segment === null) this.#damaged.add(top);
     return segment;
   };
+
+  /** A commit that has just become durable here. */
+  stored(hash: Hash, commit: Commit, changes: Changes): void {
+    // One with a change list is read again, rather than kept.
+    if (typeof commit.changes !== "string") this.#fresh.set(hash, stepOf(commit, changes));
+  }
 
   /** A head that has moved, or below which somebody reads: what is missing there is added soon. Never waits. */
   catchUp(branch: string, head: Hash): void {
@@ -93,7 +113,7 @@ export class HistoryIndex {
   async #buildAll(gently: boolean): Promise<void> {
     const open = new Heap<Start>(isNewer);
     const begin = async (hash: Hash, growing: boolean): Promise<void> => {
-      open.push({ hash, growing, time: timeOf(await this.#source.commit(hash)) });
+      open.push({ hash, growing, time: (this.#fresh.get(hash) ?? (await this.#read(hash))).time });
     };
     const [heads, damaged] = [this.#heads, this.#damaged];
     [this.#heads, this.#damaged] = [new Map(), new Set()];
@@ -103,10 +123,12 @@ export class HistoryIndex {
     for (const hash of new Set(heads.values())) await begin(hash, true);
 
     const rows = new Map<Hash, SegmentRow>();
-    const known = (hash: Hash): boolean => rows.has(hash) || this.segment(hash) !== null;
+    const known = (hash: Hash): boolean =>
+      rows.has(hash) || (this.#fresh.get(hash) === undefined && this.segment(hash) !== null);
     const store = (): void => {
       const below = open.items().filter(({ growing }) => !growing);
       this.#storage.put([...rows.values()], [...new Set(below.map(({ hash }) => hash))]);
+      for (const top of rows.keys()) this.#fresh.delete(top);
       rows.clear();
     };
     const breather = new Breather();
@@ -134,22 +156,27 @@ export class HistoryIndex {
     breather: Breather,
   ): Promise<Omit<Segment, "may"> & { readonly keys: ReadonlySet<number> }> {
     const keys = new Set<number>();
-    let at = { hash: top, commit: await this.#source.commit(top) };
-    const time = timeOf(at.commit);
+    let at = top;
+    let step = this.#fresh.get(top) ?? (await this.#read(top));
+    const { time, parents, isPlain } = step;
     let last = { time, hash: top };
-    if (!isPlain(at.commit)) return { kind: "one", time, commits: 1, below: at.commit.parents, last, keys };
+    if (!isPlain) return { kind: "one", time, commits: 1, below: parents, last, keys };
     for (let commits = 1; ; commits++) {
-      for (const [key] of (await this.#source.changesOf(at.commit)).kv ?? []) keys.add(keyNumber(key));
-      const place = { time: timeOf(at.commit), hash: at.hash };
+      for (const key of step.keys) keys.add(key);
+      const place = { time: step.time, hash: at };
       if (isNewer(last, place)) last = place;
-      const parent = at.commit.parents[0] as Hash;
-      const run = { kind: "run", time, commits, below: [parent], last, keys } as const;
-      if (commits === this.#most || keys.size >= SEGMENT_KEYS || known(parent)) return run;
-      const commit = await this.#source.commit(parent);
-      if (!isPlain(commit)) return run;
-      at = { hash: parent, commit };
+      at = step.parents[0] as Hash;
+      const run = { kind: "run", time, commits, below: [at], last, keys } as const;
+      if (commits === this.#most || keys.size >= SEGMENT_KEYS || known(at)) return run;
+      step = this.#fresh.get(at) ?? (await this.#read(at));
+      if (!step.isPlain) return run;
       await breather.breathe();
     }
+  }
+
+  async #read(hash: Hash): Promise<Step> {
+    const commit = await this.#source.commit(hash);
+    return stepOf(commit, await this.#source.changesOf(commit));
   }
 
   async #rest(milliseconds: number): Promise<void> {
@@ -159,7 +186,8 @@ export class HistoryIndex {
   }
 }
 
-/** One parent, and all that it changed is listed. */
-function isPlain({ parents, adopts }: Commit): boolean {
-  return parents.length === 1 && adopts === undefined;
+function stepOf(commit: Commit, { kv = [] }: Changes): Step {
+  const { parents, adopts } = commit;
+  const isPlain = parents.length === 1 && adopts === undefined;
+  return { parents, isPlain, time: timeOf(commit), keys: isPlain ? kv.map(([key]) => keyNumber(key)) : [] };
 }

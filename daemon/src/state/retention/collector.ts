@@ -164,7 +164,7 @@ export class Collector {
     if (snapshot.contract !== null) this.#marks.mark("value", snapshot.contract);
     await this.#marks.treeOf(nodes, snapshot.kv);
     await this.#marks.treeOf(nodes, snapshot.vectors);
-    const objects = treesToStore(snapshot, nodes.layers);
+    const { objects } = treesToStore(snapshot, nodes.layers);
     for (const { kind, hash } of objects) this.#marks.mark(kind, hash);
     if (this.#run) await storage.apply({ objects, branches: [], replies: [] });
   }

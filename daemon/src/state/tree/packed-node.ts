@@ -3,10 +3,12 @@ import {
   encodeTreeNode,
   type Hash,
   type Key,
+  ownBuffer,
   type TreeNode,
   uvarintLength,
   writeUvarint,
 } from "@vlinder/protocol";
+import { Lineage } from "../../storage/object-storage.ts";
 
 const ALL = -1;
 
@@ -21,13 +23,15 @@ const ALL = -1;
 export class PackedNode implements TreeNode {
   readonly level: number;
   readonly keys: readonly Key[];
-  readonly bytes: Buffer;
-  /** The stored version of this node that it was made from, or its own hash when it is stored itself; null: neither. */
-  #like: Hash | null;
-  /** Entries that `like` does not have so, a bit each; with more than 31 entries -1 says "any". */
+  #bytes: Buffer;
+  /** Shared by all that edits make of it. */
+  readonly lineage: Lineage;
+  /** Entries that the stored version it was made from does not have so, a bit each; with more than 31 entries -1 says "any". */
   #changed: number;
   /** Where each entry's hash begins. */
   readonly #at: readonly number[];
+  /** Of an inner node, hashes that were asked for: a text that is made anew is hashed anew, too, where it is looked up. */
+  #known: (Hash | undefined)[] | null = null;
   #hashes: Hash[] | null = null;
   #sizes: number[] | null = null;
   #counts: number[] | null = null;
@@ -37,13 +41,13 @@ export class PackedNode implements TreeNode {
     level: number,
     keys: readonly Key[],
     at: readonly number[],
-    like: Hash | null,
+    lineage: Lineage,
     changed: number,
   ) {
-    this.bytes = bytes;
+    this.#bytes = bytes;
     this.level = level;
     this.keys = keys;
-    this.#like = like;
+    this.lineage = lineage;
     this.#changed = changed;
     this.#at = at;
   }
@@ -51,11 +55,11 @@ export class PackedNode implements TreeNode {
   static of(node: TreeNode): PackedNode {
     if (node instanceof PackedNode) return node;
     const places: number[] = [];
-    return new PackedNode(encodeTreeNode(node, places), node.level, node.keys, places, null, ALL);
+    return new PackedNode(encodeTreeNode(node, places), node.level, node.keys, places, new Lineage(null), ALL);
   }
 
   /** @throws RangeError, when the bytes are no node; invalid: of a newer format */
-  static read(bytes: Buffer, like: Hash | null): PackedNode {
+  static read(bytes: Buffer, lineage: Lineage): PackedNode {
     // Of a newer format: this says so.
     if (bytes[0] !== 1) decodeTreeNode(bytes);
     let at = 2;
@@ -88,11 +92,20 @@ export class PackedNode implements TreeNode {
       if (level > 0) varint();
     }
     if (at !== bytes.length || count === 0) throw new RangeError("bytes are no node");
-    return new PackedNode(bytes, level, keys, places, like, like === null ? ALL : 0);
+    return new PackedNode(bytes, level, keys, places, lineage, lineage.stored === null ? ALL : 0);
   }
 
-  get like(): Hash | null {
-    return this.#like;
+  get bytes(): Buffer {
+    return this.#bytes;
+  }
+
+  /**
+   * It is about to be stored, so it may stay in memory for long: as a part of a pool of Buffers it would keep the pool, of
+   * which nothing else is needed. (Nodes further up are replaced at once, and are few.)
+   */
+  settle(): this {
+    if (this.level <= 1) this.#bytes = ownBuffer(this.#bytes);
+    return this;
   }
 
   /** Whether an entry's subtree may have nodes that are not stored. */
@@ -102,13 +115,17 @@ export class PackedNode implements TreeNode {
 
   /** It is stored, and durable, with all below it. */
   stored(hash: Hash): void {
-    this.#like = hash;
+    this.lineage.stored = hash;
     this.#changed = 0;
   }
 
   hashAt(i: number): Hash {
+    const known = this.#known?.[i];
+    if (known !== undefined) return known;
     const at = this.#at[i] as number;
-    return this.bytes.toString("hex", at, at + 32) as Hash;
+    const hash = this.#bytes.toString("hex", at, at + 32) as Hash;
+    if (this.level > 0) (this.#known ??= new Array<undefined>(this.keys.length).fill(undefined))[i] = hash;
+    return hash;
   }
 
   /** Whether two entries have the same hash. */
@@ -161,7 +178,7 @@ export class PackedNode implements TreeNode {
       if (newEnd !== end) places = places.map((place) => (place > at ? place + newEnd - end : place));
     }
     copy.write(hash, at - 32, 32, "hex");
-    return new PackedNode(copy, level, this.keys, places, this.#like, i < 31 ? this.#changed | (1 << i) : ALL);
+    return new PackedNode(copy, level, this.keys, places, this.lineage, i < 31 ? this.#changed | (1 << i) : ALL);
   }
 
   #varintAt(at: number): number {

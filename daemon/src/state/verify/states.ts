@@ -5,8 +5,10 @@ import {
   decodeTreeNode,
   type Hash,
   hashSnapshot,
+  ownBuffer,
   type Snapshot,
 } from "@vlinder/protocol";
+import { Lineage } from "../../storage/object-storage.ts";
 import { adopted, applyChanges, emptyHead, type Head, LayeredNodes, STORE_AFTER_COMMITS } from "../head.ts";
 import type { NodeReader } from "../tree/node-reader.ts";
 import { PackedNode } from "../tree/packed-node.ts";
@@ -115,7 +117,7 @@ export class States implements NodeReader {
     for (const [hash, fresh] of ownNodes(head)) {
       const found = lacking === null ? this.#objects.standing("node", hash) : this.#objects.reach("node", hash);
       const standing = found instanceof Promise ? await found : found;
-      if (standing === "good") this.#nodes.set(hash, fresh);
+      if (standing === "good") this.#found(hash, fresh);
       else if (lacking === null) kept.set(hash, fresh);
       else {
         lacking(hash, fresh, standing);
@@ -144,16 +146,23 @@ export class States implements NodeReader {
   }
 
   #remember(hash: Hash, bytes: Uint8Array): PackedNode {
-    const node = readNode(bytes);
+    const node = readNode(hash, bytes);
     this.#nodes.set(hash, node);
     return node;
+  }
+
+  /** A node that was computed and is in the storage. The version before it is hardly needed again, and would crowd out what is. */
+  #found(hash: Hash, node: PackedNode): void {
+    if (node.lineage.stored !== null) this.#nodes.delete(node.lineage.stored);
+    node.settle().stored(hash);
+    this.#nodes.set(hash, node);
   }
 }
 
 /** Its hash is right; what is no node in spite of that gets the strict reader's words. */
-function readNode(bytes: Uint8Array): PackedNode {
+function readNode(hash: Hash, bytes: Uint8Array): PackedNode {
   try {
-    return PackedNode.read(Buffer.from(bytes), null);
+    return PackedNode.read(ownBuffer(bytes), new Lineage(hash));
   } catch {
     return PackedNode.of(decodeTreeNode(bytes));
   }
@@ -171,7 +180,8 @@ function* ownNodes({ snapshot, nodes }: Head): Generator<[hash: Hash, node: Pack
     const fresh = nodes.layers.find((layer) => layer.has(hash as Hash))?.get(hash);
     if (fresh === undefined || seen.has(hash)) continue;
     seen.add(hash);
+    // What it has in common with a version that was found was looked at with that one. Before it is given out: then it is found itself.
+    if (fresh.level > 0) for (let i = 0; i < fresh.keys.length; i++) if (fresh.isChanged(i)) open.push(fresh.hashAt(i));
     yield [hash, fresh];
-    if (fresh.level > 0) open.push(...fresh.hashes);
   }
 }

@@ -1,5 +1,5 @@
 import { type Hash, VlinderError } from "@vlinder/protocol";
-import { KINDS, type StoredObject, type StoredReply } from "../../object-storage.ts";
+import { KINDS, type Lineage, type StoredObject, type StoredReply } from "../../object-storage.ts";
 import { deltaOf, SLOT_BYTES } from "./block.ts";
 import { SLOTS } from "./location.ts";
 import { PrefixTable } from "./prefix-table.ts";
@@ -23,8 +23,8 @@ export interface Base {
 /** What the storage has already. */
 export interface Stored {
   has(shelf: number, hash: Hash, prefix: number): boolean;
-  /** An object, itself stored whole, that resembles the one with this hash. */
-  base(shelf: number, hash: Hash): Base | null;
+  /** An object, itself stored whole, that resembles the newest stored version. */
+  base(shelf: number, lineage: Lineage): Base | null;
 }
 
 /** An object on its way. `base`: its stored form is `delta`, on that. */
@@ -35,7 +35,7 @@ export interface Item {
   readonly bytes: Uint8Array;
   readonly delta: Buffer | null;
   readonly base: Base | null;
-  readonly like: Hash | undefined;
+  readonly lineage: Lineage | undefined;
 }
 
 /** What will be a block: its objects, a slot each, and how many bytes they have in `data`. */
@@ -58,20 +58,20 @@ export function blocksOf(objects: readonly StoredObject[], replies: readonly Sto
   const prefixes = new PrefixTable(objects.length + replies.length);
   const shelves: Item[][] = SHELVES.map(() => []);
   let total = 0;
-  const add = (shelf: number, hash: Hash, bytes: Uint8Array, like: Hash | undefined): void => {
+  const add = (shelf: number, hash: Hash, bytes: Uint8Array, lineage: Lineage | undefined): void => {
     const prefix = prefixOf(hash);
     const items = shelves[shelf] as Item[];
     if (prefixes.has(prefix) && items.some((item) => item.hash === hash)) return;
     if (stored.has(shelf, hash, prefix)) return;
     prefixes.add(prefix, 0);
-    const base = like === undefined ? null : stored.base(shelf, like);
+    const base = lineage === undefined ? null : stored.base(shelf, lineage);
     const delta = base === null ? null : deltaOf(base.bytes, base.location, bytes);
-    items.push({ shelf, hash, prefix, bytes, delta, base: delta === null ? null : base, like });
+    items.push({ shelf, hash, prefix, bytes, delta, base: delta === null ? null : base, lineage });
     total += SLOT_BYTES + (delta ?? bytes).length;
   };
-  for (const { kind, hash, bytes, like } of objects) {
+  for (const { kind, hash, bytes, lineage } of objects) {
     if (bytes.length > MAX_OBJECT) throw tooLarge(bytes.length, MAX_OBJECT, "an object");
-    add(KINDS.indexOf(kind), hash, bytes, like);
+    add(KINDS.indexOf(kind), hash, bytes, lineage);
   }
   const small = total <= PAGE_ROOM;
   for (const { id, request, reply, time } of replies) {

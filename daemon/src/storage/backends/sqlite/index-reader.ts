@@ -30,6 +30,8 @@ export class IndexReader {
   /** Blocks up to this one are known. */
   #seen = 0;
   #generation = -1;
+  /** Something that this process has stored may not be known yet. */
+  #isBehind = true;
   #runs: readonly Run[] = [];
 
   constructor(db: Database.Database) {
@@ -47,6 +49,7 @@ export class IndexReader {
   /** Takes in what others have committed. In a snapshot. */
   refresh(): void {
     const [blocks, generation] = this.#state.get() as [number, number];
+    this.#isBehind = false;
     if (generation !== this.#generation) this.#readRuns(generation);
     if (blocks <= this.#seen) return;
     for (const [id, head] of this.#heads.iterate(this.#seen, blocks)) this.#take(id, head);
@@ -55,6 +58,7 @@ export class IndexReader {
 
   /** Blocks that this process has stored, with ids from `first` on: unless a refresh has seen them. */
   stored(first: number, blocks: readonly NewBlock[]): void {
+    if (first > this.#seen + 1) this.#isBehind = true;
     if (first !== this.#seen + 1) return;
     for (const { items } of blocks) {
       this.#seen++;
@@ -63,6 +67,11 @@ export class IndexReader {
         this.#recent.add(prefix, locationOf(this.#seen, slot, shelf));
       }
     }
+  }
+
+  /** Whether there is surely none with this prefix that this process has stored; what others did since the last refresh is not looked at. */
+  surelyLacks(prefix: number): boolean {
+    return !this.#isBehind && !this.mayHave(prefix);
   }
 
   /** False: there is surely none with this prefix. */

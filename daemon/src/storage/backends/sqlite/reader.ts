@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type Database from "better-sqlite3";
-import { type Hash, hashFromBytes, hashToBytes } from "@vlinder/protocol";
+import { type Hash, hashFromBytes, hashToBytes, ownBuffer } from "@vlinder/protocol";
 import {
   type Kind,
   KINDS,
@@ -24,7 +24,7 @@ import {
   slotHash,
   slotLength,
 } from "./block.ts";
-import type { BaseCache } from "./base-cache.ts";
+import type { Bases } from "./bases.ts";
 import type { NewBlock, Stored } from "./blocks-of.ts";
 import { openForReading } from "./connection.ts";
 import { IndexReader } from "./index-reader.ts";
@@ -72,6 +72,8 @@ class ReaderSession {
   readonly index: IndexReader;
   readonly begin: Database.Statement<[]>;
   readonly commit: Database.Statement<[]>;
+  /** Blocks from an id on. */
+  readonly heads: Database.Statement<[number], [id: number, head: Buffer]>;
   readonly #version: Database.Statement<[], number>;
   readonly #block: Database.Statement<[number], Block>;
   #seenVersion = -1;
@@ -88,6 +90,9 @@ class ReaderSession {
     this.begin = this.db.prepare("BEGIN");
     this.commit = this.db.prepare("COMMIT");
     this.#version = this.db.prepare<[], number>("PRAGMA data_version").pluck();
+    this.heads = this.db
+      .prepare<[number], [number, Buffer]>("SELECT id, head FROM block WHERE id >= ? ORDER BY id")
+      .raw();
     this.#block = this.db.prepare("SELECT head, data FROM block WHERE id = ?");
   }
 
@@ -101,17 +106,21 @@ class ReaderSession {
 
   find(shelf: number, hash: Buffer, prefix = hashPrefix(hash)): Found | null {
     if (shelf === COMMIT_SHELF && this.#lastCommits !== null) {
-      const near = this.#findIn(this.#lastCommits, shelf, hash);
-      if (near !== null) return near;
+      const last = this.#lastCommits;
+      const near = this.#findIn(last, shelf, hash) ?? this.#findIn(last - 1, shelf, hash);
+      if (near !== null) {
+        this.#lastCommits = blockOf(near.location);
+        return near;
+      }
     }
     const found = this.#find(shelf, hash, prefix);
-    // A commit's parent mostly lies in the same block: who follows a history need not look it up.
+    // A commit's parent mostly lies in the same block or the one before: who follows a history need not look it up.
     if (shelf === COMMIT_SHELF && found !== null) this.#lastCommits = blockOf(found.location);
     return found;
   }
 
   #findIn(id: number, shelf: number, hash: Buffer): Found | null {
-    const block = this.#blocks.get(id);
+    const block = this.block(id);
     if (block === undefined) return null;
     for (let slot = slotCount(block) - 1; slot >= 0; slot--) {
       if (block.head[slot * SLOT_BYTES + 1] !== hash[0] || !slotHas(block.head, slot, hash)) continue;
@@ -184,18 +193,23 @@ export class Reader {
     return this.#read((session) => session.find(shelf, hash, prefix));
   }
 
+  /** Whether there is surely nothing with this prefix of what this process has stored; with no look at the file. */
+  surelyLacks(prefix: number): boolean {
+    return this.#session?.index.surelyLacks(prefix) === true;
+  }
+
   /** What is there, for a transaction that is made now; to be used at once. */
-  stored(bases: BaseCache): Stored {
+  stored(bases: Bases): Stored {
     return this.#read((session) => ({
       has: (shelf, hash, prefix) => {
         return session.index.mayHave(prefix) && session.find(shelf, hashToBytes(hash), prefix) !== null;
       },
-      base: (shelf, hash) => {
-        const known = bases.get(hash);
-        if (known !== undefined) return known;
-        const found = session.find(shelf, hashToBytes(hash));
+      base: (shelf, lineage) => {
+        const known = bases.get(lineage);
+        if (known !== undefined || lineage.stored === null) return known ?? null;
+        const found = session.find(shelf, hashToBytes(lineage.stored));
         if (found === null || found.base.bytes.length === 0) return null;
-        return { ...found.base, bytes: Buffer.from(found.base.bytes) };
+        return { ...found.base, bytes: ownBuffer(found.base.bytes) };
       },
     }));
   }
@@ -302,12 +316,11 @@ export class Reader {
       const batch: T[] = [];
       let bytes = 0;
       next = this.#read((session) => {
-        const heads = session.db
-          .prepare<[number, number], [number, Buffer]>("SELECT id, head FROM block WHERE id >= ? ORDER BY id LIMIT ?")
-          .raw()
-          .all(from, SWEEP_BLOCKS);
-        for (const [id, head] of heads) {
-          if (bytes >= SWEEP_BYTES || batch.length >= SWEEP_ROWS) return id;
+        let blocks = 0;
+        // One at a time: a step may be done after a few.
+        for (const [id, head] of session.heads.iterate(from)) {
+          if (bytes >= SWEEP_BYTES || batch.length >= SWEEP_ROWS || blocks === SWEEP_BLOCKS) return id;
+          blocks++;
           for (const slot of slotsOf(head, shelf)) {
             const taken = take(session, id, head, slot);
             if (taken === null) continue;
@@ -315,8 +328,7 @@ export class Reader {
             batch.push(taken);
           }
         }
-        const last = heads.at(-1);
-        return last === undefined || heads.length < SWEEP_BLOCKS ? null : last[0] + 1;
+        return null;
       });
       if (batch.length > 0) yield batch;
       // Who reads it may come back without ever letting others in between.

@@ -1,11 +1,12 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Hash, hashFromBytes, hashToBytes, VlinderError } from "@vlinder/protocol";
+import { type Hash, hashFromBytes, hashToBytes, ownBuffer, VlinderError } from "@vlinder/protocol";
 import {
   BranchConflict,
   type Kind,
   KINDS,
+  type Lineage,
   type Moves,
   type ObjectName,
   type ObjectStorage,
@@ -18,11 +19,11 @@ import {
   type Transaction,
   type Usage,
 } from "../../object-storage.ts";
-import { BaseCache } from "./base-cache.ts";
+import { Bases } from "./bases.ts";
 import { blocksOf, type NewBlocks } from "./blocks-of.ts";
 import type { WriterOptions } from "./connection.ts";
 import { packTransaction } from "./packed-transaction.ts";
-import type { PrefixTable } from "./prefix-table.ts";
+import { hashPrefix, type PrefixTable } from "./prefix-table.ts";
 import { Reader } from "./reader.ts";
 import { replyKey } from "./reply-key.ts";
 import { REPLY_SHELF } from "./shelves.ts";
@@ -72,7 +73,7 @@ class SqliteObjects implements ObjectStorage {
   readonly #path: string;
   readonly #writer: WriterConnection;
   readonly #reader: Reader;
-  readonly #bases = new BaseCache();
+  readonly #bases = new Bases();
   /** Hash prefixes of transactions that are under way. */
   readonly #underWay = new Set<PrefixTable>();
   /** Work that must not overlap with what is under way, one after another; what is asked for later waits for it. */
@@ -95,12 +96,14 @@ class SqliteObjects implements ObjectStorage {
     return hashes.map((hash) => this.readNow(kind, hash));
   }
 
-  readNow(kind: Kind, hash: Hash): Uint8Array | null {
+  readNow(kind: Kind, hash: Hash, lineage?: Lineage): Uint8Array | null {
     const found = this.#open().find(KINDS.indexOf(kind), hashToBytes(hash));
     if (found === null) return null;
+    if (lineage === undefined || found.base.bytes.length === 0) return found.bytes;
     // A copy, as that one is a part of a block.
-    if (kind === "node") this.#bases.set(hash, { ...found.base, bytes: Buffer.from(found.base.bytes) });
-    return found.bytes;
+    const { location, bytes } = found.base;
+    const base = this.#bases.note(lineage, { location, bytes: ownBuffer(bytes) });
+    return found.bytes === bytes ? base.bytes : found.bytes;
   }
 
   async apply(transaction: Transaction): Promise<void> {
@@ -148,7 +151,7 @@ class SqliteObjects implements ObjectStorage {
 
   #landed(first: number, blocks: NewBlocks["blocks"]): void {
     this.#reader.landed(first, blocks);
-    for (const [at, { items }] of blocks.entries()) this.#bases.stored(first + at, items);
+    this.#bases.landed(first, blocks);
   }
 
   /** What is there is looked up in what is committed now, whoever committed it: once a turn of the event loop, as it costs as much as a put. */
@@ -203,7 +206,11 @@ class SqliteObjects implements ObjectStorage {
   }
 
   replyNow(id: string): StoredReply | null {
-    const bytes = this.#open().find(REPLY_SHELF, hashToBytes(replyKey(id)))?.bytes;
+    const reader = this.#open();
+    const key = hashToBytes(replyKey(id));
+    // Nearly every request is new. Replies to it are given, and kept, by the process that it is sent to.
+    if (reader.surelyLacks(hashPrefix(key))) return null;
+    const bytes = reader.find(REPLY_SHELF, key)?.bytes;
     if (bytes === undefined) return null;
     return { id, time: bytes.readDoubleLE(0), request: hashFromBytes(bytes, 8), reply: bytes.toString("utf8", 40) };
   }
@@ -288,7 +295,6 @@ class SqliteObjects implements ObjectStorage {
     if (this.#closing === null) {
       const begun = this.#waiting > 0 ? this.#alone : Promise.resolve();
       this.#reader.close();
-      this.#bases.close();
       this.#closing = begun.then(() => this.#writer.close()).finally(() => this.#reader.close());
     }
     return this.#closing;
