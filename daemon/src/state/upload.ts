@@ -27,7 +27,7 @@ export interface UploadGround {
   /** In milliseconds since 1970. */
   readonly now: () => number;
   /** Is told what they store, and rely on. */
-  readonly watch: Pick<Watch, "object">;
+  readonly watch: Pick<Watch, "object" | "isActive">;
   /** Lets so many bytes in. @throws quota_exceeded */
   readonly admit: (bytes: number) => void | Promise<void>;
 }

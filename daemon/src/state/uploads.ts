@@ -1,4 +1,5 @@
 import { type Hash, LIMITS, VlinderError } from "@vlinder/protocol";
+import type { Kind } from "../storage/object-storage.ts";
 import type { Draft } from "./draft.ts";
 import { type Op, write, type WriteReply, type WriteRequest } from "./mutations.ts";
 import { Upload, type UploadedValue, type UploadGround, type UploadPart } from "./upload.ts";
@@ -8,6 +9,8 @@ const SWEEP = 60 * 1000;
 /** Bytes of parts that wait to be worked on, of all agents of the process. */
 const MOST_WAITING = 4 * LIMITS.uploadWindow;
 let allWaiting = 0;
+/** What uploads store. */
+export const UPLOADED: readonly Kind[] = ["value", "list", "chunk"];
 
 /** A write whose ops may name an upload in place of a value. */
 export type UploadedWrite = Omit<WriteRequest, "ops"> & { readonly ops: readonly UploadedOp[] };
@@ -129,11 +132,21 @@ export class Uploads {
     const upload = this.#open.get(id);
     if (upload === undefined) throw unknown(id);
     upload.touched = this.#ground.now();
-    if (upload.value !== null) return upload.value;
+    if (upload.value !== null) {
+      this.#rely(upload);
+      return upload.value;
+    }
     throw new VlinderError("conflict", `the upload "${id}" is not whole: its last part is missing`, {
       details: { upload: id, received: upload.received },
       remedy: "send the rest; the last part says so with `last`",
     });
+  }
+
+  /** A put rests on it, and stores none of it again: what is being removed now may not take it away. */
+  #rely({ reached }: Upload): void {
+    const { watch } = this.#ground;
+    if (!watch.isActive) return;
+    for (const hash of reached) for (const kind of UPLOADED) watch.object(kind, hash);
   }
 
   #begin(id: string, { offset }: UploadPart): Upload {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Hash, MAIN, sha256 } from "@vlinder/protocol";
 import { expect, onTestFinished, test } from "vitest";
 import type { StateEngine } from "../../src/state/engine.ts";
@@ -50,4 +51,19 @@ test("an upload of what is forgotten has to begin again, and then brings it back
     "/secret": sha256(LARGE),
   } satisfies Record<string, Hash>);
   expect((await engine.verify()).damage).toEqual([]);
+});
+
+test("a put of an upload beside a forget of the same bytes is refused, or has them", async () => {
+  for (let round = 0; round < 25; round++) {
+    const { engine } = await opened();
+    await put(engine, "/secret", LARGE);
+    await engine.uploads.put("u", { offset: 0, bytes: LARGE, last: true });
+    const forgetting = engine.retention.forget({ key: key("/secret"), isPrefix: false }, true);
+    for (let turns = 2 * round; turns > 0; turns--) await nextTurn();
+    const code = await codeOf(putUpload(engine, "/again", "u"));
+    await forgetting;
+    if (code === "fine")
+      expect(await stateAt(engine, engine.branch(MAIN).head)).toMatchObject({ "/again": sha256(LARGE) });
+    else expect(code).toBe("not_found");
+  }
 });

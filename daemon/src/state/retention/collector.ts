@@ -1,6 +1,7 @@
 import type { Hash, Progress } from "@vlinder/protocol";
 import type { Kind, StoredBranch } from "../../storage/object-storage.ts";
 import { treesToStore } from "../head.ts";
+import { UPLOADED } from "../uploads.ts";
 import { CommitTable, FLAG, parsed } from "./commit-table.ts";
 import type { Ground } from "./ground.ts";
 import { type Kept, keptCommits } from "./keep.ts";
@@ -34,8 +35,6 @@ const SWEPT: readonly Kind[] = ["snapshot", "node", "list", "value", "chunk"];
 /** Objects that are moved in one step, and their bytes: writers wait for a step at most. */
 const STEP = { objects: 500, bytes: 4 << 20 };
 const READ = 64;
-/** What uploads store. */
-const UPLOADED: readonly Kind[] = ["value", "list", "chunk"];
 export const RECLAIM_STEP = 4 << 20;
 
 /**
