@@ -62,6 +62,24 @@ describe("forget", () => {
     expect(await codeOf(engine.requiredValue(hashOf("ann, first"), 10))).toBe("erased");
   });
 
+  test("erases what was put on a branch that is deleted since, here and where it is pulled", async () => {
+    const a = await machine(1, contract());
+    opened.push(a.engine);
+    const first = await put(a.engine, "/x", "1");
+    await a.engine.fork("side" as BranchName, first);
+    await put(a.engine, "/people/ann", "ann, on the side", "side" as BranchName);
+    await a.engine.deleteBranch("side" as BranchName);
+    const b = await emptyMachine(2);
+    opened.push(b.engine);
+    await send(a.engine, b.engine);
+    expect(await isThere(b.storage, "ann, on the side")).toBe(true);
+
+    expect(await forget(a.engine, "/people/ann")).toMatchObject({ values: 1, kept: [] });
+    await send(a.engine, b.engine);
+    await b.engine.retention.settle();
+    for (const { storage } of [a, b]) expect(await isThere(storage, "ann, on the side")).toBe(false);
+  });
+
   test("a value that another key has stays, and goes with that one", async () => {
     const { engine, storage } = await open();
     await put(engine, "/a", "shared");

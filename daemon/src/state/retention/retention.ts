@@ -199,9 +199,9 @@ export class Retention {
     const hash = sha256(list);
     const state = await write(async (draft) => {
       const main = draft.writable(MAIN);
-      const heads = [...new Set(draft.table.live().map(({ head }) => head))]
-        .filter((head) => head !== main.head)
-        .sort();
+      // Where branches were deleted, too: what was put on one is in history still, and would be taken for a later put.
+      const ends = draft.table.all().flatMap(({ head, deleted }) => (head === null ? deleted : [head, ...deleted]));
+      const heads = [...new Set(ends)].filter((head) => head !== main.head).sort();
       draft.value(hash, list);
       const { commit } = await draft.commit(
         main,
