@@ -144,6 +144,28 @@ describe("forget", () => {
     expect((await engine.verify()).damage).toEqual([]);
   });
 
+  test("also what was erased once, came back, and was put aside", async () => {
+    const home = newHome();
+    const engine = await openHome(home, { states: "1d" });
+    opened.push(engine);
+    const large = noise(3, 200_000);
+    await put(engine, "/a/small", "secret");
+    await put(engine, "/a/large", large);
+    await forget(engine, "/a/");
+    await put(engine, "/a/small", "secret");
+    await put(engine, "/a/large", large);
+    for (const name of ["/a/small", "/a/large"]) await put(engine, name, null);
+    home.clock.tick(2 * 86_400_000);
+    await put(engine, "/b", "1");
+    await engine.retention.collect(true);
+    expect(await isThere(home.storage, "secret")).toBe(false);
+    expect(await forget(engine, "/a/")).toMatchObject({ values: 2, kept: [] });
+    await engine.retention.undo();
+    for (const value of ["secret", large]) expect(await isThere(home.storage, value)).toBe(false);
+    expect((await engine.verify()).damage).toEqual([]);
+    expect(await forget(engine, "/a/")).toMatchObject({ state: null, values: 0 });
+  });
+
   test("vectors are told of with their keys", async () => {
     const told: unknown[] = [];
     const engine = await openHome(newHome(), {}, { onErased: async (rows) => void told.push(...rows) });

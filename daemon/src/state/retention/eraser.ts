@@ -1,6 +1,7 @@
 import { type Hash, type Key, keyText } from "@vlinder/protocol";
 import type { Kind, ObjectStorage } from "../../storage/object-storage.ts";
 import { type OnProgress, RECLAIM_STEP } from "./collector.ts";
+import { valueKind } from "../objects.ts";
 import type { Erased, ErasedValue } from "./erased.ts";
 import type { Ground } from "./ground.ts";
 import { partsOf } from "./parts.ts";
@@ -67,8 +68,7 @@ export class Eraser {
     const hashes = new Set<Hash>();
     const values = new Map<string, ErasedValue>();
     const sizes = new Map<Hash, number>();
-    for (const put of targets.puts) {
-      if (!(await this.#isAnywhere(put))) continue;
+    for (const put of await this.#stillThere(targets.puts)) {
       hashes.add(put.hash);
       sizes.set(put.hash, put.size);
       values.set(pairOf(put), { space: put.space, key: put.key, hash: put.hash, size: put.size });
@@ -142,11 +142,9 @@ export class Eraser {
 
   /** Chunks before the lists that name them, so that what a kill leaves can still be found. */
   async #remove(values: readonly Recorded[], progress: OnProgress): Promise<string[]> {
-    const { storage, shelf, objects, alone, watch, uploads } = this.#ground;
-    const quarantines: ObjectStorage[] = [];
+    const { storage, objects, alone, watch, uploads } = this.#ground;
     const copies: string[] = [];
-    try {
-      for (const name of await shelf.list()) quarantines.push(await shelf.open(name));
+    return await this.#withQuarantines(async (quarantines) => {
       const parts = await partsOf([storage, ...quarantines], values);
       for (const kind of ["chunk", "list", "value"] as const satisfies readonly Kind[]) {
         const hashes = parts[kind];
@@ -172,6 +170,15 @@ export class Eraser {
         }
       }
       return copies;
+    });
+  }
+
+  async #withQuarantines<T>(work: (quarantines: readonly ObjectStorage[]) => Promise<T>): Promise<T> {
+    const { shelf } = this.#ground;
+    const quarantines: ObjectStorage[] = [];
+    try {
+      for (const name of await shelf.list()) quarantines.push(await shelf.open(name));
+      return await work(quarantines);
     } finally {
       for (const quarantine of quarantines) await quarantine.close();
     }
@@ -210,10 +217,19 @@ export class Eraser {
     return found;
   }
 
-  /** Whether a value's bytes may still be here, or in a quarantine. */
-  async #isAnywhere({ hash, size }: Put): Promise<boolean> {
-    if (!this.#erased.has(hash)) return true;
-    return (await this.#ground.objects.value(hash, size)) !== null;
+  /** Those whose values may still be here, or in a quarantine: one that was erased can have come back, and been dropped since. */
+  async #stillThere(puts: readonly Put[]): Promise<Put[]> {
+    const erased = puts.filter(({ hash }) => this.#erased.has(hash));
+    if (erased.length === 0) return [...puts];
+    return await this.#withQuarantines(async (quarantines) => {
+      const there = new Set<Hash>();
+      for (const storage of [this.#ground.storage, ...quarantines]) {
+        for (const { hash, size } of erased) {
+          if (!there.has(hash) && (await storage.read(valueKind(size), [hash]))[0] != null) there.add(hash);
+        }
+      }
+      return puts.filter(({ hash }) => !this.#erased.has(hash) || there.has(hash));
+    });
   }
 }
 
