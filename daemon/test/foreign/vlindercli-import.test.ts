@@ -199,6 +199,25 @@ test("what can't be mapped is counted with examples, and the rest comes in", asy
   expect((await engine.verify()).damage).toEqual([]);
 });
 
+test("rows of any number, and columns of any type, neither hang nor break it", async () => {
+  const file = await StateDb.make();
+  const base = file.commit("", { "/a": "0" });
+  const next = file.commit(base, { "/a": "0", "/number": "1" });
+  const newest = file.commit(next, { "/a": "2" });
+  const place = file.db.prepare("UPDATE state_commits SET rowid = ? WHERE hash = ?");
+  for (const [row, hash] of [
+    [-5n, base],
+    [2n ** 53n + 1n, next],
+    [2n ** 63n - 1n, newest],
+  ] as const)
+    place.run(row, hash);
+  file.db.prepare("UPDATE state_values SET content = 5 WHERE hash = ?").run(sum("1"));
+  const core = await home();
+  const reply = await importInto(core, file.path);
+  expect(what(reply)).toEqual({ "missing value": 1 });
+  expect(await originals(core)).toEqual([newest, next, base]);
+});
+
 test("what a killed VlinderCLI left in its log counts, and neither file is touched", async () => {
   const made = await StateDb.make();
   made.db.pragma("wal_checkpoint(TRUNCATE)");
@@ -244,6 +263,10 @@ test("a name that is taken, a file that is none, a table that is missing: refuse
   const foreign = new Database(join(folder, "foreign.db"));
   foreign.exec("CREATE TABLE state_values(hash, content)");
   foreign.close();
+  const odd = new Database(join(folder, "odd.db"));
+  odd.exec(`CREATE TABLE state_values(hash, content); CREATE TABLE state_snapshots(hash, entries);
+    CREATE TABLE state_commits(hash TEXT PRIMARY KEY, snapshot_hash, parent_hash) WITHOUT ROWID`);
+  odd.close();
   await expect(importInto(core, join(folder, "none.db"))).rejects.toMatchObject({ code: "not_found" });
   await expect(importInto(core, join(folder, "text.db"))).rejects.toMatchObject({
     code: "invalid",
@@ -252,6 +275,7 @@ test("a name that is taken, a file that is none, a table that is missing: refuse
   await expect(importInto(core, join(folder, "foreign.db"))).rejects.toMatchObject({
     message: /no table state_snapshots/,
   });
+  await expect(importInto(core, join(folder, "odd.db"))).rejects.toMatchObject({ code: "invalid" });
   await expect(importInto(core, folder)).rejects.toMatchObject({ code: "invalid" });
   file.db.exec("ALTER TABLE state_commits RENAME COLUMN parent_hash TO parent");
   await expect(importInto(core, file.path)).rejects.toMatchObject({

@@ -16,6 +16,8 @@ export interface ForeignCommit {
 
 /** Rows brought into our own tables at a time: the thread serves others in between. */
 const ROWS = 5000;
+/** Before all that SQLite gives a row by itself, and by hand. */
+const FIRST_ROW = -(2n ** 63n);
 
 /**
  * The `state.db` of a VlinderCLI agent or session: values and snapshots by SHA-256, commits with one parent. Nothing
@@ -125,12 +127,14 @@ function spellings(hash: string): { hash: string; upper: string; bytes: Buffer }
 
 function prepareReads(db: Database.Database) {
   const missing = "parent = '' OR NOT EXISTS (SELECT 1 FROM import_commit AS p WHERE p.hash = import_commit.parent)";
+  // SQLite keeps any type in any column: what is no bytes counts as not there.
+  const isBytes = (column: string): string => `typeof(${column}) IN ('text', 'blob')`;
   // Each spelling is sought by the table's own index.
   const sought = (column: string, table: string): Database.Statement<[object], string | Buffer> =>
     db
-      .prepare<[object], string | Buffer>(`SELECT ${column} FROM ${table} WHERE hash = @hash
-        UNION ALL SELECT ${column} FROM ${table} WHERE hash = @upper
-        UNION ALL SELECT ${column} FROM ${table} WHERE hash = @bytes LIMIT 1`)
+      .prepare<[object], string | Buffer>(`SELECT ${column} FROM ${table} WHERE hash = @hash AND ${isBytes(column)}
+        UNION ALL SELECT ${column} FROM ${table} WHERE hash = @upper AND ${isBytes(column)}
+        UNION ALL SELECT ${column} FROM ${table} WHERE hash = @bytes AND ${isBytes(column)} LIMIT 1`)
       .pluck();
   return {
     counts: db.prepare(`SELECT (SELECT count(*) FROM import_commit) AS commits,
@@ -161,12 +165,18 @@ function prepareReads(db: Database.Database) {
 /** Commits with their hashes as text, whatever they are in the file, and found by parent. */
 async function takeCommits(db: Database.Database): Promise<void> {
   const [hash, snapshot, parent] = ["hash", "snapshot_hash", "parent_hash"].map(hashColumn);
-  const take = db.prepare<[number, number]>(`
+  const take = db.prepare<[bigint, bigint]>(`
     INSERT OR IGNORE INTO import_commit(id, hash, snapshot, parent)
     SELECT rowid, ${hash}, ${snapshot}, ${parent} FROM state_commits WHERE rowid > ? AND rowid <= ?`);
-  const [last = 0] = db.prepare<[], number>("SELECT coalesce(max(rowid), 0) FROM state_commits").pluck().all();
-  for (let at = 0; at < last; at += ROWS) {
-    take.run(at, at + ROWS);
+  // By the rows that are there: their numbers may be any, and a loop over these would never end.
+  const pageEnd = db
+    .prepare<[bigint], bigint | null>(
+      `SELECT max(rowid) FROM (SELECT rowid FROM state_commits WHERE rowid > ? ORDER BY rowid LIMIT ${ROWS})`,
+    )
+    .pluck()
+    .safeIntegers();
+  for (let at = FIRST_ROW, end = pageEnd.get(at); end != null; at = end, end = pageEnd.get(at)) {
+    take.run(at, end);
     await nextTurn();
   }
 }
@@ -216,6 +226,13 @@ function sourceError(error: unknown, path: string): unknown {
   }
   if (code === "SQLITE_NOTADB" || code === "SQLITE_CORRUPT") {
     return invalid(`${path} is no SQLite database, or a damaged one`, { remedy: EXPECTED, details, cause: error });
+  }
+  if (code === "SQLITE_ERROR") {
+    return invalid(`${path} can't be read as VlinderCLI's: ${(error as Error).message}`, {
+      remedy: EXPECTED,
+      details,
+      cause: error,
+    });
   }
   return error;
 }
