@@ -294,14 +294,14 @@ export class StateEngine implements Exchange {
   write(request: UploadedWrite, id?: string): Promise<WriteReply> {
     const idempotency = id === undefined ? undefined : once(id, askedOf(request));
     const { ops } = request;
-    const { quota } = this.retention;
-    const admit = (): void | Promise<void> => (ops.some(isPut) ? quota.admit(() => sizeOf(ops)) : undefined);
-    if (isPlain(request)) {
-      return this.#writer.write((draft) => andThen(admit(), () => write(draft, request)), idempotency);
-    }
-    return this.uploads.write(request, (work) =>
-      this.#writer.write((draft) => andThen(admit(), () => work(draft)), idempotency),
-    );
+    const put = ops.some(isPut) ? this.retention.quota.begin(() => sizeOf(ops)) : null;
+    const admit = (): void | Promise<void> => put?.admit();
+    const reply = isPlain(request)
+      ? this.#writer.write((draft) => andThen(admit(), () => write(draft, request)), idempotency)
+      : this.uploads.write(request, (work) =>
+          this.#writer.write((draft) => andThen(admit(), () => work(draft)), idempotency),
+        );
+    return put === null ? reply : reply.finally(() => put.end());
   }
 
   setContract(contract: Contract): Promise<{ state: Hash; changed: boolean }> {

@@ -56,6 +56,8 @@ export class Upload {
   #line: Promise<unknown> = Promise.resolve();
   #objects: StoredObject[] = [];
   #bytes = 0;
+  /** Of the transaction under way. */
+  #inFlight = 0;
   #storing: Promise<void> | null = null;
   /** The last transaction failed: the next part waits for it to be stored. */
   #failed = false;
@@ -71,6 +73,11 @@ export class Upload {
 
   get received(): number {
     return this.#received;
+  }
+
+  /** Bytes of it that are in no file yet. */
+  get unstored(): number {
+    return this.#bytes + this.#inFlight;
   }
 
   /** Null until the last part is durable. */
@@ -179,6 +186,7 @@ export class Upload {
     const bytes = this.#bytes;
     this.#objects = [];
     this.#bytes = 0;
+    this.#inFlight = bytes;
     try {
       await this.#ground.storage.apply({ objects, branches: [], replies: [] });
     } catch (error) {
@@ -186,6 +194,8 @@ export class Upload {
       this.#objects = [...objects, ...this.#objects];
       this.#bytes += bytes;
       throw error;
+    } finally {
+      this.#inFlight = 0;
     }
   }
 

@@ -115,6 +115,13 @@ export class Uploads {
     for (const upload of this.#open.values()) yield* upload.reached;
   }
 
+  /** Bytes that are here, and in no file yet. */
+  get unstored(): number {
+    let sum = 0;
+    for (const { unstored } of this.#open.values()) sum += unstored;
+    return sum;
+  }
+
   /** Objects are erased: uploads that rest on one of them are gone, also for puts under way. */
   erase(hashes: ReadonlySet<Hash>): void {
     for (const [id, { reached }] of this.#open) {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { MAIN } from "@vlinder/protocol";
+import type { StateEngine } from "../../src/state/engine.ts";
 import { forecastOf, UsageHistory } from "../../src/state/retention/usage.ts";
 import { MemoryObjects } from "../../src/storage/backends/memory.ts";
 import { openObjectStorage } from "../../src/storage/objects.ts";
@@ -47,6 +48,35 @@ test("the file really shrinks, and the quarantine is a file that goes as a whole
   expect(await home.shelf.list()).toEqual([]);
   await again.close();
 }, 60_000);
+
+test("what is on its way to the file counts too: neither puts nor uploads at once go over the limit", async () => {
+  const limit = 2_000_000;
+  const parts = (engine: StateEngine, upload: string, bytes: Uint8Array): Promise<unknown>[] =>
+    [0, 1, 2, 3, 4, 5].map((part) => {
+      const [offset, end] = [part * 500_000, (part + 1) * 500_000];
+      return engine.uploads.put(upload, { offset, bytes: bytes.subarray(offset, end), last: part === 5 });
+    });
+  const ways: Record<string, (engine: StateEngine) => Promise<unknown>[]> = {
+    puts: (engine) => Array.from({ length: 30 }, (_, i) => put(engine, `/${i}`, noise(i, 500_000))),
+    "one upload": (engine) => parts(engine, "u", noise(1, 3_000_000)),
+    uploads: (engine) =>
+      Array.from({ length: 12 }, (_, i) =>
+        engine.uploads.put(`u${i}`, { offset: 0, bytes: noise(i, 500_000), last: true }),
+      ),
+  };
+  for (const [name, way] of Object.entries(ways)) {
+    const folder = await mkdtemp(join(tmpdir(), "vlinder-quota-"));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const path = join(folder, "objects.db");
+    const storage = await openObjectStorage({ scheme: "sqlite", path, uri: `sqlite://${path}`, durability: "process" });
+    const engine = await openHome({ ...newHome(), storage }, {}, { limit: () => limit });
+    const codes = await Promise.all(way(engine).map(codeOf));
+    expect(new Set(codes), name).toContain("fine");
+    expect(new Set(codes), name).toContain("quota_exceeded");
+    expect((await storage.usage()).bytes, name).toBeLessThan(1.1 * limit);
+    await engine.close();
+  }
+}, 30_000);
 
 test("puts over the limit are refused, and nothing else; room that was made counts at once", async () => {
   const home = newHome(new MemoryObjects("memory://quota"));

@@ -24,7 +24,7 @@ export interface Ground {
   readonly pruned: Pruned;
   readonly watch: Watch;
   /** What they hold is asked for at the beginning; what comes later is told to the watch. */
-  readonly uploads: Pick<Uploads, "reached" | "erase">;
+  readonly uploads: Pick<Uploads, "reached" | "erase" | "unstored">;
   /** Runs work while no write is being computed or stored. It must be short. */
   readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
   /** Waits for the end of what is taking in objects from outside now. */

@@ -63,7 +63,7 @@ export class Retention {
   private constructor(options: RetentionOptions, usage: UsageHistory) {
     this.#options = options;
     this.#usage = usage;
-    this.quota = new Quota(options.ground.storage, options.limit);
+    this.quota = new Quota(options.ground.storage, options.limit, () => options.ground.uploads.unstored);
     this.#eraser = new Eraser(options.ground, options.erased, options.onErased);
   }
 
