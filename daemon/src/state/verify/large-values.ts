@@ -60,14 +60,17 @@ export class LargeValues {
 
   /** The chunks of a list, through the lists below it; null when not all are known. */
   async #partsOf(hash: Hash, flaws: Flaw[]): Promise<readonly Part[] | null> {
-    const top = await this.#list(hash, flaws);
-    if (top === null || top.level === 1) return top?.parts ?? null;
     const parts: Part[] = [];
-    for (const below of top.parts) {
-      const list = await this.#list(below.hash, flaws);
-      if (list?.level === 1) parts.push(...list.parts);
-      else if (list !== null) flaws.push(flaw("list", hash, "damaged", "its levels are wrong"));
-    }
+    const take = async (list: ChunkList): Promise<void> => {
+      if (list.level === 1) return void parts.push(...list.parts);
+      for (const { hash: name } of list.parts) {
+        const below = await this.#list(name, flaws);
+        if (below?.level === list.level - 1) await take(below);
+        else if (below !== null) flaws.push(flaw("list", name, "damaged", "its levels are wrong"));
+      }
+    };
+    const top = await this.#list(hash, flaws);
+    if (top !== null) await take(top);
     return flaws.length === 0 ? parts : null;
   }
 

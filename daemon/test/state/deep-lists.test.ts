@@ -1,0 +1,50 @@
+import { type ChunkListPart, encodeChunkList, type Hash, MAIN, sha256 } from "@vlinder/protocol";
+import { expect, onTestFinished, test } from "vitest";
+import type { StateEngine } from "../../src/state/engine.ts";
+import type { StoredObject } from "../../src/storage/object-storage.ts";
+import { key } from "./harness.ts";
+import { noise } from "./property.ts";
+import { newHome, openHome, stateAt } from "./retention-harness.ts";
+
+const HALVES = 2;
+
+/** A value with lists of three levels, as one of a hundred megabytes and more has them. */
+function deep(bytes: Uint8Array): StoredObject[] {
+  const objects: StoredObject[] = [];
+  const add = (kind: "chunk" | "list", body: Uint8Array, size: number, hash: Hash = sha256(body)): ChunkListPart => {
+    objects.push({ kind, hash, bytes: body });
+    return { hash, size };
+  };
+  const list = (level: number, from: number, to: number, name?: Hash): ChunkListPart => {
+    if (level === 0) return add("chunk", bytes.subarray(from, to), to - from);
+    const middle = Math.floor((from + to) / HALVES);
+    const parts = [list(level - 1, from, middle), list(level - 1, middle, to)];
+    return add("list", encodeChunkList({ level, parts }), to - from, name);
+  };
+  list(3, 0, bytes.length, sha256(bytes));
+  return objects;
+}
+
+async function opened() {
+  const home = newHome();
+  const engine = await openHome(home, {});
+  onTestFinished(() => engine.close());
+  return { ...home, engine };
+}
+
+async function putDeep(engine: StateEngine, name: string, bytes: Uint8Array): Promise<Hash> {
+  await engine.receive(deep(bytes));
+  const value = { hash: sha256(bytes), size: bytes.length };
+  return (await engine.write({ space: "kv", kind: "kv.put", branch: MAIN, ops: [{ key: key(name), value }] })).state;
+}
+
+test("verify reads through as many levels as there are", async () => {
+  const { engine, storage } = await opened();
+  const bytes = noise(1, 100_000);
+  const state = await putDeep(engine, "/deep", bytes);
+  expect(await stateAt(engine, state)).toEqual({ "/deep": sha256(bytes) });
+  expect((await engine.verify()).damage).toEqual([]);
+  const below = deep(bytes).find(({ kind }) => kind === "list") as StoredObject;
+  await storage.remove("list", [below.hash]);
+  expect((await engine.verify()).damage).toMatchObject([{ kind: "list", hash: below.hash, problem: "missing" }]);
+});
