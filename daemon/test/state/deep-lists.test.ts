@@ -48,3 +48,18 @@ test("verify reads through as many levels as there are", async () => {
   await storage.remove("list", [below.hash]);
   expect((await engine.verify()).damage).toMatchObject([{ kind: "list", hash: below.hash, problem: "missing" }]);
 });
+
+test("forget erases through as many levels as there are, but for what another value has", async () => {
+  const { engine, storage } = await opened();
+  const bytes = noise(1, 100_000);
+  // Half of it is in the other one too: a list of the second level, and all below it.
+  const other = Buffer.concat([bytes.subarray(0, 50_000), noise(2, 50_000)]);
+  await putDeep(engine, "/deep", bytes);
+  await putDeep(engine, "/other", other);
+  await engine.retention.forget({ key: key("/deep"), isPrefix: false }, true);
+  expect((await storage.usage()).counts).toMatchObject({ chunk: 8, list: 7 });
+  expect(await stateAt(engine, engine.branch(MAIN).head)).toEqual({ "/deep": "erased", "/other": sha256(other) });
+  expect((await engine.verify()).damage).toEqual([]);
+  await engine.retention.forget({ key: key("/other"), isPrefix: false }, true);
+  expect((await storage.usage()).counts).toMatchObject({ chunk: 0, list: 0 });
+});

@@ -24,21 +24,27 @@ export async function partsOf(
   if (tops.size === 0) return { value: small, list: [], chunk: [] };
   /** Of each list that holds them: its parts. */
   const parts = new Map<Hash, ChunkList>();
-  const reader = async (hash: Hash): Promise<void> => {
+  const read = async (hash: Hash): Promise<void> => {
     for (const storage of storages) {
       const [bytes] = await storage.read("list", [hash]);
       if (bytes != null) return void parts.set(hash, decodeChunkList(bytes));
     }
   };
-  for (const top of tops) {
-    await reader(top);
-    const list = parts.get(top);
-    if (list?.level === 2) for (const { hash } of list.parts) await reader(hash);
+  const open = [...tops];
+  for (let hash = open.pop(); hash !== undefined; hash = open.pop()) {
+    await read(hash);
+    const list = parts.get(hash);
+    if (list === undefined || list.level === 1) continue;
+    for (const below of list.parts) if (!parts.has(below.hash)) open.push(below.hash);
   }
   const shared = await partsOfOthers(storages, new Set(parts.keys()));
-  // A list below that another value has too keeps its chunks.
-  for (const [hash, { parts: own }] of parts) {
-    if (!tops.has(hash) && shared.has(hash)) for (const part of own) shared.add(part.hash);
+  // A list below that another value has too keeps all that is under it.
+  const kept = [...parts.keys()].filter((hash) => shared.has(hash));
+  for (let hash = kept.pop(); hash !== undefined; hash = kept.pop()) {
+    for (const part of parts.get(hash)?.parts ?? []) {
+      if (!shared.has(part.hash) && parts.has(part.hash)) kept.push(part.hash);
+      shared.add(part.hash);
+    }
   }
   const lists = [...parts.keys()].filter((hash) => tops.has(hash) || !shared.has(hash));
   const chunks = [...parts.values()].flatMap(({ level, parts: own }) => (level === 1 ? own : []));
