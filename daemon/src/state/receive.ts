@@ -321,7 +321,7 @@ class Intake {
     if (!this.#watch.isActive) return true;
     for (const { hash } of parts) {
       const bytes = await this.find(level === 1 ? "chunk" : "list", hash);
-      if (bytes === null || (level === 2 && !(await this.#isWhole(decodeChunkList(bytes))))) return false;
+      if (bytes === null || (level > 1 && !(await this.#isWhole(decodeChunkList(bytes))))) return false;
     }
     return true;
   }

@@ -1,10 +1,11 @@
 import { type ChunkListPart, encodeChunkList, type Hash, MAIN, sha256 } from "@vlinder/protocol";
 import { expect, onTestFinished, test } from "vitest";
 import type { StateEngine } from "../../src/state/engine.ts";
-import type { StoredObject } from "../../src/storage/object-storage.ts";
+import type { Kind, ObjectName, StoredObject } from "../../src/storage/object-storage.ts";
 import { key } from "./harness.ts";
 import { noise } from "./property.ts";
-import { newHome, openHome, stateAt } from "./retention-harness.ts";
+import { objectsFor } from "./machines.ts";
+import { newHome, openHome, StepObjects, stateAt } from "./retention-harness.ts";
 
 const HALVES = 2;
 
@@ -25,8 +26,8 @@ function deep(bytes: Uint8Array): StoredObject[] {
   return objects;
 }
 
-async function opened() {
-  const home = newHome();
+async function opened(storage = new StepObjects()) {
+  const home = newHome(storage);
   const engine = await openHome(home, {});
   onTestFinished(() => engine.close());
   return { ...home, engine };
@@ -62,4 +63,25 @@ test("forget erases through as many levels as there are, but for what another va
   expect((await engine.verify()).damage).toEqual([]);
   await engine.retention.forget({ key: key("/other"), isPrefix: false }, true);
   expect((await storage.usage()).counts).toMatchObject({ chunk: 0, list: 0 });
+});
+
+test("a commit that comes beside a collection keeps its value through as many levels as there are", async () => {
+  let beforeLists = async (): Promise<void> => {};
+  class Hooked extends StepObjects {
+    override async *names(kind: Kind): AsyncGenerator<readonly ObjectName[]> {
+      if (kind === "list") await beforeLists();
+      yield* super.names(kind);
+    }
+  }
+  const bytes = noise(1, 100_000);
+  const { engine: sender } = await opened();
+  const { engine } = await opened(new Hooked());
+  const head = await putDeep(sender, "/deep", bytes);
+  // As far as a pull had come that was broken off: nothing reaches it yet.
+  await engine.receive(deep(bytes));
+  const commits = await objectsFor(sender, [head], [engine.branch(MAIN).head]);
+  beforeLists = async () => void (await engine.receive(commits.filter(({ kind }) => kind === "commit")));
+  await engine.retention.collect(true);
+  await engine.integrate(sender.branches());
+  expect(await stateAt(engine, head)).toEqual({ "/deep": sha256(bytes) });
 });
