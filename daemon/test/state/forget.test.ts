@@ -1,6 +1,7 @@
 import { type BranchName, canonicalJson, encodeCommit, type Hash, MAIN, parseKey, sha256 } from "@vlinder/protocol";
 import { afterEach, describe, expect, test } from "vitest";
 import type { StateEngine } from "../../src/state/engine.ts";
+import { valueObjects } from "../../src/state/value-cutter.ts";
 import type { ObjectStorage } from "../../src/storage/object-storage.ts";
 import { contract, op } from "./harness.ts";
 import { emptyMachine, machine, objectsFor, send } from "./machines.ts";
@@ -123,6 +124,35 @@ describe("forget", () => {
     expect((await engine.verify()).damage).toEqual([]);
     await forget(engine, "/other");
     expect((await storage.usage()).counts.chunk).toBe(0);
+  });
+
+  test("chunks that only an upload has which nobody put go with it", async () => {
+    const { engine, storage } = await open();
+    const large = noise(1, 300_000);
+    const tailed = (n: number): Uint8Array => Buffer.concat([large, noise(n, 50_000)]);
+    await put(engine, "/large", large);
+    await engine.uploads.put("dropped", { offset: 0, bytes: tailed(2), last: true });
+    await engine.uploads.put("open", { offset: 0, bytes: tailed(3), last: true });
+    engine.uploads.drop("dropped");
+    await forget(engine, "/large");
+    expect(await isThere(storage, tailed(2))).toBe(false);
+    const value = { upload: "open" };
+    const ops = [{ key: parseKey("/open"), value }];
+    await engine.write({ space: "kv", kind: "kv.put", branch: MAIN, ops });
+    expect(await stateAt(engine, engine.branch(MAIN).head)).toEqual({ "/large": "erased", "/open": hashOf(tailed(3)) });
+    expect((await engine.verify()).damage).toEqual([]);
+
+    await put(engine, "/large", large);
+    await forget(engine, "/open");
+    await engine.uploads.put("again", { offset: 0, bytes: tailed(4), last: true });
+    engine.uploads.drop("again");
+    await forget(engine, "/large");
+    for (const { hash } of valueObjects(hashOf(large), large)) {
+      expect(await storage.read("chunk", [hash])).toEqual([null]);
+    }
+    // What is put in parts that are gone brings them along.
+    await put(engine, "/large", tailed(2));
+    expect((await engine.verify()).damage).toEqual([]);
   });
 
   test("what a quarantine holds goes too, so that an undo does not bring it back", async () => {

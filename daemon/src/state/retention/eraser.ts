@@ -5,7 +5,7 @@ import { valueKind } from "../objects.ts";
 import type { Erased, ErasedValue } from "./erased.ts";
 import type { Ground } from "./ground.ts";
 import { partsOf } from "./parts.ts";
-import { type Erasure, findPuts, needed, pairOf, type Put, readErasure, type Recorded } from "./puts.ts";
+import { type Erasure, findPuts, namedValues, needed, pairOf, type Put, readErasure, type Recorded } from "./puts.ts";
 
 /** Which keys are to be forgotten: one, or all with a prefix. */
 export interface Forgotten {
@@ -145,7 +145,11 @@ export class Eraser {
     const { storage, objects, alone, watch, uploads } = this.#ground;
     const copies: string[] = [];
     return await this.#withQuarantines(async (quarantines) => {
-      const parts = await partsOf([storage, ...quarantines], values);
+      const parts = await partsOf([storage, ...quarantines], values, async (lists) => {
+        const named = await namedValues(storage, lists, reading(progress));
+        for (const hash of uploads.reached()) if (lists.has(hash)) named.add(hash);
+        return named;
+      });
       for (const kind of ["chunk", "list", "value"] as const satisfies readonly Kind[]) {
         const hashes = parts[kind];
         if (hashes.length === 0) continue;

@@ -13,11 +13,14 @@ export interface Parts {
 
 /**
  * What is to go so that these values are gone. A chunk that another value has too stays: it is that
- * one's. @param storages where they may be: the agent's, and quarantines
+ * one's. Of what nobody put, lists that share something go as well, or they would keep it.
+ * @param storages where they may be: the agent's, and quarantines
+ * @param areValues which of these lists are a value's that a commit names, or an upload's
  */
 export async function partsOf(
   storages: readonly ObjectStorage[],
   values: readonly { readonly hash: Hash; readonly size: number }[],
+  areValues: (lists: ReadonlySet<Hash>) => Promise<ReadonlySet<Hash>>,
 ): Promise<Parts> {
   const small = values.filter(({ size }) => valueKind(size) === "value").map(({ hash }) => hash);
   const tops = new Set(values.filter(({ size }) => valueKind(size) === "list").map(({ hash }) => hash));
@@ -37,7 +40,9 @@ export async function partsOf(
     if (list === undefined || list.level === 1) continue;
     for (const below of list.parts) if (!parts.has(below.hash)) open.push(below.hash);
   }
-  const shared = await partsOfOthers(storages, new Set(parts.keys()));
+  const others = await sharers(storages, parts);
+  const needed = others.size === 0 ? new Set<Hash>() : reachedIn(others, await areValues(new Set(others.keys())));
+  const shared = new Set([...needed].flatMap((hash) => others.get(hash)?.parts.map((part) => part.hash) ?? []));
   // A list below that another value has too keeps all that is under it.
   const kept = [...parts.keys()].filter((hash) => shared.has(hash));
   for (let hash = kept.pop(); hash !== undefined; hash = kept.pop()) {
@@ -50,22 +55,46 @@ export async function partsOf(
   const chunks = [...parts.values()].flatMap(({ level, parts: own }) => (level === 1 ? own : []));
   return {
     value: small,
-    list: [...new Set([...tops, ...lists])],
+    list: [...new Set([...tops, ...lists, ...[...others.keys()].filter((hash) => !needed.has(hash))])],
     chunk: [...new Set(chunks.map(({ hash }) => hash).filter((hash) => !shared.has(hash)))],
   };
 }
 
-/** What all lists but these have for parts. */
-async function partsOfOthers(storages: readonly ObjectStorage[], but: ReadonlySet<Hash>): Promise<Set<Hash>> {
-  const found = new Set<Hash>();
+/** Other lists that share a part with these, and what lists them. */
+async function sharers(
+  storages: readonly ObjectStorage[],
+  lists: ReadonlyMap<Hash, ChunkList>,
+): Promise<Map<Hash, ChunkList>> {
+  const wanted = new Set([...lists.values()].flatMap(({ parts }) => parts.map(({ hash }) => hash)));
+  const found = new Map<Hash, ChunkList>();
   const pace = new Pace();
-  for (const storage of storages) {
-    for await (const page of sweepObjects(storage, "list")) {
-      for (const { hash, bytes } of page) {
-        if (!but.has(hash)) for (const part of decodeChunkList(bytes).parts) found.add(part.hash);
+  // Once more for each level above: nearly always there is nothing in the first pass.
+  for (let before = -1; found.size > before;) {
+    before = found.size;
+    for (const storage of storages) {
+      for await (const page of sweepObjects(storage, "list")) {
+        for (const { hash, bytes } of page) {
+          if (lists.has(hash) || found.has(hash)) continue;
+          const list = decodeChunkList(bytes);
+          if (!list.parts.some((part) => wanted.has(part.hash) || found.has(part.hash))) continue;
+          found.set(hash, list);
+        }
+        if (pace.due) await pace.rest();
       }
-      if (pace.due) await pace.rest();
     }
   }
   return found;
+}
+
+/** Of these lists those that are reached from some of them. */
+function reachedIn(lists: ReadonlyMap<Hash, ChunkList>, from: Iterable<Hash>): Set<Hash> {
+  const reached = new Set<Hash>();
+  const open = [...from];
+  for (let hash = open.pop(); hash !== undefined; hash = open.pop()) {
+    const list = lists.get(hash);
+    if (list === undefined || reached.has(hash)) continue;
+    reached.add(hash);
+    if (list.level > 1) for (const part of list.parts) open.push(part.hash);
+  }
+  return reached;
 }

@@ -1,5 +1,6 @@
 import { type Hash, type Key, parseKey } from "@vlinder/protocol";
 import type { ObjectStorage } from "../../storage/object-storage.ts";
+import { sweepObjects } from "../../storage/sweep.ts";
 import type { Space } from "../api.ts";
 import { changesOf } from "./marks.ts";
 import { CommitTable, type ParsedChange, type ParsedCommit, parsed } from "./commit-table.ts";
@@ -76,6 +77,32 @@ export async function findPuts(
   const known = new Set(puts.map(pairOf));
   puts.push(...merged.filter((put) => !known.has(pairOf(put))));
   return { table, puts, recorded: [...recorded.values()], erases };
+}
+
+/** Of these values those that a commit names, for a key or beside its event. */
+export async function namedValues(
+  storage: ObjectStorage,
+  hashes: ReadonlySet<Hash>,
+  progress: (commits: number) => void,
+): Promise<Set<Hash>> {
+  const named = new Set<Hash>();
+  const add = (hash: Hash | null): void => {
+    if (hash !== null && hashes.has(hash)) named.add(hash);
+  };
+  const pace = new Pace();
+  let done = 0;
+  for await (const page of sweepObjects(storage, "commit")) {
+    for (const { hash, bytes } of page) {
+      const commit = parsed(hash, bytes);
+      for (const [value] of Object.values(commit.event.values ?? {})) add(value);
+      const { kv = [], vectors = [] } = await changesOf(storage, commit);
+      for (const [, value] of [...kv, ...vectors]) add(value);
+    }
+    done += page.length;
+    progress(done);
+    if (pace.due) await pace.rest();
+  }
+  return named;
 }
 
 export function pairOf({ space, key, hash }: { space: Space; key: Key; hash: Hash }): string {
