@@ -91,6 +91,29 @@ describe("what is kept", () => {
     expect(state).toEqual({ "/a": sha256("8"), "/b": sha256("main"), "/side": sha256("2") });
   });
 
+  test("the base of several bases, which a merge merges with each other first", async () => {
+    const { engine, clock } = await open({ states: "1d" });
+    const side = "side" as BranchName;
+    await engine.fork(side, await put(engine, "/begin", "1"));
+    const base = await put(engine, "/a", "1");
+    await engine.merge(side, base);
+    // Twice across: both of these are bases of the two heads then, and `base` is theirs.
+    for (const round of ["1", "2"]) {
+      const [left, right] = [await put(engine, "/left", round), await put(engine, "/right", round, side)];
+      await engine.merge(MAIN, right);
+      await engine.merge(side, left);
+    }
+    for (let i = 0; i < 9; i++) await put(engine, "/a", `main ${i}`);
+    const between = await engine.resolve(MAIN);
+    for (const branch of [MAIN, side]) await put(engine, `/${branch}`, "1", branch);
+    clock.tick(30 * DAY);
+    await engine.retention.collect(true);
+    expect(await codeOf(engine.view(between))).toBe("pruned");
+    expect(await engine.merge(MAIN, await engine.resolve(side))).toMatchObject({ kind: "merge", conflicts: [] });
+    const state = await stateAt(engine, await engine.resolve(MAIN));
+    expect(state).toMatchObject({ "/a": sha256("main 8"), "/left": sha256("2"), "/right": sha256("2") });
+  });
+
   test("heads of other machines, and where history parts on the way to them", async () => {
     const { storage, shelf, clock } = newHome();
     const others: Hash[] = [];

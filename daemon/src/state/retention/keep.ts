@@ -23,7 +23,8 @@ export type Kept = Uint8Array;
  * the reflog; one that no branch has taken in yet has just come. Kept at any age are:
  *
  * - heads of branches, of other machines too, and the commits where live branches began;
- * - commits where the histories of heads part: the bases of merges to come;
+ * - commits where the histories of heads part: the bases of merges to come; of several for two heads,
+ *   which are merged with each other first, theirs too;
  * - where a head's history is not that of all: merges, rewinds and their parents, since a merge asks
  *   them where a key came from.
  */
@@ -98,15 +99,35 @@ async function keepPartings(
   const numbers = heads.map((head) => table.numberOf(head)).filter((number) => number >= 0);
   const mainNumber = main === undefined ? -1 : table.numberOf(main.head as Hash);
   const order = table.childrenFirst();
-  for (let start = 0; start < numbers.length; start += GROUP) {
-    const group = [...new Set([...numbers.slice(start, start + GROUP), ...(mainNumber < 0 ? [] : [mainNumber])])];
-    keepGroup(table, order, group, keep);
+  const groups = slices(numbers).map((some) => [...new Set([...some, ...(mainNumber < 0 ? [] : [mainNumber])])]);
+  const known = new Set<string>();
+  for (let group = groups.pop(); group !== undefined; group = groups.pop()) {
+    for (const bases of keepGroup(table, order, group, keep)) {
+      const name = bases.join();
+      if (known.has(name)) continue;
+      known.add(name);
+      groups.push(...slices(bases));
+    }
     await nextTurn();
   }
 }
 
-/** A parting is a commit of which no child reaches, upwards, as many of these heads as it does itself. */
-function keepGroup(table: CommitTable, order: Int32Array, heads: readonly number[], keep: (n: number) => void): void {
+function slices(numbers: readonly number[]): number[][] {
+  const parts: number[][] = [];
+  for (let start = 0; start < numbers.length; start += GROUP) parts.push(numbers.slice(start, start + GROUP));
+  return parts;
+}
+
+/**
+ * A parting is a commit of which no child reaches, upwards, as many of these heads as it does itself. Returns the
+ * bases of two heads where there are several: a merge merges these with each other first.
+ */
+function keepGroup(
+  table: CommitTable,
+  order: Int32Array,
+  heads: readonly number[],
+  keep: (n: number) => void,
+): number[][] {
   const reached = new Uint32Array(table.size);
   let all = 0;
   for (const [bit, head] of heads.entries()) {
@@ -119,18 +140,42 @@ function keepGroup(table: CommitTable, order: Int32Array, heads: readonly number
       if (parent >= 0) reached[parent] = (reached[parent] as number) | (reached[number] as number);
     }
   }
+  /** Of those that reach more heads than some child: what that child reaches. */
+  const lesser = new Map<number, number[]>();
   for (const number of order) {
+    const mask = reached[number] as number;
     for (const parent of [table.first(number), table.second(number)]) {
-      if (parent >= 0 && reached[parent] === reached[number]) hasEqualChild[parent] = 1;
+      if (parent < 0 || mask === 0) continue;
+      if (reached[parent] === mask) hasEqualChild[parent] = 1;
+      else lesser.set(parent, [...(lesser.get(parent) ?? []), mask]);
     }
   }
+  const bases = new Map<number, number[]>();
   for (let number = 0; number < table.size; number++) {
     const mask = reached[number] as number;
     if (mask === 0) continue;
-    if (hasEqualChild[number] === 0) keep(number);
+    if (hasEqualChild[number] === 0) {
+      keep(number);
+      for (const pair of pairsOf(mask)) {
+        if (lesser.get(number)?.some((child) => (child & pair) === pair) === true) continue;
+        bases.set(pair, [...(bases.get(pair) ?? []), number]);
+      }
+    }
     if (mask === all || !table.has(number, FLAG.joins | FLAG.adopts)) continue;
     keep(number);
     keep(table.first(number));
     keep(table.second(number));
+  }
+  const several = [...bases.values()].filter(({ length }) => length > 1);
+  // Those of more than two heads may be several only together.
+  if (several.length > 1) several.push([...new Set(several.flat())].sort((a, b) => a - b));
+  return several;
+}
+
+/** Each two bits of a mask. */
+function* pairsOf(mask: number): Generator<number> {
+  for (let a = 0; a < 32; a++) {
+    if ((mask & (1 << a)) === 0) continue;
+    for (let b = a + 1; b < 32; b++) if ((mask & (1 << b)) !== 0) yield (1 << a) | (1 << b);
   }
 }
