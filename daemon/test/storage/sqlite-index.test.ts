@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import type { Hash } from "@vlinder/protocol";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { StoredObject } from "../../src/storage/object-storage.ts";
+import { sweepObjects } from "../../src/storage/sweep.ts";
 import { has, objects, openSqlite, temporaryFolder, value } from "./samples.ts";
 
 interface Run {
@@ -98,4 +99,31 @@ test("a second connection of another process is noticed by writer and reader", a
   await one.apply(objects(value("one 3"), value("one 4")));
   expect((await one.usage()).counts.value).toBe(60);
   expect((await two.usage()).counts.value).toBe(60);
+});
+
+describe("a damaged index: what is not found by its hash any more is not swept either", () => {
+  const damages: Record<string, string> = {
+    "a run that is gone": "DELETE FROM run WHERE id = (SELECT min(id) FROM run)",
+    "a filter that lost bits":
+      "UPDATE run SET bloom = CAST(zeroblob(30) || substr(bloom, 31) AS BLOB) WHERE id = (SELECT min(id) FROM run)",
+    "a run that says it has more": "UPDATE run SET upto = upto + 2 WHERE id = (SELECT max(id) FROM run)",
+    "a run that says it has fewer pages": "UPDATE run SET pages = pages - 1 WHERE id = (SELECT min(id) FROM run)",
+    "a page that is gone": "DELETE FROM run_page WHERE id = (SELECT min(id) FROM run_page)",
+  };
+  test.each(Object.entries(damages))("%s", async (_, damage) => {
+    const path = join(await temporaryFolder(), "objects.db");
+    const before = await openSqlite(path, { runEntries: 400 });
+    const all = Array.from({ length: 1500 }, (__, index) => value(index));
+    for (let at = 0; at < all.length; at += 10) await before.apply(objects(...all.slice(at, at + 10)));
+    await before.close();
+    const db = new Database(path);
+    expect(db.prepare(damage).run().changes).toBe(1);
+    db.close();
+    const storage = await openSqlite(path);
+    const found = (await storage.read("value", all.map(({ hash }) => hash))).filter((bytes) => bytes !== null);
+    expect(found.length).toBeLessThan(all.length);
+    const swept: StoredObject[] = [];
+    for await (const some of sweepObjects(storage, "value")) swept.push(...some);
+    expect(swept.map(({ bytes }) => Buffer.from(bytes))).toEqual(found);
+  });
 });

@@ -5,12 +5,14 @@ import { locationOf } from "./location.ts";
 import { PrefixTable } from "./prefix-table.ts";
 import { Bloom, findOnPage, pageId, pageOf, type RunShape } from "./run.ts";
 
-interface Run extends RunShape {
+export interface Run extends RunShape {
+  readonly entries: number;
   readonly bloom: Bloom;
 }
 
 interface RunRow {
   readonly id: number;
+  readonly entries: number;
   readonly pages: number;
   readonly upto: number;
 }
@@ -38,7 +40,7 @@ export class IndexReader {
     this.#state = db
       .prepare<[], [number, number]>("SELECT coalesce((SELECT max(id) FROM block), 0), generation FROM runs")
       .raw();
-    this.#runRows = db.prepare("SELECT id, pages, upto FROM run ORDER BY id DESC");
+    this.#runRows = db.prepare("SELECT id, entries, pages, upto FROM run ORDER BY id DESC");
     this.#bloom = db.prepare<[number], Buffer>("SELECT bloom FROM run WHERE id = ?").pluck();
     this.#page = db.prepare<[number], Buffer>("SELECT data FROM run_page WHERE id = ?").pluck();
     this.#heads = db
@@ -98,8 +100,13 @@ export class IndexReader {
     return this.#recent.entries();
   }
 
-  get runs(): readonly RunShape[] {
+  get runs(): readonly Run[] {
     return this.#runs;
+  }
+
+  /** The newest block that is known. */
+  get seen(): number {
+    return this.#seen;
   }
 
   page(run: number, page: number): Buffer | undefined {

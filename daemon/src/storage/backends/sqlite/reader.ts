@@ -31,7 +31,7 @@ import { IndexReader } from "./index-reader.ts";
 import { blockOf, locationOf, shelfOf, slotOf } from "./location.ts";
 import { hashPrefix } from "./prefix-table.ts";
 import { pageInOrder } from "./scan.ts";
-import { sound } from "./sound-index.ts";
+import { SoundIndex } from "./sound-index.ts";
 import { storageError } from "./storage-error.ts";
 
 interface BranchRow {
@@ -288,13 +288,13 @@ export class Reader {
     );
   }
 
-  /** In the order in which they were stored. */
-  sweep(kind: Kind): AsyncGenerator<readonly StoredObject[]> {
-    const isFound = this.#read(({ index }) => sound(index));
+  /** In the order in which they were stored. `index`: what is known of the index already. */
+  async *sweep(kind: Kind, index = new SoundIndex()): AsyncGenerator<readonly StoredObject[]> {
     const shelf = KINDS.indexOf(kind);
-    return this.#inOrder(shelf, (session, id, _, slot) => {
+    while (this.#read((session) => index.check(session.index))) await nextTurn();
+    yield* this.#inOrder(shelf, (session, id, _, slot) => {
       const block = session.block(id);
-      if (block === undefined || !isFound(block, slot, locationOf(id, slot, shelf))) return null;
+      if (block === undefined || !index.isFound(session.index, block, slot, locationOf(id, slot, shelf))) return null;
       return { kind, hash: hashFromBytes(slotHash(block.head, slot)), bytes: session.bytesAt(block, slot) };
     });
   }
