@@ -1,30 +1,11 @@
-import { type ChunkListPart, encodeChunkList, type Hash, MAIN, sha256 } from "@vlinder/protocol";
+import { type Hash, MAIN, sha256 } from "@vlinder/protocol";
 import { expect, onTestFinished, test } from "vitest";
 import type { StateEngine } from "../../src/state/engine.ts";
 import type { Kind, ObjectName, StoredObject } from "../../src/storage/object-storage.ts";
-import { key } from "./harness.ts";
+import { deepValue, key } from "./harness.ts";
 import { noise } from "./property.ts";
 import { objectsFor } from "./machines.ts";
 import { newHome, openHome, StepObjects, stateAt } from "./retention-harness.ts";
-
-const HALVES = 2;
-
-/** A value with lists of three levels, as one of a hundred megabytes and more has them. */
-function deep(bytes: Uint8Array): StoredObject[] {
-  const objects: StoredObject[] = [];
-  const add = (kind: "chunk" | "list", body: Uint8Array, size: number, hash: Hash = sha256(body)): ChunkListPart => {
-    objects.push({ kind, hash, bytes: body });
-    return { hash, size };
-  };
-  const list = (level: number, from: number, to: number, name?: Hash): ChunkListPart => {
-    if (level === 0) return add("chunk", bytes.subarray(from, to), to - from);
-    const middle = Math.floor((from + to) / HALVES);
-    const parts = [list(level - 1, from, middle), list(level - 1, middle, to)];
-    return add("list", encodeChunkList({ level, parts }), to - from, name);
-  };
-  list(3, 0, bytes.length, sha256(bytes));
-  return objects;
-}
 
 async function opened(storage = new StepObjects()) {
   const home = newHome(storage);
@@ -34,7 +15,7 @@ async function opened(storage = new StepObjects()) {
 }
 
 async function putDeep(engine: StateEngine, name: string, bytes: Uint8Array): Promise<Hash> {
-  await engine.receive(deep(bytes));
+  await engine.receive(deepValue(bytes, 2));
   const value = { hash: sha256(bytes), size: bytes.length };
   return (await engine.write({ space: "kv", kind: "kv.put", branch: MAIN, ops: [{ key: key(name), value }] })).state;
 }
@@ -45,7 +26,7 @@ test("verify reads through as many levels as there are", async () => {
   const state = await putDeep(engine, "/deep", bytes);
   expect(await stateAt(engine, state)).toEqual({ "/deep": sha256(bytes) });
   expect((await engine.verify()).damage).toEqual([]);
-  const below = deep(bytes).find(({ kind }) => kind === "list") as StoredObject;
+  const below = deepValue(bytes, 2).find(({ kind }) => kind === "list") as StoredObject;
   await storage.remove("list", [below.hash]);
   expect((await engine.verify()).damage).toMatchObject([{ kind: "list", hash: below.hash, problem: "missing" }]);
 });
@@ -78,7 +59,7 @@ test("a commit that comes beside a collection keeps its value through as many le
   const { engine } = await opened(new Hooked());
   const head = await putDeep(sender, "/deep", bytes);
   // As far as a pull had come that was broken off: nothing reaches it yet.
-  await engine.receive(deep(bytes));
+  await engine.receive(deepValue(bytes, 2));
   const commits = await objectsFor(sender, [head], [engine.branch(MAIN).head]);
   beforeLists = async () => void (await engine.receive(commits.filter(({ kind }) => kind === "commit")));
   await engine.retention.collect(true);

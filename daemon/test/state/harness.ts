@@ -1,18 +1,21 @@
 import {
   type AgentName,
   type BranchName,
+  type ChunkListPart,
   type Contract,
   type DeviceId,
+  encodeChunkList,
   type Key,
   MAIN,
   type MergePolicy,
   parseKey,
   sha256,
 } from "@vlinder/protocol";
+import { cutChunks } from "../../src/state/chunks.ts";
 import { StateEngine } from "../../src/state/engine.ts";
 import type { Op } from "../../src/state/mutations.ts";
 import { MemoryObjects } from "../../src/storage/backends/memory.ts";
-import type { ObjectStorage } from "../../src/storage/object-storage.ts";
+import type { ObjectStorage, StoredObject } from "../../src/storage/object-storage.ts";
 
 export const AGENT = "todo" as AgentName;
 
@@ -81,6 +84,40 @@ export async function contents(engine: StateEngine, ref: string = MAIN): Promise
     );
   }
   return all;
+}
+
+/** The objects of a large value with short lists, and so on several levels, as only a value of 100 MB has them else. */
+export function deepValue(bytes: Uint8Array, entries = 4): StoredObject[] {
+  const objects: StoredObject[] = [];
+  let parts = [...cutChunks(bytes)].map((chunk): ChunkListPart => {
+    objects.push({ kind: "chunk", hash: sha256(chunk), bytes: chunk });
+    return { hash: sha256(chunk), size: chunk.length };
+  });
+  for (let level = 1; ; level++) {
+    const groups = Array.from({ length: Math.ceil(parts.length / entries) }, (_, i) =>
+      parts.slice(entries * i, entries * (i + 1)),
+    );
+    const isTop = groups.length === 1;
+    parts = groups.map((group) => {
+      const list = encodeChunkList({ level, parts: group });
+      const hash = isTop ? sha256(bytes) : sha256(list);
+      objects.push({ kind: "list", hash, bytes: list });
+      return { hash, size: group.reduce((sum, { size }) => sum + size, 0) };
+    });
+    if (isTop) return objects;
+  }
+}
+
+/** Puts a value that is stored as `deepValue` has it. */
+export async function putDeep(
+  { engine, storage }: Pick<Opened, "engine" | "storage">,
+  name: string,
+  bytes: Uint8Array,
+  entries?: number,
+) {
+  await storage.apply({ objects: deepValue(bytes, entries), branches: [], replies: [] });
+  const ops = [{ key: parseKey(name), value: { hash: sha256(bytes), size: bytes.length } }];
+  return await engine.write({ space: "kv", kind: "kv.put", branch: MAIN, ops });
 }
 
 export const key = (text: string): Key => parseKey(text);

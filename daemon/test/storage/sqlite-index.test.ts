@@ -120,7 +120,12 @@ describe("a damaged index: what is not found by its hash any more is not swept e
     expect(db.prepare(damage).run().changes).toBe(1);
     db.close();
     const storage = await openSqlite(path);
-    const found = (await storage.read("value", all.map(({ hash }) => hash))).filter((bytes) => bytes !== null);
+    const found = (
+      await storage.read(
+        "value",
+        all.map(({ hash }) => hash),
+      )
+    ).filter((bytes) => bytes !== null);
     expect(found.length).toBeLessThan(all.length);
     const swept: StoredObject[] = [];
     for await (const some of sweepObjects(storage, "value")) swept.push(...some);

@@ -1,5 +1,5 @@
 import { createHash, type Hash as Sum } from "node:crypto";
-import { type ChunkList, decodeChunkList, type Hash } from "@vlinder/protocol";
+import { type ChunkList, decodeChunkList, type Hash, sha256 } from "@vlinder/protocol";
 import { type CheckedObjects, isUnreadable } from "./checked-objects.ts";
 import { type Flaw, flaw, flawOf } from "./flaw.ts";
 import type { Step } from "./pace.ts";
@@ -61,23 +61,35 @@ export class LargeValues {
   /** The chunks of a list, through the lists below it; null when not all are known. */
   async #partsOf(hash: Hash, flaws: Flaw[]): Promise<readonly Part[] | null> {
     const parts: Part[] = [];
-    const take = async (list: ChunkList): Promise<void> => {
-      if (list.level === 1) return void parts.push(...list.parts);
-      for (const { hash: name } of list.parts) {
-        const below = await this.#list(name, flaws);
-        if (below?.level === list.level - 1) await take(below);
-        else if (below !== null) flaws.push(flaw("list", name, "damaged", "its levels are wrong"));
-      }
-    };
-    const top = await this.#list(hash, flaws);
-    if (top !== null) await take(top);
+    const top = await this.#list(hash, flaws, true);
+    if (top !== null) await this.#below(hash, top, parts, flaws);
     return flaws.length === 0 ? parts : null;
   }
 
-  async #list(hash: Hash, flaws: Flaw[]): Promise<ChunkList | null> {
+  /** Appends the chunks below a list. Levels only go down, so that this ends whatever is there. */
+  async #below(of: Hash, { level, parts }: ChunkList, chunks: Part[], flaws: Flaw[]): Promise<void> {
+    if (level === 1) {
+      for (const part of parts) chunks.push(part);
+      return;
+    }
+    for (const { hash, size } of parts) {
+      const list = await this.#list(hash, flaws, false);
+      if (list === null) continue;
+      if (list.level !== level - 1) flaws.push(flaw("list", hash, "damaged", "its levels are wrong"));
+      // Who reads a range goes by them.
+      else if (sizeOf(list) !== size) flaws.push(flaw("list", of, "damaged", "the sizes of its parts are wrong"));
+      else await this.#below(hash, list, chunks, flaws);
+    }
+  }
+
+  async #list(hash: Hash, flaws: Flaw[], isTop: boolean): Promise<ChunkList | null> {
     const { standing, bytes } = await this.#objects.read("list", hash);
     if (bytes === null) {
       flaws.push(flawOf("list", hash, standing));
+      return null;
+    }
+    if (!isTop && sha256(bytes) !== hash) {
+      flaws.push(flawOf("list", hash, "damaged"));
       return null;
     }
     try {
@@ -141,8 +153,12 @@ export class LargeValues {
   }
 }
 
+function sizeOf({ parts }: ChunkList): number {
+  return parts.reduce((sum, { size }) => sum + size, 0);
+}
+
 function isSame(a: readonly Part[], b: readonly Part[], length: number): boolean {
   if (length > b.length) return false;
-  for (let i = length - 1; i >= 0; i--) if (a[i]?.hash !== b[i]?.hash) return false;
+  for (let i = length - 1; i >= 0; i--) if (a[i]?.hash !== b[i]?.hash || a[i]?.size !== b[i]?.size) return false;
   return true;
 }
