@@ -3,7 +3,9 @@ import Database from "better-sqlite3";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { sha256, VlinderError } from "@vlinder/protocol";
+import { expect, test, vi } from "vitest";
+import { WriterConnection } from "../../src/storage/backends/sqlite/writer-connection.ts";
 import { writerPool } from "../../src/storage/backends/sqlite/writer-pool.ts";
 import { has, objects, openSqlite, temporaryFolder, value } from "./samples.ts";
 
@@ -79,6 +81,19 @@ test("when a writer thread dies, what is under way is refused, and the next appl
   await storage.apply(objects(value(4)));
   expect(dying?.ended).toBe(true);
   expect(await Promise.all([1, 4].map((name) => has(storage, value(name))))).toEqual([true, true]);
+});
+
+test("of a transaction that was stored without an answer, the reply is found", async () => {
+  const storage = await openSqlite(join(await temporaryFolder(), "objects.db"));
+  await storage.apply(objects(value(1)));
+  expect(storage.replyNow?.("id")).toBe(null);
+  vi.spyOn(WriterConnection.prototype, "call").mockImplementationOnce(async function (this: WriterConnection, ...call) {
+    await this.call(...call);
+    throw new VlinderError("unavailable", "the thread ended");
+  });
+  const reply = { id: "id", request: sha256("asked"), reply: "{}", time: 5 };
+  await expect(storage.apply({ objects: [], branches: [], replies: [reply] })).rejects.toThrow("the thread ended");
+  expect(storage.replyNow?.("id")).toEqual(reply);
 });
 
 test("databases on many threads do not disturb each other", async () => {

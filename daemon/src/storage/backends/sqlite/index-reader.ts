@@ -71,6 +71,11 @@ export class IndexReader {
     }
   }
 
+  /** There may be blocks that this process has stored and that nobody told of. */
+  doubt(): void {
+    this.#isBehind = true;
+  }
+
   /** Whether there is surely none with this prefix that this process has stored; what others did since the last refresh is not looked at. */
   surelyLacks(prefix: number): boolean {
     return !this.#isBehind && !this.mayHave(prefix);

@@ -219,6 +219,12 @@ export class Reader {
     this.#session?.index.stored(first, blocks);
   }
 
+  /** This process may have stored something of which nobody has told. */
+  lookAgain(): void {
+    this.#session?.index.doubt();
+    this.leaveSnapshot();
+  }
+
   branches(): StoredBranch[] {
     return this.#read(({ db }) =>
       db

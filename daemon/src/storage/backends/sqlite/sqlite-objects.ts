@@ -137,6 +137,10 @@ class SqliteObjects implements ObjectStorage {
         throw new BranchConflict(outcome.conflict.branch as Hash, outcome.conflict.actual as Hash | null);
       }
       if (blocks.length > 0) this.#landed(outcome.first, blocks);
+    } catch (error) {
+      // It may be stored all the same.
+      if (!(error instanceof BranchConflict)) this.#reader.lookAgain();
+      throw error;
     } finally {
       this.#underWay.delete(prefixes);
     }
