@@ -1,39 +1,15 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { asVlinderError, type Changes, type Commit, type Hash, LIMITS, VlinderError } from "@vlinder/protocol";
-import {
-  BranchConflict,
-  type BranchMove,
-  type Note,
-  type ObjectStorage,
-  type StoredObject,
-  type StoredReply,
-} from "../storage/object-storage.ts";
+import { BranchConflict, type BranchMove, type ObjectStorage, type StoredReply } from "../storage/object-storage.ts";
 import { andThen } from "./and-then.ts";
 import { arrivals } from "./arrivals.ts";
+import { addMove, type Batch, type Idempotency, type Job, newBatch, type Work } from "./batch.ts";
 import { BranchTable } from "./branch-table.ts";
 import { type Committer, Draft, type Working } from "./draft.ts";
-import type { Head, Retiring } from "./head.ts";
+import type { Head } from "./head.ts";
 import { Objects } from "./objects.ts";
 import type { Watch } from "./retention/watch.ts";
 import type { Source } from "./source.ts";
-
-/** A retry of a request finds it by its id and must ask for the same. */
-export interface Idempotency {
-  readonly id: string;
-  /** Hash of all that was asked. */
-  readonly request: Hash;
-}
-
-/** At once where it can be. */
-type Work<T> = (draft: Draft) => T | Promise<T>;
-
-interface Job {
-  readonly work: Work<unknown>;
-  readonly once: Idempotency | undefined;
-  readonly resolve: (reply: unknown) => void;
-  readonly reject: (error: unknown) => void;
-  attempts: number;
-}
 
 /** Branch moves that became durable. */
 export interface DurableMove {
@@ -41,20 +17,6 @@ export interface DurableMove {
   readonly name: string;
   readonly from: Hash | null;
   readonly to: Hash | null;
-}
-
-interface Batch {
-  readonly jobs: Job[];
-  /** Answers the jobs, once all is durable. */
-  readonly settle: (() => void)[];
-  readonly objects: StoredObject[];
-  readonly replies: StoredReply[];
-  readonly notes: Note[];
-  /** For each branch one move, from where it was before the batch to where it ends; a deletion is a move of its own. */
-  readonly moves: Map<Hash, BranchMove[]>;
-  readonly retiring: Retiring[];
-  readonly commits: Hash[];
-  bytes: number;
 }
 
 /** A transaction on its way to the storage. */
@@ -71,20 +33,6 @@ const BATCH_BYTES = 2 * 1024 * 1024;
 /** Computing longer than this without a break would keep reads waiting. */
 const SLICE_MS = 2;
 const ATTEMPTS = 5;
-
-function newBatch(): Batch {
-  return {
-    jobs: [],
-    settle: [],
-    objects: [],
-    replies: [],
-    notes: [],
-    moves: new Map(),
-    retiring: [],
-    commits: [],
-    bytes: 0,
-  };
-}
 
 /**
  * The one place where an agent's state changes. Requests are computed one after another on the
@@ -104,11 +52,13 @@ export class Writer {
   #working: Working;
   #queue: Job[] = [];
   /** Work that waits to be done while nothing is computed or on its way. */
-  readonly #alone: (() => Promise<void>)[] = [];
+  readonly #alone: { readonly work: () => Promise<void>; readonly reject: (error: unknown) => void }[] = [];
   readonly #watch: Watch;
   readonly #inFlight = new Map<string, { request: Hash; reply: Promise<unknown> }>();
   #running: Promise<void> | null = null;
   #wake: () => void = () => {};
+  /** A transaction failed, and the branches could not be read since: it may have been applied all the same. */
+  #inDoubt = false;
   #closed = false;
 
   constructor(options: {
@@ -161,7 +111,7 @@ export class Writer {
   alone<T>(work: () => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(new VlinderError("unavailable", "the agent's state is being closed"));
     return new Promise<T>((resolve, reject) => {
-      this.#alone.push(() => work().then(resolve, reject));
+      this.#alone.push({ work: () => work().then(resolve, reject), reject });
       this.#wake();
       this.#running ??= this.#run();
     });
@@ -187,8 +137,9 @@ export class Writer {
     let flight: Flight | null = null;
     let batch = newBatch();
     for (;;) {
+      if (this.#inDoubt && flight === null && this.#queue.length + this.#alone.length > 0) await this.#settleDoubt();
       if (batch.jobs.length === 0 && (flight === null || (flight.landed && flight.failed === null))) {
-        for (let work = this.#alone.shift(); work !== undefined; work = this.#alone.shift()) await work();
+        for (let next = this.#alone.shift(); next !== undefined; next = this.#alone.shift()) await next.work();
       }
       await this.#fill(batch);
       if (flight !== null && !flight.landed) {
@@ -329,23 +280,46 @@ export class Writer {
   }
 
   /**
-   * A transaction was not applied. Its requests are told so; where another daemon had moved a branch
+   * A transaction was not applied, or nobody knows. Its requests are told so; where another daemon had moved a branch
    * they can be computed again on what is there now, and are returned.
    */
   async #refused(batch: Batch, error: unknown): Promise<Job[]> {
     let raced = error instanceof BranchConflict;
-    if (raced) {
-      try {
-        this.#durable = new BranchTable(await this.#storage.branches());
-        this.#durableHeads.clear();
-      } catch {
-        // The storage is away: the requests are refused below, and the next write meets the conflict again.
-        raced = false;
-      }
+    try {
+      await this.#lookAgain();
+    } catch {
+      // The storage is away: the requests are refused below.
+      raced = false;
+      this.#inDoubt = true;
     }
     const again = batch.jobs.filter((job) => raced && job.attempts < ATTEMPTS);
     for (const job of batch.jobs) if (!again.includes(job)) job.reject(unavailable(error));
     return again;
+  }
+
+  /** Reads the branches anew: what is computed on where they were might be done twice. */
+  async #lookAgain(): Promise<void> {
+    const before = this.#durable;
+    this.#durable = new BranchTable(await this.#storage.branches());
+    this.#inDoubt = false;
+    const moves: DurableMove[] = [];
+    for (const { id, name, head } of this.#durable.all()) {
+      const from = before.byId(id)?.head ?? null;
+      if (from === head) continue;
+      this.#durableHeads.delete(id);
+      moves.push({ branch: id, name, from, to: head });
+    }
+    if (moves.length > 0) this.#onDurable(moves);
+  }
+
+  /** Before anything is computed or removed again; what waits is refused while the storage is away. */
+  async #settleDoubt(): Promise<void> {
+    try {
+      await this.#lookAgain();
+      this.#startOver([]);
+    } catch (error) {
+      for (const { reject } of [...this.#queue.splice(0), ...this.#alone.splice(0)]) reject(unavailable(error));
+    }
   }
 
   /** Goes back to the durable state and computes these requests again. */
@@ -357,28 +331,6 @@ export class Writer {
   #now(): number {
     return this.#committer.now().getTime();
   }
-}
-
-/** A tombstone has the commit that the branch had last: so what moved before a deletion is not left out. */
-function addMove(moves: Map<Hash, BranchMove[]>, move: BranchMove): void {
-  const earlier = moves.get(move.id);
-  if (earlier === undefined) {
-    moves.set(move.id, [move]);
-    return;
-  }
-  const last = earlier.at(-1);
-  if (last === undefined || last.next === null || move.next === null) {
-    earlier.push(move);
-    return;
-  }
-  const sealed = move.sealed ?? last.sealed;
-  const deleted = move.deleted === undefined ? last.deleted : [...(last.deleted ?? []), ...move.deleted];
-  earlier[earlier.length - 1] = {
-    ...move,
-    expected: last.expected,
-    ...(deleted === undefined ? {} : { deleted }),
-    ...(sealed === undefined ? {} : { sealed }),
-  };
 }
 
 function reusedId(id: string): VlinderError {
