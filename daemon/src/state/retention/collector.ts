@@ -1,6 +1,7 @@
 import type { Hash, Progress } from "@vlinder/protocol";
 import type { Kind, StoredBranch } from "../../storage/object-storage.ts";
 import { treesToStore } from "../head.ts";
+import { PackedNode } from "../tree/packed-node.ts";
 import { UPLOADED } from "../uploads.ts";
 import { CommitTable, FLAG, parsed } from "./commit-table.ts";
 import type { Ground } from "./ground.ts";
@@ -67,7 +68,12 @@ export class Collector {
     const touched = watch.start();
     try {
       await received();
-      return await this.#collect(touched, await alone(async () => branches()));
+      const heads = await alone(async () => {
+        // Behind what was stored until now; what is stored from now on is noted.
+        PackedNode.collecting();
+        return branches();
+      });
+      return await this.#collect(touched, heads);
     } finally {
       watch.stop();
       await this.#quarantine?.storage.close();

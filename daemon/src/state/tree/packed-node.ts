@@ -11,6 +11,8 @@ import {
 import { Lineage } from "../../storage/object-storage.ts";
 
 const ALL = -1;
+/** Counts collections: what a stored version has is known to be stored only since the last one. */
+let collections = 0;
 
 /**
  * A node as its bytes, with the keys read and the places of the hashes known. Hashes, sizes and counts are read where
@@ -28,6 +30,8 @@ export class PackedNode implements TreeNode {
   readonly lineage: Lineage;
   /** Entries that the stored version it was made from does not have so, a bit each; with more than 31 entries -1 says "any". */
   #changed: number;
+  /** Since which collection that version is known to be stored. */
+  #since: number;
   /** Where each entry's hash begins. */
   readonly #at: readonly number[];
   /** Of an inner node, hashes that were asked for: a text that is made anew is hashed anew, too, where it is looked up. */
@@ -43,13 +47,23 @@ export class PackedNode implements TreeNode {
     at: readonly number[],
     lineage: Lineage,
     changed: number,
+    since = collections,
   ) {
     this.#bytes = bytes;
     this.level = level;
     this.keys = keys;
     this.lineage = lineage;
     this.#changed = changed;
+    this.#since = since;
     this.#at = at;
+  }
+
+  /**
+   * Stored nodes may go from now on. Of one that another branch stored from the same layer, the nodes below may go with that
+   * branch: whoever stores a tree looks at all that its own layers have of it.
+   */
+  static collecting(): void {
+    collections++;
   }
 
   static of(node: TreeNode): PackedNode {
@@ -110,13 +124,14 @@ export class PackedNode implements TreeNode {
 
   /** Whether an entry's subtree may have nodes that are not stored. */
   isChanged(i: number): boolean {
-    return this.#changed === ALL || (i < 31 && (this.#changed & (1 << i)) !== 0);
+    return this.#changed === ALL || this.#since !== collections || (i < 31 && (this.#changed & (1 << i)) !== 0);
   }
 
   /** It is stored, and durable, with all below it. */
   stored(hash: Hash): void {
     this.lineage.stored = hash;
     this.#changed = 0;
+    this.#since = collections;
   }
 
   hashAt(i: number): Hash {
@@ -178,7 +193,8 @@ export class PackedNode implements TreeNode {
       if (newEnd !== end) places = places.map((place) => (place > at ? place + newEnd - end : place));
     }
     copy.write(hash, at - 32, 32, "hex");
-    return new PackedNode(copy, level, this.keys, places, this.lineage, i < 31 ? this.#changed | (1 << i) : ALL);
+    const changed = i < 31 ? this.#changed | (1 << i) : ALL;
+    return new PackedNode(copy, level, this.keys, places, this.lineage, changed, this.#since);
   }
 
   #varintAt(at: number): number {
