@@ -135,7 +135,7 @@ export class Verifier {
     let state = await this.#rebuilt(hash, commit);
     if (state === DROPPED) state = this.#lacksTrees(hash, commit);
     if (state instanceof Lost) state.finding?.affect(hash, []);
-    else await this.#walk(state, hash);
+    else await this.#walk(state, hash, false);
   }
 
   async #checkEvent(hash: Hash, { event }: Commit): Promise<void> {
@@ -259,11 +259,14 @@ export class Verifier {
   async #walkStored(hash: Hash, commit: Commit): Promise<Head | null> {
     const state = await this.#stored(hash, commit);
     if (state === undefined) return null;
-    return (await this.#walk(state, hash)) ? state : null;
+    return (await this.#walk(state, hash, true)) ? state : null;
   }
 
-  /** Looks at all that a state holds and that nothing has reached before; false when nodes of it are not good. */
-  async #walk({ snapshot, nodes }: Head, commit: Hash): Promise<boolean> {
+  /**
+   * Looks at all that a state holds; false when nodes of it are not good. `onlyNew`: what is below a node that was reached
+   * before has been looked at. (Of one state alone it has not: a node may have been read only to compute it.)
+   */
+  async #walk({ snapshot, nodes }: Head, commit: Hash, onlyNew: boolean): Promise<boolean> {
     if (snapshot.contract !== null) await this.#value(snapshot.contract, 0, commit, "(contract)");
     let isWhole = true;
     const open = [snapshot.kv, snapshot.vectors].flatMap((root) =>
@@ -273,7 +276,8 @@ export class Verifier {
       const { hash, keys } = next;
       let node: TreeNode | undefined = nodes.layers.find((layer) => layer.has(hash))?.get(hash);
       if (node === undefined) {
-        if (this.objects.isReached("node", hash) && (await this.objects.standing("node", hash)) === "good") continue;
+        if (onlyNew && this.objects.isReached("node", hash) && (await this.objects.standing("node", hash)) === "good")
+          continue;
         const { standing, bytes } = await this.objects.read("node", hash);
         node = this.#decodeNode(hash, standing, bytes, commit, keys) ?? undefined;
       }
