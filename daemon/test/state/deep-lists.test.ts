@@ -34,12 +34,13 @@ test("verify reads through as many levels as there are", async () => {
 test("forget erases through as many levels as there are, but for what another value has", async () => {
   const { engine, storage } = await opened();
   const bytes = noise(1, 100_000);
-  // Half of it is in the other one too: a list of the second level, and all below it.
+  // Half of it is in the other one too: lists, and all below them.
   const other = Buffer.concat([bytes.subarray(0, 50_000), noise(2, 50_000)]);
   await putDeep(engine, "/deep", bytes);
   await putDeep(engine, "/other", other);
   await engine.retention.forget({ key: key("/deep"), isPrefix: false }, true);
-  expect((await storage.usage()).counts).toMatchObject({ chunk: 8, list: 7 });
+  const left = Object.groupBy(deepValue(other, 2), ({ kind }) => kind);
+  expect((await storage.usage()).counts).toMatchObject({ chunk: left.chunk?.length, list: left.list?.length });
   expect(await stateAt(engine, engine.branch(MAIN).head)).toEqual({ "/deep": "erased", "/other": sha256(other) });
   expect((await engine.verify()).damage).toEqual([]);
   await engine.retention.forget({ key: key("/other"), isPrefix: false }, true);
