@@ -24,8 +24,8 @@ import { PackedNode } from "./tree/packed-node.ts";
 import { TwoGenerations } from "./two-generations.ts";
 import { ValueCache } from "./value-cache.ts";
 
-/** Nodes, for all agents of the process. About 1.3 KB each: at most about 50 MB. */
-const nodeCache = new TwoGenerations<Hash, PackedNode>(20_000);
+/** Nodes, for all agents of the process: about 2.5 KB each with their bases, so 50 MB at most. A state of 100,000 keys has ten thousand. */
+const nodeCache = new TwoGenerations<Hash, PackedNode>(10_000);
 
 /** What should be in the storage and is not, or is not what its hash says. */
 export class DamagedObject extends VlinderError {

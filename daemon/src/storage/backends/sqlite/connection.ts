@@ -21,7 +21,7 @@ export interface WriterOptions {
 const BUSY_MS = 1000;
 /** The log is cut to this size when it starts anew, so that many quiet agents don't keep a large one each. */
 const LOG_BYTES = 8 * 1024 * 1024;
-const CACHE_KIB = 16 * 1024;
+const CACHE_KIB = 8 * 1024;
 
 /** Makes file and schema where there are none, and migrates an older one. @throws StorageFailure, SqliteError, a system error */
 export function openForWriting({ path, durability, maxPages }: WriterOptions, say?: Say): Database.Database {
