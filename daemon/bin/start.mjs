@@ -5,7 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { enableCompileCache } from "node:module";
+import nodeModule from "node:module";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -28,12 +28,14 @@ function withoutExperimentalWarnings() {
 }
 
 /**
- * Keeps what Node makes of the sources, so that the next start need not: a third of the daemon's start, and half of a
- * command's, most of which is reading TypeScript. In the home, which only its owner can write to (what is there is run), and not made for it.
+ * Keeps what Node makes of the sources, so that the next start need not: half of a command's time, and a
+ * part of the daemon's start, most of which is reading TypeScript. In the home, which only its owner can write to (what is there is run), and not made for it.
+ * (An older Node has no such export: importing it by name would end the program before it can hand over.)
  */
 function cacheCompiled() {
   const run = path.join(process.env.VLINDER_HOME || path.join(os.homedir(), ".vlinder"), "run");
-  if (!process.env.NODE_COMPILE_CACHE && existsSync(run)) enableCompileCache?.(path.join(run, "compile-cache"));
+  if (!process.env.NODE_COMPILE_CACHE && existsSync(run))
+    nodeModule.enableCompileCache(path.join(run, "compile-cache"));
 }
 
 function fetchedNode(folder) {

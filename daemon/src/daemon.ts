@@ -47,7 +47,10 @@ export async function startDaemon(options: { home: Home; config: Config; log: Lo
     ]);
     if (opened.status === "fulfilled") undo.push(() => opened.value.close());
     if (started.status === "fulfilled") undo.push(() => started.value.stop());
-    if (opened.status === "rejected") throw opened.reason;
+    if (opened.status === "rejected") {
+      if (started.status === "rejected") log.error({ err: started.reason }, "NATS could not be started either");
+      throw opened.reason;
+    }
     if (started.status === "rejected") throw started.reason;
     const [core, broker] = [opened.value, started.value];
     return await serve({ ...options, core, broker, version, undo });

@@ -17,7 +17,7 @@ const PARENTS = '"parents":["';
 const SNAPSHOT = '"snapshot":"';
 
 /**
- * The link of a commit that does not mention a key, from its bytes as they are: a tenth of what `decodeCommit` costs. Only for bytes
+ * The link of a commit that does not mention a key, from its bytes as they are, at a fraction of what `decodeCommit` costs. Only for bytes
  * whose hash is known to be a commit's, so that their form is right. Null: read all of it; it may concern the key (it names
  * it somewhere, adopts another state, has a change list), or begins a history.
  *
