@@ -56,25 +56,28 @@ test("an agent that nobody registered is not served", async () => {
 });
 
 test("plan says what register would do, and writes nothing", async () => {
+  // A home without agents: what a daemon still does for one after its reply would be seen as a change.
+  const empty = await stage.daemon();
+  const asked = await stage.admin(empty);
   const dir = await stage.agentFolder("planned");
-  const before = await filesOf(daemon.home);
-  const plan = await admin.admin("agents.plan", { dir });
+  const before = await filesOf(empty.home);
+  const plan = await asked.admin("agents.plan", { dir });
   expect(plan).toMatchObject({ agent: "planned", registered: false });
   expect(plan.steps.map(({ what }) => what)).toEqual(
     expect.arrayContaining(["create object storage", "create vector storage"]),
   );
   const unlogged = (files: string[]): string[] => files.filter((file) => !file.includes("nats-server.log"));
-  expect(unlogged(await filesOf(daemon.home))).toEqual(unlogged(before));
+  expect(unlogged(await filesOf(empty.home))).toEqual(unlogged(before));
 
-  const { contract, creds } = await admin.admin("agents.register", { dir });
+  const { contract, creds } = await asked.admin("agents.register", { dir });
   expect(contract).toBe(plan.contract);
   expect((await stat(creds)).mode & 0o777).toBe(0o600);
   for (const file of ["objects.db", "vectors.db"]) {
-    const bytes = await readFile(path.join(daemon.home, "agents", "planned", file));
+    const bytes = await readFile(path.join(empty.home, "agents", "planned", file));
     expect(bytes.subarray(0, 15).toString(), `${file} is there with its schema`).toBe("SQLite format 3");
   }
-  expect(await admin.admin("agents.plan", { dir })).toMatchObject({ registered: true, steps: [] });
-  expect(await admin.admin("agents.register", { dir })).toMatchObject({ result: "unchanged" });
+  expect(await asked.admin("agents.plan", { dir })).toMatchObject({ registered: true, steps: [] });
+  expect(await asked.admin("agents.register", { dir })).toMatchObject({ result: "unchanged" });
 });
 
 test("an edited agent.toml is taken over as a contract commit", async () => {
