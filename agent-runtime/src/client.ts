@@ -15,8 +15,11 @@ import {
   encodeBody,
   type EventName,
   eventSubject,
+  type InvokeMessage,
+  invokeSubject,
   parseAgentName,
   type Progress,
+  type TurnEventMessage,
   VlinderError,
 } from "@vlinder/protocol";
 import { backoff } from "./backoff.ts";
@@ -49,7 +52,7 @@ const NO_OPTIONS: RequestOptions = {};
 /** What the daemon publishes about an agent. */
 export interface EventMessages {
   readonly commit: CommitEventMessage;
-  readonly turn: Readonly<Record<string, unknown>>;
+  readonly turn: TurnEventMessage;
   readonly sync: Readonly<Record<string, unknown>>;
 }
 
@@ -135,21 +138,33 @@ export class Client {
    * What the daemon publishes about an agent from now on, until the loop is left, the signal says so or the client is closed.
    * What happens while the connection is down is not repeated: read the state after a pause.
    */
-  async *events<Name extends EventName>(
+  events<Name extends EventName>(
     agent: AgentName,
     name: Name,
-    { signal }: { readonly signal?: AbortSignal } = {},
+    options: { readonly signal?: AbortSignal } = {},
   ): AsyncGenerator<EventMessages[Name], void> {
+    return this.messages<EventMessages[Name]>(eventSubject(agent, name), options);
+  }
+
+  /** Turns that wait to be taken up; of all processes that ask with these credentials each is told to one. */
+  invocations(agent: AgentName, options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<InvokeMessage, void> {
+    return this.messages<InvokeMessage>(invokeSubject(agent), { ...options, queue: "serve" });
+  }
+
+  private async *messages<Message>(
+    subject: string,
+    { signal, queue }: { readonly signal?: AbortSignal; readonly queue?: string },
+  ): AsyncGenerator<Message, void> {
     const goesOn = (): boolean => !this.closed && signal?.aborted !== true;
     while (goesOn()) {
-      const subscription = this.mux.connection.subscribe(eventSubject(agent, name));
+      const subscription = this.mux.connection.subscribe(subject, queue === undefined ? {} : { queue });
       const end = (): void => subscription.unsubscribe();
       signal?.addEventListener("abort", end);
       try {
-        for await (const message of subscription) yield decodeBody(message.data) as unknown as EventMessages[Name];
+        for await (const message of subscription) yield decodeBody(message.data) as Message;
       } catch (cause) {
         if (cause instanceof VlinderError) throw cause;
-        throw new VlinderError("denied", `these credentials may not watch ${eventSubject(agent, name)}`, { cause });
+        throw new VlinderError("denied", `these credentials may not listen to ${subject}`, { cause });
       } finally {
         signal?.removeEventListener("abort", end);
         subscription.unsubscribe();

@@ -4,6 +4,8 @@ export { type DaemonAddress, type DaemonLocation, findDaemon } from "./find-daem
 export type { ByteSource, ByteStream, Content } from "./content.ts";
 export { type BatchChange, type Expect, Kv, KvReader, type PageRequest, type PutOptions } from "./kv.ts";
 export { type ByteRange, StoredValue } from "./stored-value.ts";
+export { serve, type ServeOptions, type Server } from "./serve.ts";
+export { type BeginOptions, type Completed, Turn, type TurnOutput, type TurnRecord } from "./turn.ts";
 export { type Uploaded, Uploader, type UploadOptions } from "./uploader.ts";
 export { Value } from "./value.ts";
 export { type Change, watch, type WatchOptions } from "./watch.ts";

@@ -20,7 +20,7 @@ import { bytesOf, checkContent, type Content, isSmall } from "./content.ts";
 import { newId } from "./new-id.ts";
 import { type Fields, type Operation, operation } from "./operation.ts";
 import { allPages } from "./pages.ts";
-import { fieldsOf, lineOf, nullIfMissing, type Scope } from "./scope.ts";
+import { fieldsOf, lineOf, nullIfMissing, pastFieldsOf, type Scope } from "./scope.ts";
 import { type Fetch, StoredValue } from "./stored-value.ts";
 import type { Uploaded, UploadOptions } from "./uploader.ts";
 import { Value } from "./value.ts";
@@ -96,7 +96,7 @@ export class KvReader {
   history(key: string): AsyncGenerator<HistoryItem, void> {
     const { client, agent } = this.scope;
     return allPages(({ after, at }) => {
-      return client.request(agent, "kv.history", { key, after, limit: LIMITS.page, ...fieldsOf(this.scope, at) });
+      return client.request(agent, "kv.history", { key, after, limit: LIMITS.page, ...pastFieldsOf(this.scope, at) });
     });
   }
 
@@ -104,7 +104,7 @@ export class KvReader {
   blame(prefix = ""): AsyncGenerator<BlameItem, void> {
     const { client, agent } = this.scope;
     return allPages(({ after, at }) => {
-      return client.request(agent, "kv.blame", { prefix, after, limit: LIMITS.page, ...fieldsOf(this.scope, at) });
+      return client.request(agent, "kv.blame", { prefix, after, limit: LIMITS.page, ...pastFieldsOf(this.scope, at) });
     });
   }
 

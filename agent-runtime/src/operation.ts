@@ -8,6 +8,7 @@ export interface Fields {
   readonly expect?: string | null | undefined;
   readonly branch?: string | undefined;
   readonly at?: string | undefined;
+  readonly turn?: string | undefined;
   readonly id?: string | undefined;
 }
 
@@ -27,7 +28,7 @@ const writer = new MsgpackWriter();
 
 /** @throws invalid, too_large: what the daemon would say, so that one bad operation stops no other */
 export function operation(op: Operation["op"], asked: Fields): Operation {
-  const { key, value, expect, branch, at, id } = asked;
+  const { key, value, expect, branch, at, turn, id } = asked;
   const bytes = op === "put" ? bytesOf(value) : undefined;
   if (!isUsual(key, bytes, asked)) {
     checkRequest(agentRequests[`kv.${op}`], { ...asked, ...(bytes === undefined ? {} : { value: bytes }) });
@@ -47,7 +48,7 @@ export function operation(op: Operation["op"], asked: Fields): Operation {
     writer.text("expect");
     writer.value(expect);
   }
-  fields += optional("branch", branch) + optional("at", at) + optional("id", id);
+  fields += optional("branch", branch) + optional("at", at) + optional("turn", turn) + optional("id", id);
   return { op, key, fields, body: writer.take() };
 }
 

@@ -1,8 +1,9 @@
-import { type AgentName, type EventName, parseAgentName, parseBranchName } from "@vlinder/protocol";
+import { type AgentName, type EventName, parseAgentName, parseBranchName, VlinderError } from "@vlinder/protocol";
 import { Client, type ConnectOptions, type EventMessages } from "./client.ts";
 import { Kv, KvReader } from "./kv.ts";
 import { Pipeline } from "./pipeline.ts";
 import type { Scope } from "./scope.ts";
+import { type BeginOptions, outputBytes, Turn } from "./turn.ts";
 import { Uploader } from "./uploader.ts";
 import { VectorReader, Vectors } from "./vectors.ts";
 
@@ -55,6 +56,26 @@ export class Vlinder implements Branch {
   branch(name: string): Branch {
     const scope = { ...this.main, branch: parseBranchName(name) };
     return { kv: new Kv(scope), vectors: new Vectors(scope) };
+  }
+
+  /**
+   * Begins a turn: what it writes is seen by nobody else until `complete` makes it part of the branch.
+   * @throws not_found when there is no such branch, sealed, unavailable
+   */
+  async begin({ input, ...options }: BeginOptions = {}): Promise<Turn> {
+    const sent = input === undefined ? {} : { input: outputBytes(input) };
+    const begun = await this.client.request(this.agent, "turn.begin", { ...options, ...sent });
+    return new Turn(this.main, { ...begun, input: sent.input ?? null, retries: options.retries ?? null });
+  }
+
+  /** The turn that a process of the agent takes up; null when another one has it. */
+  async accept(turn: string): Promise<Turn | null> {
+    try {
+      return new Turn(this.main, await this.client.request(this.agent, "turn.accept", { turn }));
+    } catch (error) {
+      if (error instanceof VlinderError && (error.code === "conflict" || error.code === "not_found")) return null;
+      throw error;
+    }
   }
 
   /** What happens to this agent from now on. */

@@ -17,6 +17,7 @@ import { Housekeeper } from "./housekeeper.ts";
 import { Registry } from "./registry/registry.ts";
 import type { OpenSpec } from "./registry/agent.ts";
 import { StateEngine } from "./state/engine.ts";
+import type { TurnNews } from "./state/turns/turns.ts";
 import type { DurableMove } from "./state/writer.ts";
 import { openObjectStorage } from "./storage/objects.ts";
 import { FileShelf, MemoryShelf, type QuarantineShelf } from "./storage/quarantine-shelf.ts";
@@ -24,9 +25,12 @@ import { openSegments } from "./storage/segments/open.ts";
 import { openVectorStorage, resetVectorStorage } from "./storage/vectors/open.ts";
 import { type OnProgress, Sync } from "./sync/sync.ts";
 import { importVlinderCli, type VlinderCliImport } from "./foreign/vlindercli-import.ts";
+import { type RunGround, Runs } from "./turns/runs.ts";
 import { VectorIndex } from "./vectors/vector-index.ts";
 
 export type OnMoves = (agent: AgentName, moves: readonly DurableMove[]) => void;
+
+export type OnTurn = (agent: AgentName, news: TurnNews) => void;
 
 export type OpenedAgent = Agent<StateEngine, VectorIndex>;
 
@@ -41,6 +45,12 @@ export interface Core {
   readonly registry: Registry<StateEngine, VectorIndex>;
   readonly sync: Sync;
   register(dir: string): Promise<Omit<RegisterReply, "creds">>;
+  /** Turns that somebody waits for. */
+  readonly runs: Runs;
+  /** Called with what becomes of every agent's turns. */
+  onTurn(listener: OnTurn): void;
+  /** Where turns that wait for an agent's code are announced; nowhere until it is set. */
+  announceTurns(announce: RunGround["announce"]): void;
   /** Called with the durable moves of every agent's branches, from the first one of an agent on. */
   onMoves(listener: OnMoves): void;
   remove(name: AgentName, options: { readonly purge: boolean }): Promise<AdminReplies["agents.remove"]>;
@@ -63,6 +73,9 @@ export interface Core {
 export async function openCore({ home, config, log }: CoreOptions): Promise<Core> {
   let device = home.device;
   const listeners: OnMoves[] = [];
+  const turnListeners: OnTurn[] = [];
+  let announce: RunGround["announce"] = () => {};
+  const runs = new Runs({ announce: (agent, message) => announce(agent, message), wake: () => {} });
   const limitOf = (name: AgentName): number | null => {
     const item = registry.list().find((one) => one.name === name);
     return item?.agent?.manifest?.limits.storage ?? config.limits.storage;
@@ -92,6 +105,10 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       onErased: async (rows, hashes) => {
         if (rows.length > 0) await index?.forget(rows);
         await sync.erased(name, hashes);
+      },
+      onTurn: (news) => {
+        runs.ended(news);
+        for (const listener of turnListeners) listener(name, news);
       },
       report: (err, message) => log.warn({ agent: name, ...(err === null ? {} : { err }) }, message),
     });
@@ -170,7 +187,12 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
         return { ...reply, notes: [...reply.notes, note] };
       }
     },
+    runs,
     onMoves: (listener) => void listeners.push(listener),
+    onTurn: (listener) => void turnListeners.push(listener),
+    announceTurns: (how) => {
+      announce = how;
+    },
     remove: async (name, options) => {
       // One that can't be served can still be removed; and what was removed, purged later.
       await sync.release(name);

@@ -1,7 +1,15 @@
 import { execFile } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { type AgentName, type CommitEventMessage, type DaemonFile, encodeBody, eventSubject } from "@vlinder/protocol";
+import {
+  type AgentName,
+  type CommitEventMessage,
+  type DaemonFile,
+  encodeBody,
+  eventSubject,
+  invokeSubject,
+  type TurnEventMessage,
+} from "@vlinder/protocol";
 import type { Logger } from "pino";
 import { type Broker, startBroker } from "./broker/broker.ts";
 import { type Core, openCore, type OpenedAgent, packageVersion } from "./daemon-core.ts";
@@ -11,6 +19,7 @@ import { kvHandlers } from "./endpoints/kv.ts";
 import { retentionHandlers } from "./endpoints/retention.ts";
 import { EndpointService } from "./endpoints/service.ts";
 import { timelineHandlers } from "./endpoints/timeline.ts";
+import { turnHandlers } from "./endpoints/turn.ts";
 import { valueHandlers } from "./endpoints/value.ts";
 import { vectorHandlers } from "./endpoints/vector.ts";
 import { writeFileAtomic } from "./registry/atomic-file.ts";
@@ -18,6 +27,7 @@ import { type Config, loadConfig } from "./registry/config.ts";
 import type { Home } from "./registry/home.ts";
 import { lockHome } from "./registry/home-lock.ts";
 import { keepReopening } from "./registry/reopening.ts";
+import type { TurnNews } from "./state/turns/turns.ts";
 import type { DurableMove } from "./state/writer.ts";
 
 export interface Daemon {
@@ -74,6 +84,8 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   const service = new EndpointService(broker.connection, log);
   // After the replies, which go out in this turn: an event would have a packet of its own before theirs.
   core.onMoves((agent, moves) => setImmediate(() => publishMoves(broker, log, agent, moves)));
+  core.onTurn((agent, news) => publishTurn(broker, log, agent, news));
+  core.announceTurns((agent, message) => publish(broker, log, agent, invokeSubject(agent), message));
   let finish = (): void => {};
   const stopped = new Promise<void>((resolve) => {
     finish = resolve;
@@ -103,6 +115,7 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     ...vectorHandlers(core),
     ...timelineHandlers(core),
     ...retentionHandlers(core),
+    ...turnHandlers(core),
   };
   const admin = adminHandlers({
     core,
@@ -135,12 +148,25 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
 function publishMoves(broker: Broker, log: Logger, agent: AgentName, moves: readonly DurableMove[]): void {
   for (const { name, from, to } of moves) {
     const message: CommitEventMessage = { agent, branch: name, from, state: to, time: new Date().toISOString() };
-    try {
-      broker.connection.publish(eventSubject(agent, "commit"), encodeBody(message, "json"));
-    } catch (error) {
-      // The connection is closing: who watches reads on from the last commit that they saw.
-      log.warn({ agent, err: error }, "an event could not be published");
-    }
+    publish(broker, log, agent, eventSubject(agent, "commit"), message);
+  }
+}
+
+function publishTurn(broker: Broker, log: Logger, agent: AgentName, news: TurnNews): void {
+  const { turn, session, branch, what, ended } = news;
+  const reason = ended === null || ended.kind === "completed" ? null : ended.reason;
+  const commit = ended?.commit ?? null;
+  const time = new Date().toISOString();
+  const message: TurnEventMessage = { agent, turn, session, branch, what, commit, reason, time };
+  publish(broker, log, agent, eventSubject(agent, "turn"), message);
+}
+
+function publish(broker: Broker, log: Logger, agent: AgentName, subject: string, message: object): void {
+  try {
+    broker.connection.publish(subject, encodeBody(message, "json"));
+  } catch (error) {
+    // The connection is closing: who watches reads on from the last commit that they saw.
+    log.warn({ agent, err: error }, "an event could not be published");
   }
 }
 

@@ -141,6 +141,19 @@ export type {
   ShowReply,
   VerifyReply,
 } from "./schemas/timeline.ts";
+export type {
+  AcceptReply,
+  BeginReply,
+  CompleteReply,
+  FailReply,
+  InvokeMessage,
+  RunReply,
+  SessionItem,
+  SessionTurn,
+  TurnEventMessage,
+  TurnKind,
+  TurnValue,
+} from "./schemas/turn.ts";
 export type { DropReply, ValueGetReply, ValuePutReply } from "./schemas/value.ts";
 export type { SearchItem, SearchReply, VectorFilter, VectorReply } from "./schemas/vector.ts";
 export {
@@ -157,6 +170,7 @@ export {
   type EventName,
   eventSubject,
   inboxPrefix,
+  invokeSubject,
   isAllowedReply,
   LATER_OPERATIONS,
   PROGRESS_HEADER,

@@ -31,6 +31,8 @@ export const LIMITS = {
   searchResults: 1000,
   /** An idempotency id, in characters. Over it: `invalid`. */
   idChars: 128,
+  /** Why a turn failed, in characters. Over it: `invalid`. */
+  reasonChars: 2000,
   /** How deep objects and arrays of a body may be nested. Over it: `invalid`. */
   depth: 32,
   /** Payload of one NATS message that the daemon sends, in bytes, headers apart. */

@@ -34,21 +34,19 @@ export const AGENT_OPERATIONS = [
   "timeline.prove",
   "timeline.gc",
   "timeline.forget",
+  "turn.begin",
+  "turn.accept",
+  "turn.emit",
+  "turn.complete",
+  "turn.fail",
+  "session.list",
+  "session.get",
+  "run",
 ] as const;
 export type AgentOperation = (typeof AGENT_OPERATIONS)[number];
 
 /** Named in the protocol and not served by this release: answered with `unavailable`. */
-export const LATER_OPERATIONS = [
-  "turn.begin",
-  "turn.complete",
-  "turn.fail",
-  "timeline.promote",
-  "session.list",
-  "session.get",
-  "service.infer",
-  "service.embed",
-  "run",
-] as const;
+export const LATER_OPERATIONS = ["timeline.promote", "service.infer", "service.embed"] as const;
 
 /** What only the administrator can ask for. */
 export const ADMIN_OPERATIONS = [
@@ -90,6 +88,11 @@ export function adminSubject(operation: AdminOperation): string {
 
 export function eventSubject(agent: AgentName, event: EventName): string {
   return `${AGENT_ROOT}.${agent}.events.${event}`;
+}
+
+/** Where the daemon announces turns that wait for the agent's code. */
+export function invokeSubject(agent: AgentName): string {
+  return `${AGENT_ROOT}.${agent}.invoke`;
 }
 
 /** The agent that a subject names. @throws invalid, also for wildcards and reserved names */

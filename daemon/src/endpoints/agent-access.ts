@@ -1,5 +1,7 @@
 import { type AgentName, VlinderError } from "@vlinder/protocol";
 import type { Core, OpenedAgent } from "../daemon-core.ts";
+import type { StateEngine } from "../state/engine.ts";
+import type { OpenTurn } from "../state/turns/open-turn.ts";
 import type { VectorIndex } from "../vectors/vector-index.ts";
 
 /** An agent that can be served. @throws not_registered */
@@ -16,10 +18,7 @@ export function vectorsOf(core: Core, name: AgentName): { agent: OpenedAgent; in
   });
 }
 
-/** Turns are in the protocol and not in this release: to ignore the field would write where others see it. @throws not_found */
-export function refuseTurn(turn: string | undefined): void {
-  if (turn === undefined) return;
-  throw new VlinderError("not_found", `there is no open turn "${turn}"`, {
-    remedy: "this release serves no turns yet: leave the field out",
-  });
+/** Where a request reads and writes: the agent's branches, or the chain of an open turn. @throws not_found */
+export function servedBy(engine: StateEngine, turn: string | undefined): StateEngine | OpenTurn {
+  return turn === undefined ? engine : engine.turns.required(turn);
 }

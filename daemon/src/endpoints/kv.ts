@@ -19,9 +19,10 @@ import type { StateEngine } from "../state/engine.ts";
 import type { Found } from "../state/found.ts";
 import type { Op, WriteReply } from "../state/mutations.ts";
 import type { UploadedOp } from "../state/uploads.ts";
-import { agentOf, refuseTurn } from "./agent-access.ts";
+import { OpenTurn } from "../state/turns/open-turn.ts";
+import { agentOf, servedBy } from "./agent-access.ts";
 import { fitting } from "./fitting.ts";
-import { allWithOwed, withOwed } from "./owed.ts";
+import { allWithOwed, owing } from "./owed.ts";
 import { page } from "./page.ts";
 import { type Perform, runPipeline } from "./pipeline.ts";
 import type { AgentHandlers } from "./service.ts";
@@ -53,37 +54,35 @@ function deleteOp({ key, expect }: { key: Key; expect?: Op["expect"] | undefined
   return { key, value: null, ...(expect === undefined ? {} : { expect }) };
 }
 
-/** The fields that every write has, without those that are absent. */
-export function writeOptions(request: {
-  readonly branch?: BranchName | undefined;
-  readonly turn?: string | undefined;
-  readonly session?: string | undefined;
-}): { branch: BranchName; session?: string } {
-  refuseTurn(request.turn);
-  const { branch = MAIN, session } = request;
+/** The fields that every write has, without those that are absent. A turn has its own branch and session. */
+export function writeOptions(
+  served: StateEngine | OpenTurn,
+  request: { readonly branch?: BranchName | undefined; readonly session?: string | undefined },
+): { branch: BranchName; session?: string } {
+  const { branch = served instanceof OpenTurn ? served.branchName : MAIN, session } = request;
   return { branch, ...(session === undefined ? {} : { session }) };
 }
 
 type Write<Request> = Omit<Request, "op">;
 
-async function put(engine: StateEngine, request: Write<AgentRequest<"kv.put">>): Promise<PutReply> {
+function put(engine: StateEngine, request: Write<AgentRequest<"kv.put">>): PutReply | Promise<PutReply> {
+  const served = servedBy(engine, request.turn);
   const ops = [putOp(request)];
-  const reply = await engine.write({ space: "kv", kind: "kv.put", ops, ...writeOptions(request) }, request.id);
-  return { state: reply.state, hash: hashesOf(ops, reply)[0] as Hash };
+  const asked = { space: "kv", kind: "kv.put", ops, ...writeOptions(served, request) } as const;
+  return andThen(served.write(asked, request.id), (reply) => {
+    return { state: reply.state, hash: hashesOf(ops, reply)[0] as Hash };
+  });
 }
 
-async function remove(engine: StateEngine, request: Write<AgentRequest<"kv.delete">>): Promise<DeleteReply> {
-  const ops = [deleteOp(request)];
-  const { state, applied } = await engine.write(
-    { space: "kv", kind: "kv.delete", ops, ...writeOptions(request) },
-    request.id,
-  );
-  return { state, deleted: applied[0] === true };
+function remove(engine: StateEngine, request: Write<AgentRequest<"kv.delete">>): DeleteReply | Promise<DeleteReply> {
+  const served = servedBy(engine, request.turn);
+  const asked = { space: "kv", kind: "kv.delete", ops: [deleteOp(request)], ...writeOptions(served, request) } as const;
+  return andThen(served.write(asked, request.id), ({ state, applied }) => ({ state, deleted: applied[0] === true }));
 }
 
 function get(engine: StateEngine, request: Write<AgentRequest<"kv.get">>): GetReply | Promise<GetReply> {
-  refuseTurn(request.turn);
-  return andThen(engine.find(request.key, request.branch, request.at), (found) => getReply(request.key, found));
+  const served = servedBy(engine, request.turn);
+  return andThen(served.find(request.key, request.branch, request.at), (found) => getReply(request.key, found));
 }
 
 function getReply(key: Key, { state, value }: Found): GetReply {
@@ -114,16 +113,18 @@ function perform(engine: StateEngine): Perform {
 /** `vlinder.v1.<agent>.kv.*` */
 export function kvHandlers(core: Core): Handlers {
   return {
-    "kv.put": async ({ agent, request }) => withOwed(core, agent, await put(agentOf(core, agent).engine, request)),
+    "kv.put": ({ agent, request }) => owing(core, agent, request.turn, put(agentOf(core, agent).engine, request)),
     "kv.get": ({ agent, request }) => get(agentOf(core, agent).engine, request),
     "kv.list": ({ agent, request }) => page(agentOf(core, agent).engine, "kv", request),
-    "kv.delete": async ({ agent, request }) =>
-      withOwed(core, agent, await remove(agentOf(core, agent).engine, request)),
-    "kv.batch": async ({ agent, request }): Promise<BatchReply> => {
-      const { engine } = agentOf(core, agent);
+    "kv.delete": ({ agent, request }) => owing(core, agent, request.turn, remove(agentOf(core, agent).engine, request)),
+    "kv.batch": ({ agent, request }): BatchReply | Promise<BatchReply> => {
+      const served = servedBy(agentOf(core, agent).engine, request.turn);
       const ops = request.ops.map((op) => (op.op === "put" ? putOp(op) : deleteOp(op)));
-      const reply = await engine.write({ space: "kv", kind: "kv.batch", ops, ...writeOptions(request) }, request.id);
-      return withOwed(core, agent, { state: reply.state, hashes: hashesOf(ops, reply) });
+      const asked = { space: "kv", kind: "kv.batch", ops, ...writeOptions(served, request) } as const;
+      const reply = andThen(served.write(asked, request.id), (written) => {
+        return { state: written.state, hashes: hashesOf(ops, written) };
+      });
+      return owing(core, agent, request.turn, reply);
     },
     "kv.pipeline": async ({ agent, request, encoding }) => {
       const results = await runPipeline(request.ops, perform(agentOf(core, agent).engine));

@@ -11,6 +11,17 @@ export async function withOwed<Reply extends object>(
   return sync === null ? reply : { ...reply, sync };
 }
 
+/** The same for a write that may be one of a turn: nothing of that is owed before the turn ends. */
+export function owing<Reply extends object>(
+  core: Core,
+  agent: AgentName,
+  turn: string | undefined,
+  reply: Reply | Promise<Reply>,
+): (Reply & { readonly sync?: SyncOwed }) | Promise<Reply & { readonly sync?: SyncOwed }> {
+  if (turn !== undefined || core.sync.bucket === null) return reply;
+  return Promise.resolve(reply).then((written) => withOwed(core, agent, written));
+}
+
 /** The same for the writes of a pipeline: there without the error, which may be as long as all the rest. */
 export async function allWithOwed(
   core: Core,

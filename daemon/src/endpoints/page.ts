@@ -1,7 +1,7 @@
 import { type BranchName, type Key, keyText, LIMITS, type ListReply } from "@vlinder/protocol";
 import type { Space } from "../state/api.ts";
 import type { StateEngine } from "../state/engine.ts";
-import { refuseTurn } from "./agent-access.ts";
+import { servedBy } from "./agent-access.ts";
 
 export interface PageRequest {
   readonly prefix?: Key | undefined;
@@ -17,9 +17,8 @@ const ITEM = 160;
 
 /** One page of keys in order: at most `limit` of them, and at most what one reply holds. */
 export async function page(engine: StateEngine, space: Space, request: PageRequest): Promise<ListReply> {
-  refuseTurn(request.turn);
   const { prefix, after, limit = LIMITS.defaultPage } = request;
-  const view = await engine.stateOf(request.branch, request.at);
+  const view = await servedBy(engine, request.turn).stateOf(request.branch, request.at);
   const found = await view.list(space, {
     limit: limit + 1,
     ...(prefix === undefined ? {} : { prefix }),

@@ -1,4 +1,4 @@
-import { type AgentRequest, asVlinderError, type BranchName, MAIN, type PipelineResult } from "@vlinder/protocol";
+import { type AgentRequest, asVlinderError, MAIN, type PipelineResult } from "@vlinder/protocol";
 
 export type PipelineOp = AgentRequest<"kv.pipeline">["ops"][number];
 type Ok = Extract<PipelineResult, { readonly ok: unknown }>["ok"];
@@ -17,12 +17,14 @@ export function runPipeline(
 ): readonly PipelineResult[] | Promise<readonly PipelineResult[]> {
   const results: PipelineResult[] = [];
   const pending: Promise<void>[] = [];
-  const written = new Map<BranchName, Promise<unknown>[]>();
+  const written = new Map<string, Promise<unknown>[]>();
   const read = new Map<string, Promise<unknown>>();
   /** What the next write on a branch waits for: that of the write before it too, so that their order stays. */
-  const gates = new Map<BranchName, Promise<unknown>>();
+  const gates = new Map<string, Promise<unknown>>();
   for (const [i, op] of ops.entries()) {
-    const { branch = MAIN, key } = op;
+    const { key } = op;
+    // A turn's writes are answered at once: they wait for no branch's.
+    const branch = op.turn === undefined ? (op.branch ?? MAIN) : `turn ${op.turn}`;
     const reads = op.op === "get";
     const before = reads ? allOf(written.get(branch)) : both(gates.get(branch), read.get(`${branch} ${key}`));
     const result = before === undefined ? attempt(perform, op) : before.then(() => attempt(perform, op));

@@ -1,6 +1,6 @@
 import { invalid, LIMITS } from "@vlinder/protocol";
 import type { Core } from "../daemon-core.ts";
-import { agentOf, refuseTurn } from "./agent-access.ts";
+import { agentOf, servedBy } from "./agent-access.ts";
 import { missing } from "./kv.ts";
 import type { AgentHandlers } from "./service.ts";
 
@@ -15,10 +15,9 @@ export function valueHandlers(core: Core): Pick<AgentHandlers, "value.put" | "va
       return { upload, received, ...(value === null ? {} : { hash: value.hash }) };
     },
     "value.get": async ({ agent, request, encoding }) => {
-      refuseTurn(request.turn);
-      const { engine } = agentOf(core, agent);
+      const served = servedBy(agentOf(core, agent).engine, request.turn);
       const { key, branch, at, offset = 0, length = LIMITS.valueBytes } = request;
-      const view = await engine.stateOf(branch, at);
+      const view = await served.stateOf(branch, at);
       const entry = await view.get("kv", key);
       if (entry === null) throw missing(key, view.commit);
       const { hash, size } = entry;
@@ -29,7 +28,7 @@ export function valueHandlers(core: Core): Pick<AgentHandlers, "value.put" | "va
         });
       }
       const most = encoding === "json" ? Math.min(length, JSON_PART) : length;
-      const bytes = await engine.range(hash, size, offset, Math.min(size, offset + most));
+      const bytes = await served.range(hash, size, offset, Math.min(size, offset + most));
       return { bytes, offset, hash, size, state: view.commit };
     },
     "value.drop": async ({ agent, request }) => ({ dropped: agentOf(core, agent).engine.uploads.drop(request.upload) }),

@@ -25,7 +25,7 @@ import { newCommits, objectsOf, treeObjects } from "./exchanged.ts";
 import type { Found } from "./found.ts";
 import { Heads } from "./heads.ts";
 import { Timeline } from "./history/timeline.ts";
-import { Integrator } from "./integrate.ts";
+import { integrateAll } from "./integrate.ts";
 import { commitsWithPrefix, resolveCommit } from "./log.ts";
 import {
   deleteBranch,
@@ -44,8 +44,12 @@ import { Receiver } from "./receive.ts";
 import { Keeping, type KeepingOptions } from "./retention/keeping.ts";
 import type { Retention } from "./retention/retention.ts";
 import { type Source, StoredSource } from "./source.ts";
+import type { TurnGround } from "./turns/turn-ground.ts";
+import { unreached, withTurns } from "./turns/removal.ts";
+import { type TurnNews, Turns } from "./turns/turns.ts";
 import { isPlain, type UploadedWrite, Uploads } from "./uploads.ts";
 import type { VerifyReport } from "./verify/run-verify.ts";
+import { verifyStart } from "./verify/verify-start.ts";
 import { type VerifyStart, type VerifyWatch, Verification } from "./verify/verification.ts";
 import { ValueReads } from "./value-reads.ts";
 import { StateView } from "./view.ts";
@@ -59,6 +63,8 @@ export interface EngineOptions extends KeepingOptions {
   readonly now?: () => Date;
   /** Where the history index is kept, and closed with the engine; absent: in memory. */
   readonly segments?: SegmentStorage;
+  /** Told of what becomes of turns, when it is durable. */
+  readonly onTurn?: (news: TurnNews) => void;
 }
 
 /** How often forgotten idempotency ids are swept out, in milliseconds. */
@@ -71,6 +77,8 @@ export class StateEngine implements Exchange {
   readonly uploads: Uploads;
   /** What happened, and what became of each key. */
   readonly timeline: Timeline;
+  /** Turns that are open: private chains of commits. */
+  readonly turns: Turns;
   readonly #storage: ObjectStorage;
   readonly #objects: Objects;
   readonly #heads: Heads;
@@ -104,24 +112,32 @@ export class StateEngine implements Exchange {
     this.#listeners.add((moves) => {
       for (const { branch, to } of moves) if (to !== null) this.timeline.index.catchUp(branch, to);
     });
+    const committer = { agent, device, now };
     this.#writer = new Writer({
       storage,
       source: this.#source,
-      committer: { agent, device, now },
+      committer,
       branches: new BranchTable(branches),
       watch: keeping.watch,
-      onCommit: (hash, commit, changes) => this.timeline.index.stored(hash, commit, changes),
-      onDurable: (moves) => {
-        for (const listener of this.#listeners) {
-          try {
-            listener(moves);
-          } catch (error) {
-            // The write is durable and will be answered; whoever listens has a mistake to mend.
-            process.emitWarning(error instanceof Error ? error : String(error));
-          }
-        }
+      onCommit: (hash, commit, changes) => {
+        this.timeline.index.stored(hash, commit, changes);
+        this.turns.index.met(hash, commit);
       },
+      onDurable: (moves) => this.#tell(moves),
     });
+    const ground: TurnGround = {
+      writer: this.#writer,
+      source: this.#source,
+      committer,
+      objects: this.#objects,
+      reads: this.#reads,
+      watch: keeping.watch,
+      uploads: this.uploads,
+      quota: () => this.retention.quota,
+      past: (at) => this.resolve(at).then((commit) => this.view(commit)),
+      findInPast: (key, at) => this.find(key, undefined, at),
+    };
+    this.turns = new Turns(ground, storage, options.onTurn ?? (() => {}));
     this.#sweep = setInterval(() => void this.#dropReplies(), SWEEP).unref();
   }
 
@@ -129,14 +145,19 @@ export class StateEngine implements Exchange {
   static async open(options: EngineOptions): Promise<StateEngine> {
     const { storage } = options;
     const engine = new StateEngine(options, await storage.branches(), await Keeping.open(storage));
-    await engine.#keeping.start(options, {
+    const { turns, uploads } = engine;
+    const [objects, heads, writer] = [engine.#objects, engine.#heads, engine.#writer];
+    await engine.#keeping.start(withTurns(options, turns), {
       storage,
-      objects: engine.#objects,
-      heads: engine.#heads,
-      writer: engine.#writer,
-      uploads: engine.uploads,
+      objects,
+      heads,
+      writer,
+      uploads: unreached(uploads, turns),
       contract: () => engine.contract(),
       now: engine.#now,
+    });
+    turns.restore().catch((error: unknown) => {
+      options.report?.(error, "turns that were open when the daemon stopped could not be ended yet");
     });
     return engine;
   }
@@ -152,6 +173,7 @@ export class StateEngine implements Exchange {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep);
+    await this.turns.close();
     // At once, so that nothing more is taken.
     const written = this.#writer.close();
     this.uploads.close();
@@ -224,6 +246,11 @@ export class StateEngine implements Exchange {
     return this.#objects.commit(hash);
   }
 
+  /** Null: it is not here. */
+  findCommit(hash: Hash): Promise<Commit | null> {
+    return this.#objects.findCommit(hash);
+  }
+
   changesOf(commit: Commit): Promise<Changes> {
     return this.#objects.changesOf(commit);
   }
@@ -265,19 +292,8 @@ export class StateEngine implements Exchange {
    * what was erased is no damage. @throws pruned, unavailable
    */
   verify(at: Hash | null = null, watch: VerifyWatch = {}): Promise<VerifyReport> {
-    const { pruned, erased, watch: removals } = this.#keeping;
-    const begin = async (): Promise<VerifyStart> => {
-      const { started, isActive } = removals;
-      if (at !== null) pruned.check(at);
-      const { counts } = await this.usage();
-      const task = { at, counts, branches: this.branches(), dropped: pruned.hashes, erased: erased.hashes };
-      const stood = async (): Promise<boolean> => {
-        if (!isActive && removals.started === started) return true;
-        await this.retention.idle();
-        return false;
-      };
-      return { task, stood };
-    };
+    const begin = async (): Promise<VerifyStart> =>
+      verifyStart(at, this.#keeping, this.branches(), (await this.usage()).counts);
     return this.#verification.run(at, begin, watch);
   }
 
@@ -361,30 +377,24 @@ export class StateEngine implements Exchange {
   ): Promise<{ commits: number; objects: number }> {
     const { erased, watch } = this.#keeping;
     const receiver = new Receiver(this.agent, this.#storage, this.#objects, this.#heads, erased, watch);
-    return this.#keeping.receiving(receiver.receive(objects, erasures));
+    const received = receiver.receive(objects, erasures);
+    void received.then(() => this.turns.index.received(objects));
+    return this.#keeping.receiving(received);
   }
 
-  async integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]> {
-    const byId = new Map<Hash, TheirBranch[]>();
-    for (const branch of theirs) byId.set(branch.id, [...(byId.get(branch.id) ?? []), branch]);
-    const results: Integrated[] = [];
-    for (const branches of byId.values()) {
+  integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]> {
+    return integrateAll(this.#writer, theirs);
+  }
+
+  /** The write is durable and will be answered; who listens and throws has a mistake to mend. */
+  #tell(moves: readonly DurableMove[]): void {
+    for (const listener of this.#listeners) {
       try {
-        results.push(await this.#writer.write((draft) => new Integrator(draft).integrate(branches)));
+        listener(moves);
       } catch (error) {
-        if (!(error instanceof VlinderError) || error.code !== "pruned") throw error;
-        results.push(this.#outOfReach(branches[0] as TheirBranch, error));
+        process.emitWarning(error instanceof Error ? error : String(error));
       }
     }
-    return results;
-  }
-
-  /** A branch whose state retention has dropped here can't be taken over or merged; the others can. */
-  #outOfReach({ id, name, head, deleted }: TheirBranch, error: VlinderError): Integrated {
-    const ours = this.branches().find((branch) => branch.id === id);
-    const notes = [`the branch "${name}" of another machine was not taken in: ${error.message}`];
-    const at = ours?.head ?? head ?? (deleted[0] as Hash);
-    return { name: ours?.name ?? name, result: "kept", head: at, conflicts: 0, notes };
   }
 
   async #dropReplies(): Promise<void> {

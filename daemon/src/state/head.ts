@@ -138,7 +138,8 @@ export function advance(
 ): { head: Head; stored: StoredObject[] } {
   const sinceCommits = from.sinceCommits + 1;
   const sinceChanges = from.sinceChanges + changeCount(changes);
-  const store = commit.parents.length !== 1 || commit.adopts !== undefined;
+  const joins = commit.parents.length !== 1 || commit.adopts !== undefined;
+  const store = joins || commit.event.kind === "complete";
   const base = { commit: hash, time: timeOf(commit), snapshot: state.snapshot };
   if (!store && sinceCommits < STORE_AFTER_COMMITS && sinceChanges < STORE_AFTER_CHANGES) {
     const retiring = from.retiring?.durable === true ? null : from.retiring;
@@ -146,7 +147,7 @@ export function advance(
   }
   // A state that was edited from one that an earlier transaction stores, which this one can't overtake, has made its own
   // nodes since. One that takes another commit's trees may need any node of the older layers.
-  const underWay = !store && from.retiring?.durable === false ? from.retiring.layers : [];
+  const underWay = !joins && from.retiring?.durable === false ? from.retiring.layers : [];
   const layers = state.nodes.layers.filter((layer) => !underWay.includes(layer));
   const { objects, nodes } = treesToStore(state.snapshot, layers);
   const retiring = { layers: state.nodes.layers, nodes, durable: false };

@@ -175,10 +175,10 @@ export class Objects implements NodeReader {
   }
 
   /** A value that an agent asks for, and is likely to ask for again: small ones stay in memory, and come at once. */
-  askedValue(hash: Hash, size: number): Uint8Array | Promise<Uint8Array> {
-    const known = this.#values.get(hash);
+  askedValue(hash: Hash, size: number, unsaved?: FindObject): Uint8Array | Promise<Uint8Array> {
+    const known = this.#values.get(hash) ?? unsaved?.("value", hash);
     if (known !== undefined) return known;
-    return andThen(this.requiredValue(hash, size), (bytes) => {
+    return andThen(this.requiredValue(hash, size, unsaved), (bytes) => {
       this.#values.set(hash, bytes);
       return bytes;
     });
@@ -198,10 +198,10 @@ export class Objects implements NodeReader {
    * The bytes of a value from `start` to `end`, which is at most its size. Only what holds them is read, and
    * checked by its hash; that the parts are the value's, only a reading of the whole can tell. @throws DamagedObject
    */
-  async range(hash: Hash, size: number, start: number, end: number): Promise<Uint8Array> {
-    if (valueKind(size) === "value") return (await this.#required("value", hash)).subarray(start, end);
+  async range(hash: Hash, size: number, start: number, end: number, unsaved?: FindObject): Promise<Uint8Array> {
+    if (valueKind(size) === "value") return (await this.requiredValue(hash, size, unsaved)).subarray(start, end);
     const parts: Uint8Array[] = [];
-    for await (const part of this.#parts(hash, start, end)) {
+    for await (const part of this.#parts(hash, start, end, unsaved)) {
       if (part === null) throw new DamagedObject("list", hash, "missing");
       parts.push(part);
     }
@@ -220,12 +220,14 @@ export class Objects implements NodeReader {
     };
     for await (const places of inBatches(chunksOf(list, value, start, end))) {
       const wanted = places.filter((place) => place !== null);
+      // Before the storage is asked: meanwhile it may be stored.
+      const fresh = wanted.map(({ hash }) => unsaved?.("chunk", hash));
       const found = await this.#storage.read(
         "chunk",
         wanted.map(({ hash }) => hash),
       );
       for (const [i, { hash, size, at }] of wanted.entries()) {
-        const chunk = unsaved?.("chunk", hash) ?? found[i] ?? null;
+        const chunk = fresh[i] ?? found[i] ?? null;
         if (chunk === null) yield null;
         else if (chunk.length !== size || sha256(chunk) !== hash) throw new DamagedObject("chunk", hash, "damaged");
         else yield chunk.subarray(Math.max(0, start - at), Math.min(size, end - at));
@@ -261,8 +263,8 @@ export class Objects implements NodeReader {
     }
   }
 
-  requiredValue(hash: Hash, size: number): Uint8Array | Promise<Uint8Array> {
-    return andThen(this.value(hash, size), (bytes) => present(valueKind(size), hash, bytes));
+  requiredValue(hash: Hash, size: number, unsaved?: FindObject): Uint8Array | Promise<Uint8Array> {
+    return andThen(this.value(hash, size, unsaved), (bytes) => present(valueKind(size), hash, bytes));
   }
 }
 

@@ -87,9 +87,14 @@ export class Uploads {
 
   /**
    * Makes the commit of a write whose ops name uploads, through `commit`. An upload is looked for when the
-   * write is computed, so that a retry by its id gets the first reply also when the upload is gone.
+   * write is computed, so that a retry by its id gets the first reply also when the upload is gone. `rely` is told of
+   * what the commit needs and does not store.
    */
-  async write(request: UploadedWrite, commit: Commit): Promise<WriteReply> {
+  async write(
+    request: UploadedWrite,
+    commit: Commit,
+    rely: (hashes: Iterable<Hash>) => void = () => {},
+  ): Promise<WriteReply> {
     this.#expire();
     const { ops, ...rest } = request;
     const named = ops.flatMap(({ value }) => (isUpload(value) ? (this.#open.get(value.upload) ?? []) : []));
@@ -97,7 +102,7 @@ export class Uploads {
     try {
       const reply = await commit(async (draft) => {
         const found = ops.map((op): Op => {
-          return { ...op, value: isUpload(op.value) ? this.#value(op.value.upload) : op.value };
+          return { ...op, value: isUpload(op.value) ? this.#value(op.value.upload, rely) : op.value };
         });
         const written = await write(draft, { ...rest, ops: found });
         return { ...written, hashes: found.map(({ value }) => value?.hash ?? null) };
@@ -134,13 +139,14 @@ export class Uploads {
   }
 
   /** The value that an upload has brought. @throws not_found; conflict when it is not whole */
-  #value(id: string): UploadedValue {
+  #value(id: string, rely: (hashes: Iterable<Hash>) => void): UploadedValue {
     this.#expire();
     const upload = this.#open.get(id);
     if (upload === undefined) throw unknown(id);
     upload.touched = this.#ground.now();
     if (upload.value !== null) {
       this.#rely(upload);
+      rely(upload.reached);
       return upload.value;
     }
     throw new VlinderError("conflict", `the upload "${id}" is not whole: its last part is missing`, {

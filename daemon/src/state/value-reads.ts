@@ -1,6 +1,7 @@
 import type { Hash, Key } from "@vlinder/protocol";
 import { andThen } from "./and-then.ts";
 import type { Entry } from "./api.ts";
+import type { FindObject } from "./find-object.ts";
 import { type Found, foundAt } from "./found.ts";
 import type { Heads } from "./heads.ts";
 import { DamagedObject, type Objects } from "./objects.ts";
@@ -29,14 +30,14 @@ export class ValueReads {
 
   /** What a key holds in a state; at once where all that it takes is at hand. @throws erased */
   findIn(view: StateView, key: Key): Found | Promise<Found> {
-    return andThen(view.getNow("kv", key), (entry) => this.#found(view.commit, entry));
+    return andThen(view.getNow("kv", key), (entry) => this.found(view.commit, entry));
   }
 
   /** What a key held at a commit. @throws pruned, erased */
   async findInPast(commit: Hash, key: Key): Promise<Found> {
     this.#keeping.pruned.check(commit);
     const past = this.#isWorthTrees(commit) ? undefined : await pastEntry(this.#objects, commit, "kv", key);
-    if (past !== undefined) return await this.#found(commit, past);
+    if (past !== undefined) return await this.found(commit, past);
     return await this.findIn(new StateView(await this.#heads.at(commit), this.#objects), key);
   }
 
@@ -49,29 +50,30 @@ export class ValueReads {
   }
 
   /** @throws erased; internal, when the storage has lost it */
-  async value(hash: Hash, size: number): Promise<Uint8Array> {
+  async value(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array> {
     try {
-      return await this.#objects.requiredValue(hash, size);
+      return await this.#objects.requiredValue(hash, size, unsaved);
     } catch (error) {
       throw this.#asErased(error, hash);
     }
   }
 
   /** @throws erased; internal, when the storage has lost it */
-  async range(hash: Hash, size: number, start: number, end: number): Promise<Uint8Array> {
+  async range(hash: Hash, size: number, start: number, end: number, unsaved?: FindObject): Promise<Uint8Array> {
     try {
-      return await this.#objects.range(hash, size, start, end);
+      return await this.#objects.range(hash, size, start, end, unsaved);
     } catch (error) {
       throw this.#asErased(error, hash);
     }
   }
 
-  #found(state: Hash, entry: Entry | null): Found | Promise<Found> {
+  /** An entry with its value; `unsaved` finds objects that are not stored yet. @throws erased */
+  found(state: Hash, entry: Entry | null, unsaved?: FindObject): Found | Promise<Found> {
     const failed = (error: unknown): never => {
       throw entry === null ? error : this.#asErased(error, entry.hash);
     };
     try {
-      const found = foundAt(this.#objects, state, entry);
+      const found = foundAt(this.#objects, state, entry, unsaved);
       return found instanceof Promise ? found.catch(failed) : found;
     } catch (error) {
       return failed(error);

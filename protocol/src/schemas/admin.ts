@@ -231,7 +231,9 @@ export interface Progress {
   readonly done: number;
   /** Null while it is not known. */
   readonly total: number | null;
-  readonly unit: "objects" | "bytes" | "commits" | "vectors";
+  readonly unit: "objects" | "bytes" | "commits" | "vectors" | "seconds";
+  /** Of a run: the turn that it is (`what` "turn"), or a part of its output ("output"). */
+  readonly text?: string;
 }
 
 /** `$VLINDER_HOME/run/daemon.json`. */

@@ -4,6 +4,7 @@ import { changesRequests, type ChangesReplies } from "./changes.ts";
 import { kvRequests, type KvReplies } from "./kv.ts";
 import { retentionRequests, type RetentionReplies } from "./retention.ts";
 import { timelineRequests, type TimelineReplies } from "./timeline.ts";
+import { turnRequests, type TurnReplies } from "./turn.ts";
 import { valueRequests, type ValueReplies } from "./value.ts";
 import { vectorRequests, type VectorReplies } from "./vector.ts";
 
@@ -14,6 +15,7 @@ export const agentRequests = {
   ...vectorRequests,
   ...timelineRequests,
   ...retentionRequests,
+  ...turnRequests,
 };
 
 export type AgentReplies = KvReplies &
@@ -21,7 +23,8 @@ export type AgentReplies = KvReplies &
   ValueReplies &
   VectorReplies &
   TimelineReplies &
-  RetentionReplies;
+  RetentionReplies &
+  TurnReplies;
 
 /** A decoded, checked request, as the daemon sees it. */
 export type AgentRequest<Op extends keyof typeof agentRequests> = z.output<(typeof agentRequests)[Op]>;

@@ -3,11 +3,10 @@ import type { ObjectStorage } from "../../storage/object-storage.ts";
 import { MemoryShelf, type QuarantineShelf } from "../../storage/quarantine-shelf.ts";
 import type { Heads } from "../heads.ts";
 import type { Objects } from "../objects.ts";
-import type { Uploads } from "../uploads.ts";
 import type { Writer } from "../writer.ts";
 import { Erased } from "./erased.ts";
 import type { OnErased } from "./eraser.ts";
-import { type ExtraRoots, NO_ROOTS } from "./ground.ts";
+import { type ExtraRoots, type Ground, NO_ROOTS } from "./ground.ts";
 import { Pruned } from "./pruned.ts";
 import { Retention } from "./retention.ts";
 import { Watch } from "./watch.ts";
@@ -33,7 +32,7 @@ export interface EngineParts {
   readonly objects: Objects;
   readonly heads: Heads;
   readonly writer: Writer;
-  readonly uploads: Uploads;
+  readonly uploads: Ground["uploads"];
   readonly contract: () => Promise<Contract | null>;
   readonly now: () => Date;
 }

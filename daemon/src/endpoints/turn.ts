@@ -1,0 +1,101 @@
+import {
+  type CompleteReply,
+  type FailReply,
+  type Hash,
+  LIMITS,
+  MAIN,
+  type SessionItem,
+  VlinderError,
+} from "@vlinder/protocol";
+import type { Core } from "../daemon-core.ts";
+import type { Ended, Kept } from "../state/turns/landing.ts";
+import type { TurnItem } from "../state/turns/turn-index.ts";
+import { beginRequest } from "../turns/begin-request.ts";
+import { sessionTurns, turnsBefore } from "../turns/turn-item.ts";
+import { agentOf } from "./agent-access.ts";
+import { withOwed } from "./owed.ts";
+import type { AgentHandlers } from "./service.ts";
+
+type Handlers = Pick<AgentHandlers, Extract<keyof AgentHandlers, `turn.${string}` | `session.${string}`> | "run">;
+
+function completeReply(turn: string, ended: Ended): CompleteReply {
+  if (ended.kind === "completed") {
+    const { state, commit, head, merged, conflicts } = ended;
+    return { turn, state, commit, head, merged, conflicts };
+  }
+  throw notCompleted(turn, ended);
+}
+
+function notCompleted(turn: string, { branch, reason, commit, expected }: Kept): VlinderError {
+  return new VlinderError("conflict", `the turn "${turn}" was not completed: ${reason}`, {
+    details: { turn, branch, commit, ...expected },
+    remedy: `nothing was moved; what it did is on the branch "${branch}": run the turn again on what is there now`,
+  });
+}
+
+function failReply(turn: string, ended: Ended): FailReply {
+  if (ended.kind === "completed") throw new Error("a turn that was to fail was completed");
+  const { state, commit, branch, reason } = ended;
+  return { turn, state, commit, branch, reason };
+}
+
+function sessionItem(session: string, turns: readonly TurnItem[]): SessionItem {
+  const last = turns.reduce((a, b) => (b.time >= a.time ? b : a));
+  return {
+    session,
+    turns: turns.length,
+    began: (turns[0] as TurnItem).began,
+    time: last.time,
+    last: { turn: last.turn, kind: last.kind, commit: (last.ended ?? last.invoked) as Hash },
+  };
+}
+
+/** `vlinder.v1.<agent>.turn.*`, `session.*` and `run`. */
+export function turnHandlers(core: Core): Handlers {
+  return {
+    "turn.begin": ({ agent, request }) =>
+      agentOf(core, agent).engine.turns.begin(beginRequest(request, request.branch ?? MAIN), request.id),
+    "turn.accept": ({ agent, request }) => core.runs.accept(agent, agentOf(core, agent).engine, request),
+    "turn.emit": ({ agent, request }) => {
+      core.runs.emit(agentOf(core, agent).engine, request.turn, request.text);
+      return {};
+    },
+    "turn.complete": async ({ agent, request: { turn, output = null, id } }) => {
+      const ended = await agentOf(core, agent).engine.turns.complete(turn, output, id);
+      return withOwed(core, agent, completeReply(turn, ended));
+    },
+    "turn.fail": async ({ agent, request: { turn, reason, id } }) =>
+      failReply(turn, await agentOf(core, agent).engine.turns.fail(turn, reason, id)),
+    "session.list": async ({ agent, request: { after, limit = LIMITS.defaultPage } }) => {
+      const all = await agentOf(core, agent).engine.turns.index.sessions();
+      const start = after === undefined ? 0 : all.findIndex(({ session }) => session === after) + 1;
+      if (after !== undefined && start === 0) throw noSession(after);
+      const items = all.slice(start, start + limit).map(({ session, turns }) => sessionItem(session, turns));
+      return { items, next: all.length > start + limit ? (items.at(-1)?.session ?? null) : null };
+    },
+    "session.get": async ({ agent, request, encoding }) => {
+      const { session, before, limit = LIMITS.defaultPage } = request;
+      const { engine } = agentOf(core, agent);
+      let items = await engine.turns.index.session(session);
+      if (before !== undefined) {
+        const from = engine.turns.find(before)?.base ?? (await engine.turns.index.turn(before))?.invoked;
+        if (from == null)
+          throw new VlinderError("not_found", `there is no turn "${before}"`, { details: { turn: before } });
+        items = await turnsBefore(engine, items, from, limit);
+      } else if (items.length === 0) {
+        throw noSession(session);
+      }
+      // JSON writes a control character as six.
+      return { session, items: await sessionTurns(engine, items.slice(-limit), encoding === "json" ? 6 : 1) };
+    },
+    run: async ({ agent, request, progress }) =>
+      withOwed(core, agent, await core.runs.run(agent, agentOf(core, agent).engine, request, progress)),
+  };
+}
+
+function noSession(session: string): VlinderError {
+  return new VlinderError("not_found", `there is no session "${session}"`, {
+    details: { session },
+    remedy: "`vlinder session list` shows those that there are; a turn without one begins one",
+  });
+}

@@ -1,0 +1,169 @@
+import { randomBytes } from "node:crypto";
+import { type BranchName, type CommitEvent, type Hash, keyText, sha256 } from "@vlinder/protocol";
+import { BranchTable } from "../branch-table.ts";
+import { Draft } from "../draft.ts";
+import type { Head } from "../head.ts";
+import { Merger } from "../merge.ts";
+import { getEntry } from "../tree/read.ts";
+import type { OpenTurn } from "./open-turn.ts";
+import type { Expected, TurnGround } from "./turn-ground.ts";
+import { noTurnNote, type TurnNote } from "./turn-note.ts";
+
+/** How a turn ended well. */
+export interface Completed {
+  readonly kind: "completed";
+  /** The turn's final state: the commit before its `complete`. */
+  readonly state: Hash;
+  /** The `complete` commit. */
+  readonly commit: Hash;
+  /** The branch's head after it: `commit`, or a merge. */
+  readonly head: Hash;
+  readonly merged: boolean;
+  /** Keys that both the turn and the branch changed. */
+  readonly conflicts: number;
+}
+
+/** A turn that moved no branch; what it did is kept on one of its own. */
+export interface Kept {
+  readonly kind: "failed" | "conflict";
+  readonly state: Hash;
+  readonly commit: Hash;
+  readonly branch: BranchName;
+  readonly reason: string;
+  /** Of a conflict. */
+  readonly expected?: { readonly key: string; readonly expected: Hash | null; readonly actual: Hash | null };
+}
+
+export type Ended = Completed | Kept;
+
+/** What a turn's last commit says. */
+interface Last {
+  readonly event: CommitEvent;
+  readonly values: readonly Uint8Array[];
+}
+
+/** The name of the branch that keeps what a turn did that came to nothing. */
+function keptBranch(turn: string): BranchName {
+  return `turn/${turn}` as BranchName;
+}
+
+/** Ends a turn with `complete`, and makes its chain part of the branch: forward, or by a merge. */
+export async function complete(draft: Draft, turn: OpenTurn, output: Uint8Array | null): Promise<Ended> {
+  const state = turn.head.commit;
+  const reads = turn.reads.encode();
+  const last = lastCommit("complete", { state }, { output, reads });
+  const branch = draft.table.byId(turn.branch.id);
+  if (branch?.head == null) return await keep(draft, turn, conflict(`the branch "${turn.branch.name}" was deleted`));
+  if (branch.sealed) return await keep(draft, turn, conflict(`the branch "${branch.name}" was sealed`));
+  if (branch.head === turn.base) {
+    const head = await end(draft, turn, last);
+    draft.move(branch, head, `turn ${turn.turn}`);
+    return { kind: "completed", state, commit: head.commit, head: head.commit, merged: false, conflicts: 0 };
+  }
+  const moved = await draft.head({ ...branch, head: branch.head });
+  const broken = await firstBroken(moved, turn.expected);
+  if (broken !== null) {
+    const { key, hash: expected, actual } = broken;
+    const reason = `the key ${keyText(key)} has been changed on the branch since the turn expected something of it`;
+    return await keep(draft, turn, { ...conflict(reason), expected: { key: keyText(key), expected, actual } });
+  }
+  const ours = branch.head;
+  const head = await end(draft, turn, last);
+  const merged = await new Merger(draft.agent, draft.source).merge(branch.id, ours, head.commit);
+  for (const object of merged.objects) draft.objects.push(object);
+  const joined = await draft.place(branch, merged.parent, merged.commit, merged.changes, `turn ${turn.turn}: merge`);
+  const conflicts = merged.conflicts.length;
+  return { kind: "completed", state, commit: head.commit, head: joined.commit, merged: true, conflicts };
+}
+
+function conflict(reason: string): Pick<Kept, "kind" | "reason"> {
+  return { kind: "conflict", reason };
+}
+
+/** Ends a turn with `fail`: no branch moves, and a new one keeps what it did. */
+export async function keep(
+  draft: Draft,
+  turn: OpenTurn,
+  how: Pick<Kept, "kind" | "reason" | "expected">,
+): Promise<Kept> {
+  const state = turn.head.commit;
+  const { kind, reason, expected } = how;
+  const head = await end(
+    draft,
+    turn,
+    lastCommit("fail", { reason, ...(kind === "conflict" ? { conflict: true } : {}) }, {}),
+  );
+  return keepBranch(draft, turn.turn, { kind, state, reason, ...(expected && { expected }) }, head);
+}
+
+/** Ends a turn that was open when the daemon stopped, of which only what was stored is left. */
+export async function abandon(
+  draft: Draft,
+  ground: Pick<TurnGround, "source" | "committer">,
+  note: TurnNote,
+): Promise<Kept> {
+  const { turn, session, branch, name, head } = note;
+  const reason = "the daemon stopped before the turn ended";
+  const table = new BranchTable([{ id: branch, name, head, sealed: false, deleted: [] }]);
+  const chain = new Draft({ table, heads: new Map(), unsaved: new Map() }, ground.source, ground.committer);
+  const last = await append(draft, chain, name, lastCommit("fail", { reason }, {}), { session, turn });
+  return keepBranch(draft, turn, { kind: "failed", state: head, reason }, last);
+}
+
+/** The branch of a turn that came to nothing. */
+function keepBranch(draft: Draft, turn: string, how: Omit<Kept, "commit" | "branch">, head: Head): Kept {
+  const branch = keptBranch(turn);
+  const why = `turn ${turn} ${how.kind === "conflict" ? "ended with a conflict" : "failed"}`;
+  draft.move({ id: randomBytes(32).toString("hex") as Hash, name: branch, head: null }, head, why);
+  return { ...how, commit: head.commit, branch };
+}
+
+function lastCommit(
+  kind: "complete" | "fail",
+  info: NonNullable<CommitEvent["info"]>,
+  values: Readonly<Record<string, Uint8Array | null>>,
+): Last {
+  const named = Object.entries(values).flatMap(([name, bytes]) => (bytes === null ? [] : [{ name, bytes }]));
+  const refs = Object.fromEntries(named.map(({ name, bytes }) => [name, [sha256(bytes), bytes.length] as const]));
+  const event = { kind, info, ...(named.length === 0 ? {} : { values: refs }) };
+  return { event, values: named.map(({ bytes }) => bytes) };
+}
+
+/** The chain with a last commit, as part of a transaction. The turn stays as it was, until that is durable. */
+async function end(draft: Draft, turn: OpenTurn, last: Last): Promise<Head> {
+  turn.handOver(draft);
+  const ending = turn.ending();
+  try {
+    return await append(draft, ending, turn.branchName, last, turn);
+  } finally {
+    ending.drop();
+  }
+}
+
+async function append(
+  draft: Draft,
+  chain: Draft,
+  branch: BranchName,
+  { event, values }: Last,
+  { session, turn }: { readonly session: string; readonly turn: string },
+): Promise<Head> {
+  for (const bytes of values) chain.value(sha256(bytes), bytes);
+  const head = await chain.commit(chain.table.required(branch), {}, { event, session, turn });
+  for (const object of chain.objects) draft.objects.push(object);
+  for (const retiring of chain.retiring) draft.retiring.push(retiring);
+  for (const [hash, unsaved] of chain.unsaved) draft.unsaved.set(hash, unsaved);
+  draft.notes.push(noTurnNote(turn));
+  return head;
+}
+
+/** The first expectation that the branch no longer meets. */
+async function firstBroken(
+  head: Head,
+  all: Iterable<Expected>,
+): Promise<(Expected & { readonly actual: Hash | null }) | null> {
+  for (const one of all) {
+    const actual = (await getEntry(head.nodes, head.snapshot[one.space], one.key))?.hash ?? null;
+    if (actual !== one.hash) return { ...one, actual };
+  }
+  return null;
+}

@@ -1,0 +1,52 @@
+import type { CommitEvent, Hash, Key } from "@vlinder/protocol";
+import type { Space } from "../api.ts";
+import type { Committer, LiveBranch } from "../draft.ts";
+import type { Found } from "../found.ts";
+import type { Objects } from "../objects.ts";
+import type { Quota } from "../retention/quota.ts";
+import type { Watch } from "../retention/watch.ts";
+import type { Source } from "../source.ts";
+import type { Uploads } from "../uploads.ts";
+import type { ValueReads } from "../value-reads.ts";
+import type { StateView } from "../view.ts";
+import type { Writer } from "../writer.ts";
+
+/** The parts of an engine that turns stand on. */
+export interface TurnGround {
+  readonly writer: Pick<Writer, "write">;
+  readonly source: Source;
+  readonly committer: Committer;
+  readonly objects: Objects;
+  readonly reads: ValueReads;
+  readonly watch: Watch;
+  readonly uploads: Uploads;
+  readonly quota: () => Quota;
+  /** The state at a commit of the past. */
+  readonly past: (at: string) => Promise<StateView>;
+  readonly findInPast: (key: Key, at: string) => Found | Promise<Found>;
+}
+
+/** What a turn is, from its beginning on. */
+export interface TurnFacts {
+  readonly turn: string;
+  readonly session: string;
+  readonly branch: LiveBranch;
+  /** Milliseconds since 1970. */
+  readonly started: number;
+  /** When it is ended by itself. */
+  readonly deadline: number;
+}
+
+/** An event of a turn, with values that belong to it. */
+export interface TurnEvent {
+  readonly kind: CommitEvent["kind"];
+  readonly info?: CommitEvent["info"];
+  readonly values?: Readonly<Record<string, Uint8Array>>;
+}
+
+/** What a turn expected of the state that it began from. */
+export interface Expected {
+  readonly space: Space;
+  readonly key: Key;
+  readonly hash: Hash | null;
+}

@@ -1,0 +1,222 @@
+import { randomBytes } from "node:crypto";
+import { type BranchName, type Hash, sha256, VlinderError } from "@vlinder/protocol";
+import type { ObjectStorage } from "../../storage/object-storage.ts";
+import { once } from "../asked.ts";
+import type { Draft } from "../draft.ts";
+import { TwoGenerations } from "../two-generations.ts";
+import { abandon, complete, type Ended, keep } from "./landing.ts";
+import { OpenTurn } from "./open-turn.ts";
+import type { TurnGround } from "./turn-ground.ts";
+import { TurnIndex } from "./turn-index.ts";
+import { parseTurnNote, TURN_NOTES } from "./turn-note.ts";
+
+/** Said when something happened to a turn; durable by then. */
+export interface TurnNews {
+  readonly turn: string;
+  readonly session: string;
+  readonly branch: string;
+  readonly what: "begun" | Ended["kind"];
+  readonly ended: Ended | null;
+}
+
+export interface Begun {
+  readonly turn: string;
+  readonly session: string;
+  readonly branch: BranchName;
+  /** The branch's head that the turn began from. */
+  readonly base: Hash;
+  /** The `invoke` commit: the state that its first read sees. */
+  readonly state: Hash;
+}
+
+export interface BeginRequest {
+  readonly branch: BranchName;
+  /** Absent: a new one. */
+  readonly session?: string;
+  readonly input?: Uint8Array;
+  /** Milliseconds until it is ended by itself; default 10 minutes. */
+  readonly limit?: number;
+  /** The turn that this one does again. */
+  readonly retries?: string;
+  readonly info?: Readonly<Record<string, string>>;
+}
+
+const LIMIT = 10 * 60 * 1000;
+/** setTimeout takes no more. */
+const MOST_LIMIT = 2 ** 31 - 1;
+const MOST_OPEN = 1024;
+
+/** An agent's open turns: each a private chain of commits, until it ends in its branch or beside it. */
+export class Turns {
+  readonly #ground: TurnGround;
+  readonly #storage: ObjectStorage;
+  /** Turns and sessions that are or were, as far as their commits are here. */
+  readonly index: TurnIndex;
+  readonly #open = new Map<string, OpenTurn>();
+  readonly #deadlines = new Map<string, NodeJS.Timeout>();
+  readonly #ended = new TwoGenerations<string, Ended["kind"]>(1000);
+  readonly #tell: (news: TurnNews) => void;
+
+  constructor(ground: TurnGround, storage: ObjectStorage, tell: (news: TurnNews) => void) {
+    this.#ground = ground;
+    this.#storage = storage;
+    this.#tell = tell;
+    this.index = new TurnIndex(storage);
+  }
+
+  /** Null: it is not open. */
+  find(turn: string): OpenTurn | null {
+    return this.#open.get(turn) ?? null;
+  }
+
+  /** @throws not_found */
+  required(turn: string): OpenTurn {
+    const open = this.#open.get(turn);
+    if (open !== undefined) return open;
+    const ended = this.#ended.get(turn);
+    const how = ended === undefined ? "it never was, or ended before the daemon started" : `it ended: ${ended}`;
+    throw new VlinderError("not_found", `there is no open turn "${turn}": ${how}`, {
+      details: { turn, ...(ended === undefined ? {} : { ended }) },
+      remedy: "begin another turn; `vlinder log` shows what became of this one",
+    });
+  }
+
+  /** A turn on a branch's head; durable when it resolves. @throws not_found, sealed, unavailable */
+  async begin(request: BeginRequest, id?: string): Promise<Begun> {
+    if (this.#open.size >= MOST_OPEN) throw tooMany(this.#open.size);
+    const { branch: name, input, limit = LIMIT, retries, info } = request;
+    const turn = `t-${stamp()}`;
+    const session = request.session ?? `s-${stamp()}`;
+    const started = this.#ground.committer.now().getTime();
+    let open: OpenTurn | undefined;
+    const asked = { begin: name, ...request, input: input === undefined ? null : sha256(input) };
+    const begun = await this.#ground.writer.write(
+      async (draft): Promise<Begun> => {
+        const branch = draft.writable(name);
+        const deadline = started + Math.min(limit, MOST_LIMIT);
+        const event = {
+          kind: "invoke",
+          info: { ...info, ...(retries === undefined ? {} : { retries }) },
+          ...(input === undefined ? {} : { values: { input } }),
+        } as const;
+        open = await OpenTurn.begin(this.#ground, { turn, session, branch, started, deadline }, draft, event);
+        return { turn, session, branch: name, base: branch.head, state: open.head.commit };
+      },
+      once(id, asked),
+    );
+    if (open !== undefined) this.#add(open);
+    return begun;
+  }
+
+  /**
+   * Ends a turn and makes what it did part of its branch; durable when it resolves. An expectation that the branch no
+   * longer meets ends it too, with what it did on a branch of its own. @throws not_found, conflict (it is being ended), unavailable (it goes on)
+   */
+  complete(turn: string, output: Uint8Array | null, id?: string): Promise<Ended> {
+    const asked = { complete: turn, output: output === null ? null : sha256(output) };
+    return this.#end(turn, "complete", (draft, open) => complete(draft, open, output), once(id, asked));
+  }
+
+  /** Ends a turn that moves no branch. @throws not_found, conflict, unavailable */
+  fail(turn: string, reason: string, id?: string): Promise<Ended> {
+    const asked = { fail: turn, reason };
+    return this.#end(turn, "fail", (draft, open) => keep(draft, open, { kind: "failed", reason }), once(id, asked));
+  }
+
+  async #end(
+    turn: string,
+    how: string,
+    work: (draft: Draft, open: OpenTurn) => Promise<Ended>,
+    asked: ReturnType<typeof once>,
+  ): Promise<Ended> {
+    // One that has ended may be asked for again by its id: the writer knows the reply.
+    const open = this.#open.get(turn);
+    const closed = (await open?.close(how, asked?.id)) ?? false;
+    try {
+      const ended = await this.#ground.writer.write((draft) => work(draft, this.required(turn)), asked);
+      if (open !== undefined && this.#open.get(turn) === open) this.#remove(open, ended);
+      return ended;
+    } catch (error) {
+      if (closed) open?.reopen();
+      throw error;
+    }
+  }
+
+  /** Ends the turns that were open when the daemon stopped: what of them was durable is kept on their branches. */
+  async restore(): Promise<void> {
+    for (const { bytes } of await this.#storage.notes(TURN_NOTES)) {
+      const note = parseTurnNote(bytes);
+      if (this.#open.has(note.turn)) continue;
+      const kept = await this.#ground.writer.write((draft) => abandon(draft, this.#ground, note));
+      this.#ended.set(note.turn, kept.kind);
+      const { turn, session, name } = note;
+      this.#tell({ turn, session, branch: name, what: kept.kind, ended: kept });
+    }
+  }
+
+  /** Ends them all, since the daemon stops. */
+  async close(): Promise<void> {
+    for (const timer of this.#deadlines.values()) clearTimeout(timer);
+    await Promise.all(
+      [...this.#open.keys()].map((turn) => this.fail(turn, "the daemon was stopped").catch(() => undefined)),
+    );
+  }
+
+  /** Bytes that are in no file yet. */
+  get unstored(): number {
+    let sum = 0;
+    for (const { unstored } of this.#open.values()) sum += unstored;
+    return sum;
+  }
+
+  /** Objects of uploads that only open turns need: for gc. */
+  *reached(): Generator<Hash> {
+    for (const { relied } of this.#open.values()) yield* relied;
+  }
+
+  /** Commits whose states open turns are built on: for gc. */
+  bases(): Hash[] {
+    return [...this.#open.values()].map(({ base }) => base);
+  }
+
+  #add(open: OpenTurn): void {
+    const { turn, session, branch } = open;
+    this.#open.set(turn, open);
+    const wait = Math.max(0, open.deadline - this.#ground.committer.now().getTime());
+    const seconds = Math.round((open.deadline - open.started) / 1000);
+    const timer = setTimeout(() => void this.#expire(turn, seconds), wait).unref();
+    this.#deadlines.set(turn, timer);
+    this.#tell({ turn, session, branch: branch.name, what: "begun", ended: null });
+  }
+
+  #remove(open: OpenTurn, ended: Ended): void {
+    const { turn, session, branch } = open;
+    clearTimeout(this.#deadlines.get(turn));
+    this.#deadlines.delete(turn);
+    this.#open.delete(turn);
+    this.#ended.set(turn, ended.kind);
+    this.#tell({ turn, session, branch: branch.name, what: ended.kind, ended });
+  }
+
+  /** What the storage refuses is tried again, until it is there or somebody else has ended the turn. */
+  async #expire(turn: string, seconds: number): Promise<void> {
+    try {
+      await this.fail(turn, `it was not ended within ${seconds} s`);
+    } catch {
+      if (!this.#open.has(turn)) return;
+      this.#deadlines.set(turn, setTimeout(() => void this.#expire(turn, seconds), 5000).unref());
+    }
+  }
+}
+
+function tooMany(open: number): VlinderError {
+  return new VlinderError("unavailable", `the agent has ${open} turns open`, {
+    details: { open, limit: MOST_OPEN },
+    remedy: "end turns that are done (turn.complete, turn.fail); those that nobody ends expire",
+  });
+}
+
+/** Unique, and in the order in which they were made: milliseconds, then chance. */
+function stamp(): string {
+  return Date.now().toString(36).padStart(9, "0") + randomBytes(6).toString("hex");
+}

@@ -1,0 +1,95 @@
+import {
+  type BranchName,
+  type CommitEvent,
+  type Hash,
+  LIMITS,
+  type SessionTurn,
+  type TurnValue,
+} from "@vlinder/protocol";
+import { isAncestor } from "../state/ancestry.ts";
+import type { StateEngine } from "../state/engine.ts";
+import type { Ended } from "../state/turns/landing.ts";
+import type { TurnItem } from "../state/turns/turn-index.ts";
+
+/** A value of an event by its name; null: it has none. */
+export function turnValue(
+  { values }: CommitEvent,
+  name: string,
+): { readonly hash: Hash; readonly size: number } | null {
+  const ref = values?.[name];
+  return ref === undefined ? null : { hash: ref[0], size: ref[1] };
+}
+
+/** How a turn ended that is not open any more, as far as its last commit tells; null: it is not here. */
+export async function endedTurn(engine: StateEngine, turn: string): Promise<Ended | null> {
+  const item = await engine.turns.index.turn(turn);
+  if (item === null || item.ended === null || item.kind === "open") return null;
+  const { parents, event } = await engine.commit(item.ended);
+  const ended = { commit: item.ended, state: parents[0] as Hash };
+  if (item.kind === "completed") return { ...ended, kind: "completed", head: item.ended, merged: false, conflicts: 0 };
+  return { ...ended, kind: item.kind, branch: `turn/${turn}` as BranchName, reason: reasonOf(event) ?? "" };
+}
+
+function reasonOf({ info }: CommitEvent): string | null {
+  const reason = info?.["reason"];
+  return typeof reason === "string" ? reason : null;
+}
+
+/** Bytes of a turn in a reply, its values apart. */
+const BESIDES = 1200;
+
+/**
+ * Turns as replies have them: the newest ones that fit, oldest first. Inputs and outputs that don't fit are left
+ * out; what was erased is, too.
+ * @param growth how many times its size a byte of a value takes in the reply
+ */
+export async function sessionTurns(
+  engine: StateEngine,
+  items: readonly TurnItem[],
+  growth: number,
+): Promise<SessionTurn[]> {
+  const turns: SessionTurn[] = [];
+  let room = LIMITS.replyBytes - 1024;
+  for (const item of items.toReversed()) {
+    room -= BESIDES;
+    if (room < 0) break;
+    const invoked = item.invoked === null ? null : await engine.commit(item.invoked);
+    const last = item.ended === null ? null : await engine.commit(item.ended);
+    const value = async (ref: ReturnType<typeof turnValue>): Promise<TurnValue | null> => {
+      if (ref === null) return null;
+      if (ref.size * growth > room) return { ...ref, value: null };
+      room -= ref.size * growth;
+      return { ...ref, value: await engine.requiredValue(ref.hash, ref.size).catch(() => null) };
+    };
+    turns.push({
+      turn: item.turn,
+      kind: item.kind,
+      began: item.began,
+      time: item.time,
+      invoked: item.invoked,
+      commit: item.ended,
+      state: last?.parents[0] ?? null,
+      input: await value(invoked === null ? null : turnValue(invoked.event, "input")),
+      output: await value(last === null ? null : turnValue(last.event, "output")),
+      reason: last === null ? null : reasonOf(last.event),
+    });
+  }
+  return turns.reverse();
+}
+
+/** Those of a session's turns, at most `limit`, that are completed in the history of a commit; oldest first. */
+export async function turnsBefore(
+  engine: StateEngine,
+  items: readonly TurnItem[],
+  commit: Hash,
+  limit: number,
+): Promise<TurnItem[]> {
+  const found: TurnItem[] = [];
+  const find = (hash: Hash) => engine.findCommit(hash);
+  for (const item of items.toReversed()) {
+    if (found.length === limit) break;
+    if (item.kind !== "completed" || item.ended === null) continue;
+    if (await isAncestor(find, item.ended, commit)) found.push(item);
+  }
+  return found.reverse();
+}

@@ -1,0 +1,238 @@
+import { type BranchName, type CommitEvent, type Hash, type Key, MAIN } from "@vlinder/protocol";
+import { afterEach, describe, expect, test } from "vitest";
+import type { StateEngine } from "../../../src/state/engine.ts";
+import type { OpenTurn } from "../../../src/state/turns/open-turn.ts";
+import { MemoryObjects } from "../../../src/storage/backends/memory.ts";
+import { contents, key, op, openEngine, put } from "../harness.ts";
+
+const opened: StateEngine[] = [];
+afterEach(async () => {
+  for (const engine of opened.splice(0)) await engine.close();
+});
+
+async function open(options: Parameters<typeof openEngine>[0] = {}) {
+  const it = await openEngine(options);
+  opened.push(it.engine);
+  return it;
+}
+
+async function begin(engine: StateEngine, branch: BranchName = MAIN): Promise<OpenTurn> {
+  const { turn } = await engine.turns.begin({ branch, input: Buffer.from("hello") });
+  return engine.turns.required(turn);
+}
+
+async function set(turn: OpenTurn, at: string, value: string | null, expect?: Hash | null): Promise<Hash> {
+  const one = { ...op(at, value), ...(expect === undefined ? {} : { expect }) };
+  const kind = value === null ? "kv.delete" : "kv.put";
+  return (await turn.write({ space: "kv", kind, branch: MAIN, ops: [one] })).state;
+}
+
+async function get(turn: OpenTurn, at: string): Promise<string | null> {
+  const { value } = await turn.find(key(at) as Key);
+  return value === null ? null : Buffer.from(value.bytes as Uint8Array).toString("utf8");
+}
+
+function valueOf({ values }: CommitEvent, name: string): readonly [Hash, number] {
+  const found = values?.[name];
+  if (found === undefined) throw new Error(`the event has no ${name}`);
+  return found;
+}
+
+async function events(engine: StateEngine, ref: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { commit } of engine.log(await engine.resolve(ref))) found.unshift(commit.event.kind);
+  return found;
+}
+
+describe("a turn", () => {
+  test("sees its own writes, and nobody else does until it is completed", async () => {
+    const { engine } = await open();
+    await put(engine, { "/a": "1" });
+    const turn = await begin(engine);
+    await set(turn, "/a", "2");
+    await set(turn, "/b", "new");
+    expect([await get(turn, "/a"), await get(turn, "/b")]).toEqual(["2", "new"]);
+    expect(await contents(engine)).toEqual({ "/a": "1" });
+    const state = turn.head.commit;
+    const ended = await engine.turns.complete(turn.turn, Buffer.from("done"));
+    expect(ended).toMatchObject({ kind: "completed", state, merged: false, conflicts: 0 });
+    expect(await contents(engine)).toEqual({ "/a": "2", "/b": "new" });
+    expect(await engine.resolve("main")).toBe(ended.commit);
+    expect(await events(engine, "main")).toEqual([
+      "init",
+      "contract",
+      "kv.batch",
+      "invoke",
+      "kv.put",
+      "kv.put",
+      "complete",
+    ]);
+    const { event, parents, turn: id, session } = await engine.commit(ended.commit);
+    expect(event.info).toEqual({ state });
+    expect(parents).toEqual([state]);
+    expect([id, session]).toEqual([turn.turn, turn.session]);
+    const [output, size] = valueOf(event, "output");
+    expect(Buffer.from(await engine.requiredValue(output, size)).toString()).toBe("done");
+    // It wrote both keys before it read them.
+    expect(event.values).not.toHaveProperty("reads");
+  });
+
+  test("lists what it read of the state that it began from", async () => {
+    const { engine } = await open();
+    await put(engine, { "/a": "1" });
+    const turn = await begin(engine);
+    await get(turn, "/a");
+    await get(turn, "/none");
+    await set(turn, "/own", "x");
+    await get(turn, "/own");
+    const { commit } = await engine.turns.complete(turn.turn, null);
+    const [hash, size] = valueOf((await engine.commit(commit)).event, "reads");
+    const entry = await (await engine.stateOf()).get("kv", key("/a"));
+    const reads: unknown = JSON.parse(Buffer.from(await engine.requiredValue(hash, size)).toString());
+    expect(reads).toEqual({
+      kv: [
+        ["/a", entry?.hash],
+        ["/none", null],
+      ],
+      more: 0,
+      vectors: [],
+    });
+  });
+
+  test("joins a branch that moved meanwhile by a merge", async () => {
+    const { engine } = await open();
+    await put(engine, { "/a": "1" });
+    const turn = await begin(engine);
+    await set(turn, "/turn", "t");
+    const moved = await put(engine, { "/other": "o" });
+    const ended = await engine.turns.complete(turn.turn, null);
+    expect(ended).toMatchObject({ kind: "completed", merged: true });
+    expect(await contents(engine)).toEqual({ "/a": "1", "/other": "o", "/turn": "t" });
+    const { parents, event } = await engine.commit(await engine.resolve("main"));
+    expect(event.kind).toBe("merge");
+    expect([...parents].sort()).toEqual([moved, ended.commit].sort());
+    expect((await engine.verify()).damage).toEqual([]);
+  });
+
+  test("whose expectation no longer holds moves nothing and is kept", async () => {
+    const { engine } = await open();
+    await put(engine, { "/a": "1" });
+    const turn = await begin(engine);
+    const was = (await (await engine.stateOf()).get("kv", key("/a")))?.hash as Hash;
+    await set(turn, "/a", "turn", was);
+    const moved = await put(engine, { "/a": "other" });
+    const ended = await engine.turns.complete(turn.turn, null);
+    const now = (await (await engine.stateOf()).get("kv", key("/a")))?.hash as Hash;
+    expect(ended).toMatchObject({
+      kind: "conflict",
+      branch: `turn/${turn.turn}`,
+      expected: { key: "/a", expected: was, actual: now },
+    });
+    expect(await engine.resolve("main")).toBe(moved);
+    expect(await contents(engine, `turn/${turn.turn}`)).toEqual({ "/a": "turn" });
+    expect(await events(engine, `turn/${turn.turn}`)).toEqual([
+      "init",
+      "contract",
+      "kv.batch",
+      "invoke",
+      "kv.put",
+      "fail",
+    ]);
+  });
+
+  test("expects nothing of the branch for a key that it wrote itself", async () => {
+    const { engine } = await open();
+    const turn = await begin(engine);
+    await set(turn, "/a", "1");
+    const own = (await turn.view().get("kv", key("/a")))?.hash as Hash;
+    await set(turn, "/a", "2", own);
+    await put(engine, { "/b": "other" });
+    expect(await engine.turns.complete(turn.turn, null)).toMatchObject({ kind: "completed", merged: true });
+  });
+
+  test("that fails moves nothing, and what it did is on a branch", async () => {
+    const { engine } = await open();
+    const before = await put(engine, { "/a": "1" });
+    const turn = await begin(engine);
+    await set(turn, "/a", null);
+    const ended = await engine.turns.fail(turn.turn, "the model gave up");
+    expect(ended).toMatchObject({ kind: "failed", branch: `turn/${turn.turn}` });
+    expect(await engine.resolve("main")).toBe(before);
+    expect(await contents(engine, `turn/${turn.turn}`)).toEqual({});
+    await expect(engine.turns.complete(turn.turn, null)).rejects.toMatchObject({ code: "not_found" });
+    expect(() => engine.turns.required(turn.turn)).toThrow("it ended: failed");
+  });
+
+  test("is ended when its time is over", async () => {
+    const { engine } = await open();
+    const before = await put(engine, { "/a": "1" });
+    const { turn } = await engine.turns.begin({ branch: MAIN, limit: 20 });
+    await expect.poll(() => engine.liveBranches().map(({ name }) => name)).toContain(`turn/${turn}`);
+    expect(await engine.resolve("main")).toBe(before);
+  });
+
+  test("is asked for once by one id, also after it has ended", async () => {
+    const { engine } = await open();
+    const one = await engine.turns.begin({ branch: MAIN }, "begin-1");
+    expect(await engine.turns.begin({ branch: MAIN }, "begin-1")).toEqual(one);
+    const [a, b] = await Promise.all([
+      engine.turns.complete(one.turn, Buffer.from("x"), "end-1"),
+      engine.turns.complete(one.turn, Buffer.from("x"), "end-1"),
+    ]);
+    expect(a).toEqual(b);
+    expect(await engine.turns.complete(one.turn, Buffer.from("x"), "end-1")).toEqual(a);
+    await expect(engine.turns.complete(one.turn, Buffer.from("y"), "end-1")).rejects.toMatchObject({
+      code: "conflict",
+    });
+  });
+
+  test("has the same write once by one id", async () => {
+    const { engine } = await open();
+    const turn = await begin(engine);
+    const request = { space: "kv", kind: "kv.put", branch: MAIN, ops: [op("/a", "1")] } as const;
+    const [a, b] = await Promise.all([turn.write(request, "w"), turn.write(request, "w")]);
+    expect(a).toEqual(b);
+    await expect((async () => turn.write({ ...request, ops: [op("/a", "2")] }, "w"))()).rejects.toMatchObject({
+      code: "conflict",
+    });
+  });
+
+  test("of many and large values is stored as it goes, and reads back before and after", async () => {
+    const { engine, storage } = await open();
+    const turn = await begin(engine);
+    const large = Buffer.alloc(400_000, 7).map((x, i) => x ^ ((i * 31) % 251));
+    for (let i = 0; i < 700; i++) await set(turn, `/k${i % 100}`, `${i}`);
+    await turn.write({ space: "kv", kind: "kv.put", branch: MAIN, ops: [op("/large", large)] });
+    const read = async (): Promise<number> =>
+      Buffer.compare(Buffer.from((await turn.find(key("/large"))).value?.bytes ?? []), large);
+    expect(await read()).toBe(0);
+    await turn.flush();
+    expect(turn.unstored).toBe(0);
+    expect(await read()).toBe(0);
+    expect((await storage.usage()).counts.commit).toBe(2 + 1 + 700 + 1);
+    await set(turn, "/k1", "last");
+    await engine.turns.complete(turn.turn, null);
+    expect(Object.keys(await contents(engine))).toHaveLength(101);
+    expect((await contents(engine))["/k1"]).toBe("last");
+    expect((await engine.verify()).damage).toEqual([]);
+  });
+
+  test("that was open when the daemon died is a failed one, with what was durable of it", async () => {
+    const storage = new MemoryObjects("memory://shared");
+    const { engine } = await openEngine({ storage });
+    const before = await put(engine, { "/a": "1" });
+    const turn = await begin(engine);
+    await set(turn, "/a", "2");
+    await turn.flush();
+    await set(turn, "/a", "lost");
+    // The process is gone: nothing is closed.
+    const again = await open({ storage });
+    await expect.poll(() => again.engine.liveBranches().map(({ name }) => name)).toContain(`turn/${turn.turn}`);
+    expect(await again.engine.resolve("main")).toBe(before);
+    expect(await contents(again.engine, `turn/${turn.turn}`)).toEqual({ "/a": "2" });
+    expect(await storage.notes("turn/")).toEqual([]);
+    const next = await begin(again.engine);
+    await set(next, "/b", "works");
+    expect(await again.engine.turns.complete(next.turn, null)).toMatchObject({ kind: "completed" });
+  });
+});
