@@ -173,7 +173,8 @@ export class StateEngine implements Exchange {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep);
-    await this.turns.close();
+    const ending = this.turns.close();
+    if (ending !== null) await ending;
     // At once, so that nothing more is taken.
     const written = this.#writer.close();
     this.uploads.close();

@@ -58,7 +58,7 @@ export class Runs {
     request: AgentRequest<"run">,
     progress: OnProgress,
   ): Promise<Omit<RunReply, "sync">> {
-    const begun = await engine.turns.begin(beginRequest(request, request.branch ?? MAIN), request.id);
+    const begun = await engine.turns.begin(beginRequest(request, request.branch ?? MAIN), request.id, true);
     const { turn, session, branch } = begun;
     const waiting = this.#wait(agent, turn);
     waiting.watchers.add(progress);

@@ -9,7 +9,7 @@ import {
 } from "@vlinder/protocol";
 import { andThen } from "../and-then.ts";
 import type { Space } from "../api.ts";
-import { askedOf, isPut, once, sizeOf } from "../asked.ts";
+import { askedOf, isPut, once, reusedId, sizeOf } from "../asked.ts";
 import type { Idempotency } from "../batch.ts";
 import { BranchTable } from "../branch-table.ts";
 import { Draft, type LiveBranch, type Working } from "../draft.ts";
@@ -70,14 +70,11 @@ export class OpenTurn implements TurnFacts {
     this.#working = { table, heads: new Map([[facts.branch.id, base]]), unsaved: new Map() };
   }
 
-  /** The beginning of a turn as part of a transaction. */
-  static async begin(ground: TurnGround, facts: TurnFacts, draft: Draft, event: TurnEvent): Promise<OpenTurn> {
-    const base = await draft.head(facts.branch);
+  /** Begins a turn on a state that is durable. */
+  static async begin(ground: TurnGround, facts: TurnFacts, base: Head, event: TurnEvent): Promise<OpenTurn> {
     ground.watch.commit(base.commit);
     const turn = new OpenTurn(ground, facts, base);
     turn.invoked = await turn.#append(event);
-    // If the transaction fails, the turn does not come to be.
-    turn.#stored(turn.store(draft));
     return turn;
   }
 
@@ -228,10 +225,7 @@ export class OpenTurn implements TurnFacts {
     const known = this.#replies.get(asked.id);
     if (known !== undefined) {
       if (known.request === asked.request) return known.reply;
-      throw new VlinderError("conflict", `the id "${asked.id}" was used for another request`, {
-        details: { id: asked.id },
-        remedy: "make a new id for each request; use the same one only to repeat it",
-      });
+      throw reusedId(asked.id);
     }
     const reply = work();
     const keep = (settled: WriteReply | Promise<WriteReply>): void =>
@@ -305,15 +299,30 @@ export class OpenTurn implements TurnFacts {
   /** Stores the chain as it is now; waits for a storing that is under way. @throws unavailable */
   async flush(): Promise<void> {
     while (this.#storing !== null) await this.#storing.catch(() => {});
-    if (this.#unstored.isEmpty) return;
+    if (!this.#unstored.isEmpty) await this.#store();
+  }
+
+  /** Stores the beginning, with the reply that its id gets. @throws unavailable */
+  async storeBeginning(reply: object, asked: Idempotency | undefined): Promise<void> {
+    await this.#store(reply, asked);
+  }
+
+  #store(reply: object = {}, asked?: Idempotency): Promise<void> {
     this.#stopTimer();
-    this.#storing = this.#ground.writer
-      .write((draft) => this.store(draft))
-      .then((taken) => this.#stored(taken))
+    let taken: Taken | null = null;
+    const storing = this.#ground.writer
+      .write((draft) => {
+        taken = this.store(draft);
+        return reply;
+      }, asked)
+      .then(() => {
+        if (taken !== null) this.#stored(taken);
+      })
       .finally(() => {
         this.#storing = null;
       });
-    await this.#storing;
+    this.#storing = storing;
+    return storing;
   }
 
   #stored(taken: Taken): void {

@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { type BranchName, type Hash, sha256, VlinderError } from "@vlinder/protocol";
 import type { ObjectStorage } from "../../storage/object-storage.ts";
-import { once } from "../asked.ts";
-import type { Draft } from "../draft.ts";
+import { once, reusedId } from "../asked.ts";
+import type { Idempotency } from "../batch.ts";
+import { type Draft, writableBranch } from "../draft.ts";
 import { TwoGenerations } from "../two-generations.ts";
 import { abandon, complete, type Ended, keep } from "./landing.ts";
 import { OpenTurn } from "./open-turn.ts";
@@ -53,6 +54,8 @@ export class Turns {
   /** Turns and sessions that are or were, as far as their commits are here. */
   readonly index: TurnIndex;
   readonly #open = new Map<string, OpenTurn>();
+  /** By the ids of their requests; older ones are stored. */
+  readonly #begun = new TwoGenerations<string, { readonly request: Hash; readonly begun: Promise<Begun> }>(1000);
   readonly #deadlines = new Map<string, NodeJS.Timeout>();
   readonly #ended = new TwoGenerations<string, Ended["kind"]>(1000);
   readonly #tell: (news: TurnNews) => void;
@@ -81,30 +84,54 @@ export class Turns {
     });
   }
 
-  /** A turn on a branch's head; durable when it resolves. @throws not_found, sealed, unavailable */
-  async begin(request: BeginRequest, id?: string): Promise<Begun> {
+  /**
+   * A turn on a branch's head, answered from memory as all that a turn writes. With `durably` it is known after a crash,
+   * when it resolves. @throws not_found, sealed, unavailable, conflict of the id
+   */
+  async begin(request: BeginRequest, id?: string, durably = false): Promise<Begun> {
+    const { input } = request;
+    const asked = once(id, { begin: request.branch, ...request, input: input === undefined ? null : sha256(input) });
+    const known = asked === undefined ? null : await this.#known(asked);
+    if (known !== null) return known;
+    const beginning = this.#begin(request, asked, durably);
+    if (asked === undefined) return await beginning;
+    this.#begun.set(asked.id, { request: asked.request, begun: beginning });
+    return await beginning.catch((error: unknown) => {
+      this.#begun.delete(asked.id);
+      throw error;
+    });
+  }
+
+  async #known(asked: Idempotency): Promise<Begun | null> {
+    const here = this.#begun.get(asked.id);
+    if (here === undefined) return (await this.#ground.writer.earlier(asked)) as Begun | null;
+    if (here.request === asked.request) return await here.begun;
+    throw reusedId(asked.id);
+  }
+
+  async #begin(request: BeginRequest, asked: Idempotency | undefined, durably: boolean): Promise<Begun> {
     if (this.#open.size >= MOST_OPEN) throw tooMany(this.#open.size);
     const { branch: name, input, limit = LIMIT, retries, info } = request;
+    const { writer, source, committer } = this.#ground;
     const turn = `t-${stamp()}`;
     const session = request.session ?? `s-${stamp()}`;
-    const started = this.#ground.committer.now().getTime();
-    let open: OpenTurn | undefined;
-    const asked = { begin: name, ...request, input: input === undefined ? null : sha256(input) };
-    const begun = await this.#ground.writer.write(
-      async (draft): Promise<Begun> => {
-        const branch = draft.writable(name);
-        const deadline = started + Math.min(limit, MOST_LIMIT);
-        const event = {
-          kind: "invoke",
-          info: { ...info, ...(retries === undefined ? {} : { retries }) },
-          ...(input === undefined ? {} : { values: { input } }),
-        } as const;
-        open = await OpenTurn.begin(this.#ground, { turn, session, branch, started, deadline }, draft, event);
-        return { turn, session, branch: name, base: branch.head, state: open.head.commit };
-      },
-      once(id, asked),
-    );
-    if (open !== undefined) this.#add(open);
+    const branch = writableBranch(writer.branches, name, committer.agent);
+    const base = writer.durableHead(branch.id);
+    const head = base?.commit === branch.head ? base : await source.at(branch.head);
+    const started = committer.now().getTime();
+    const facts = { turn, session, branch, started, deadline: started + Math.min(limit, MOST_LIMIT) };
+    const event = {
+      kind: "invoke",
+      info: { ...info, ...(retries === undefined ? {} : { retries }) },
+      ...(input === undefined ? {} : { values: { input } }),
+    } as const;
+    const open = await OpenTurn.begin(this.#ground, facts, head, event);
+    const begun = { turn, session, branch: name, base: branch.head, state: open.head.commit };
+    const stored = open.storeBeginning(begun, asked);
+    if (durably) await stored;
+    // Else what the storage refuses is met again by the turn's end.
+    else stored.catch(() => {});
+    this.#add(open);
     return begun;
   }
 
@@ -154,12 +181,11 @@ export class Turns {
     }
   }
 
-  /** Ends them all, since the daemon stops. */
-  async close(): Promise<void> {
+  /** Ends them all, since the daemon stops. Null: there are none. */
+  close(): Promise<unknown> | null {
     for (const timer of this.#deadlines.values()) clearTimeout(timer);
-    await Promise.all(
-      [...this.#open.keys()].map((turn) => this.fail(turn, "the daemon was stopped").catch(() => undefined)),
-    );
+    if (this.#open.size === 0) return null;
+    return Promise.allSettled([...this.#open.keys()].map((turn) => this.fail(turn, "the daemon was stopped")));
   }
 
   /** Bytes that are in no file yet. */
