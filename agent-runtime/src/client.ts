@@ -106,9 +106,11 @@ export class Client {
     options: RequestOptions = {},
   ): Promise<AgentReplies[Op]> {
     const { shape } = agentRequests[operation];
-    const whole = complete(body, shape, options);
+    // A run takes as long as its turn: signs of life keep it from being given up.
+    const alive = operation === "run" ? { onProgress: () => {}, ...options } : options;
+    const whole = complete(body, shape, alive);
     checkRequest(agentRequests[operation], whole);
-    return this.send(agent, operation, encodeBody(whole, "msgpack"), options);
+    return this.send(agent, operation, encodeBody(whole, "msgpack"), alive);
   }
 
   /** The same for a body that is checked, complete and encoded. @throws VlinderError */

@@ -1,4 +1,4 @@
-export { type Hash, type Json, type Metadata, type Progress, VlinderError } from "@vlinder/protocol";
+export { type Hash, type Json, type Metadata, type Progress, type RunReply, VlinderError } from "@vlinder/protocol";
 export { Client, type ConnectOptions, type EventMessages, type RequestOptions } from "./client.ts";
 export { type DaemonAddress, type DaemonLocation, findDaemon } from "./find-daemon.ts";
 export type { ByteSource, ByteStream, Content } from "./content.ts";
@@ -10,4 +10,4 @@ export { type Uploaded, Uploader, type UploadOptions } from "./uploader.ts";
 export { Value } from "./value.ts";
 export { type Change, watch, type WatchOptions } from "./watch.ts";
 export { type SearchOptions, type VectorOptions, VectorReader, Vectors } from "./vectors.ts";
-export { type Branch, connect, type Past, Vlinder } from "./vlinder.ts";
+export { type Branch, connect, type Past, type RunOptions, Vlinder } from "./vlinder.ts";

@@ -1,9 +1,17 @@
-import { type AgentName, type EventName, parseAgentName, parseBranchName, VlinderError } from "@vlinder/protocol";
+import {
+  type AgentName,
+  type EventName,
+  parseAgentName,
+  parseBranchName,
+  type Progress,
+  type RunReply,
+  VlinderError,
+} from "@vlinder/protocol";
 import { Client, type ConnectOptions, type EventMessages } from "./client.ts";
 import { Kv, KvReader } from "./kv.ts";
 import { Pipeline } from "./pipeline.ts";
 import type { Scope } from "./scope.ts";
-import { type BeginOptions, outputBytes, Turn } from "./turn.ts";
+import { type BeginOptions, outputBytes, Turn, type TurnOutput } from "./turn.ts";
 import { Uploader } from "./uploader.ts";
 import { VectorReader, Vectors } from "./vectors.ts";
 
@@ -16,6 +24,17 @@ const VECTOR_MESSAGES = 64;
 export interface Past {
   readonly kv: KvReader;
   readonly vectors: VectorReader;
+}
+
+/** How a turn is asked for. */
+export interface RunOptions extends Omit<BeginOptions, "input"> {
+  /** Another provider or model than agent.toml says, for this turn. */
+  readonly provider?: string;
+  readonly model?: string;
+  /** Parts of the output, as the agent gives them. */
+  readonly onOutput?: (text: string) => void;
+  /** Stops waiting; the turn goes on. */
+  readonly signal?: AbortSignal;
 }
 
 /** An agent's state on one branch. */
@@ -66,6 +85,18 @@ export class Vlinder implements Branch {
     const sent = input === undefined ? {} : { input: outputBytes(input) };
     const begun = await this.client.request(this.agent, "turn.begin", { ...options, ...sent });
     return new Turn(this.main, { ...begun, input: sent.input ?? null, retries: options.retries ?? null });
+  }
+
+  /**
+   * Asks the agent's code, which some process serves, and waits for what it answers. A turn that failed or ended with a
+   * conflict is a reply too: see its `kind`. @throws unavailable, when nobody serves the agent
+   */
+  run(input: TurnOutput, { onOutput, signal, ...options }: RunOptions = {}): Promise<RunReply> {
+    const onProgress = ({ what, text }: Progress): void => {
+      if (what === "output" && text !== undefined) onOutput?.(text);
+    };
+    const body = { ...options, input: outputBytes(input) };
+    return this.client.request(this.agent, "run", body, { onProgress, ...(signal && { signal }) });
   }
 
   /** The turn that a process of the agent takes up; null when another one has it. */
