@@ -60,6 +60,7 @@ export interface EventMessages {
 const ONCE: ReadonlySet<string> = new Set([
   "timeline.delete_branch",
   "agents.remove",
+  "agents.restart",
   "agents.export",
   "agents.import",
   "agents.import_vlindercli",

@@ -1,6 +1,7 @@
 import {
   type AgentName,
   type EventName,
+  invalid,
   parseAgentName,
   parseBranchName,
   type Progress,
@@ -124,8 +125,17 @@ export class Vlinder implements Branch {
   }
 }
 
-/** Connects an agent to its storage. @throws unavailable when no daemon is reached, not_registered, denied */
-export async function connect(options: ConnectOptions & { readonly agent: string }): Promise<Vlinder> {
-  const agent = parseAgentName(options.agent);
-  return new Vlinder(await Client.connect(options), agent);
+/**
+ * Connects an agent to its storage. An agent that the daemon has started need not say which one it is: `VLINDER_AGENT` does.
+ * @throws unavailable when no daemon is reached, not_registered, denied, invalid
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Vlinder> {
+  const name = options.agent ?? process.env["VLINDER_AGENT"];
+  if (name === undefined || name === "") {
+    throw invalid("which agent connects is not said", {
+      remedy: 'name it: connect({ agent: "todo" }); or set VLINDER_AGENT, as the daemon does for agents that it starts',
+    });
+  }
+  const agent = parseAgentName(name);
+  return new Vlinder(await Client.connect({ ...options, agent }), agent);
 }

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { rm } from "node:fs/promises";
+import { access, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type AgentName,
@@ -14,6 +14,7 @@ import type { Logger } from "pino";
 import { type Broker, startBroker } from "./broker/broker.ts";
 import { type Core, openCore, type OpenedAgent, packageVersion } from "./daemon-core.ts";
 import { adminHandlers } from "./endpoints/admin.ts";
+import { keepProcess } from "./endpoints/agent-process.ts";
 import { changesHandlers } from "./endpoints/changes.ts";
 import { kvHandlers } from "./endpoints/kv.ts";
 import { retentionHandlers } from "./endpoints/retention.ts";
@@ -22,6 +23,7 @@ import { timelineHandlers } from "./endpoints/timeline.ts";
 import { turnHandlers } from "./endpoints/turn.ts";
 import { valueHandlers } from "./endpoints/value.ts";
 import { vectorHandlers } from "./endpoints/vector.ts";
+import { Processes } from "./processes/processes.ts";
 import { writeFileAtomic } from "./registry/atomic-file.ts";
 import { type Config, loadConfig } from "./registry/config.ts";
 import type { Home } from "./registry/home.ts";
@@ -107,7 +109,12 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     core.index(agent);
   };
   for (const { agent } of core.registry.list()) if (agent !== null) await provide(agent);
-  undo.push(keepReopening(() => core.registry.retry(), provide, log));
+  const processes = await openProcesses(home, broker, log);
+  const served = async (agent: OpenedAgent): Promise<void> => {
+    await provide(agent);
+    await keepProcess(processes, agent);
+  };
+  undo.push(keepReopening(() => core.registry.retry(), served, log));
   const handlers = {
     ...kvHandlers(core),
     ...changesHandlers(core),
@@ -120,6 +127,7 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   const admin = adminHandlers({
     core,
     broker,
+    processes,
     home: home.path,
     version,
     started: Date.now(),
@@ -132,16 +140,43 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     },
   });
   undo.push(() => service.stop(STOP_WAIT));
+  // Before the service: an agent's last requests are answered.
+  undo.push(() => processes.stop());
   await service.start(version, handlers, admin);
 
   const file = join(home.run, "daemon.json");
   const contents: DaemonFile = { url: broker.url, pid: process.pid, creds: broker.adminCreds, version };
   undo.push(() => rm(file, { force: true }));
   await broker.connection.flush();
+  for (const { agent } of core.registry.list()) {
+    if (agent === null) continue;
+    keepProcess(processes, agent).catch((err: unknown) => {
+      log.error({ agent: agent.name, err }, "the agent's process could not be looked after");
+    });
+  }
   await writeFileAtomic(file, `${JSON.stringify(contents)}\n`);
   await notify("--ready", log);
   log.info({ url: broker.url, home: home.path, version }, "vlinderd is ready");
   return { url: broker.url, adminCreds: broker.adminCreds, core, stopped, stop };
+}
+
+/** The agents that the daemon starts get its server's address and their own credentials, and never the daemon's. */
+async function openProcesses(home: Home, broker: Broker, log: Logger): Promise<Processes> {
+  const credsOf = async (agent: AgentName): Promise<string | null> => {
+    if (broker.own) return await broker.agentCreds(agent);
+    const file = home.agentCreds(agent);
+    return await access(file).then(
+      () => file,
+      () => null,
+    );
+  };
+  return await Processes.open({
+    home,
+    log,
+    access: async (agent) => ({ url: broker.url, creds: await credsOf(agent) }),
+    environment: process.env,
+    node: process.execPath,
+  });
 }
 
 /** Publishes the durable moves of an agent's branches. */

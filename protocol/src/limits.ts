@@ -27,6 +27,8 @@ export const LIMITS = {
   page: 1000,
   /** Items of a page when the request names no limit. */
   defaultPage: 100,
+  /** How long `agents.logs` may wait for lines, in milliseconds. Over it: `invalid`. */
+  logWait: 30_000,
   /** Results of one vector search. */
   searchResults: 1000,
   /** An idempotency id, in characters. Over it: `invalid`. */

@@ -55,6 +55,8 @@ export const ADMIN_OPERATIONS = [
   "agents.list",
   "agents.show",
   "agents.remove",
+  "agents.restart",
+  "agents.logs",
   "agents.export",
   "agents.import",
   "agents.import_vlindercli",

@@ -64,9 +64,15 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
   },
   {
     name: "agent",
-    summary: "make, register, list and remove agents",
+    summary: "make, register, list, restart and remove agents",
     group: AGENTS,
     load: async () => (await import("./commands/agent.ts")).defineAgent,
+  },
+  {
+    name: "logs",
+    summary: "what an agent that the daemon runs has written",
+    group: AGENTS,
+    load: async () => (await import("./commands/logs.ts")).defineLogs,
   },
   {
     name: "kv",

@@ -101,10 +101,9 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
     const declaration = await readDeclaration(dir, this.#home, this.#config);
     const { name } = declaration.manifest;
     const item = this.#items.get(name);
-    const record = item?.registration ?? null;
     const admission = this.#admit(declaration);
     const current = item?.agent === null || item === undefined ? null : await item.agent.engine.contract();
-    return planOf(declaration, admission, record, current, this.#home.agentCreds(name));
+    return planOf(declaration, admission, item ?? null, current, this.#home.agentCreds(name));
   }
 
   /**
