@@ -3,10 +3,10 @@ import { invalid } from "@vlinder/protocol";
 /** What a shell would act on, and we do not: better refused than passed on as an argument that surprises. */
 const SHELL_ONLY = /[|&;<>()$`]/;
 /** In double quotes a backslash stands for itself but before these. */
-const ESCAPED_IN_QUOTES = '"\\$`';
+const ESCAPED_IN_QUOTES = '"\\$`\n';
 
 /**
- * The words of an `executable`, split as a shell splits them: at white space, but for '…', "…" and backslashes. No shell
+ * The words of an `executable`, split as a shell splits them: at white space (line ends too), but for '…', "…" and backslashes. No shell
  * runs it, so what only a shell can do (pipes, redirections, variables) is refused. At least one word.
  * @throws invalid
  */
@@ -28,6 +28,8 @@ export function splitCommandLine(text: string): [program: string, ...args: strin
     } else if (one === "\\") {
       i++;
       if (i === text.length) throw wrong("it ends with a backslash", "write \\\\ for the character");
+      // A line that goes on.
+      if (text.charAt(i) === "\n") continue;
       word = (word ?? "") + text.charAt(i);
     } else if (/\s/.test(one)) {
       if (word !== null) words.push(word);
@@ -51,7 +53,7 @@ function readQuoted(text: string, start: number): { readonly text: string; reado
     if (one === '"') return { text: read, end: i };
     if (one === "$" || one === "`") throw needsShell(one);
     if (one === "\\" && i + 1 < text.length && ESCAPED_IN_QUOTES.includes(text.charAt(i + 1))) i++;
-    read += text.charAt(i);
+    if (one !== "\\" || text.charAt(i) !== "\n") read += text.charAt(i);
   }
   throw wrong('a " is not closed', 'close it, or write \\" for the character');
 }
