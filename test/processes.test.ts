@@ -273,16 +273,6 @@ test("after a kill -9 of the daemon the next start leaves exactly one process of
   await until("the other runs", async () => (await processOf(admin, orphans.name)).state === "running");
   await until("its children are new", () => processesWith(orphans.sign).length === 3);
   expect(daemon.log.join("\n")).toContain("that an earlier vlinderd left behind");
-
-  // A process that has the recorded id and is another one is left alone.
-  expect(await daemon.stop()).toBe(0);
-  const folder = path.join(daemon.home, "run", "agents");
-  const record = { home: await realpath(daemon.home), mark: "0".repeat(32), pid: process.pid, started: "another time" };
-  await writeFile(path.join(folder, "gone.json"), JSON.stringify(record));
-  await writeFile(path.join(folder, "cut.json"), '{"home":');
-  await daemon.start();
-  await until("records of what is gone are gone", () => !existsSync(path.join(folder, "gone.json")));
-  await until("and damaged ones", () => !existsSync(path.join(folder, "cut.json")));
 });
 
 test("an executable that can't be run is said, with a remedy, and runs when it can", async () => {

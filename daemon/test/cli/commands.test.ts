@@ -279,10 +279,10 @@ test("logs -f goes on until it is ended; what can't be started is shown with wha
     .map((line) => JSON.parse(line) as { time: string; text: string });
   expect(lines.length).toBeGreaterThanOrEqual(8);
   const times = lines.map(({ time }) => time);
-  expect(times).toEqual([...new Set(times)].toSorted());
+  expect(times).toEqual(times.toSorted());
   const all = await vlinder(["logs", "server", "-n", "100000"]);
   expect(all.out).toMatch(/vlinderd: started, pid \d+/);
-  expect(all.out).toMatch(/Z {2}(\x1b\[\d+m)*oops/);
+  expect(all.out).toMatch(/Z {2}oops/);
   expect(all.out).toContain("\\x1b[31mred");
   expect((await vlinder(["logs", "server", "-n", "0"])).code).toBe(2);
 
