@@ -49,8 +49,10 @@ export interface Core {
   readonly runs: Runs;
   /** Called with what becomes of every agent's turns. */
   onTurn(listener: OnTurn): void;
-  /** Where turns that wait for an agent's code are announced; nowhere until it is set. */
-  announceTurns(announce: RunGround["announce"]): void;
+  /** How turns that wait for an agent's code reach it; not at all until it is set. */
+  serveTurns(ground: RunGround): void;
+  /** An agent's process is gone: the turns that it had taken up fail. */
+  lostProcess(agent: AgentName, how: string): Promise<void>;
   /** Called with the durable moves of every agent's branches, from the first one of an agent on. */
   onMoves(listener: OnMoves): void;
   remove(name: AgentName, options: { readonly purge: boolean }): Promise<AdminReplies["agents.remove"]>;
@@ -74,8 +76,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
   let device = home.device;
   const listeners: OnMoves[] = [];
   const turnListeners: OnTurn[] = [];
-  let announce: RunGround["announce"] = () => {};
-  const runs = new Runs({ announce: (agent, message) => announce(agent, message), wake: () => {} });
+  const runs = new Runs();
   const limitOf = (name: AgentName): number | null => {
     const item = registry.list().find((one) => one.name === name);
     return item?.agent?.manifest?.limits.storage ?? config.limits.storage;
@@ -190,8 +191,10 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     runs,
     onMoves: (listener) => void listeners.push(listener),
     onTurn: (listener) => void turnListeners.push(listener),
-    announceTurns: (how) => {
-      announce = how;
+    serveTurns: (ground) => runs.serve(ground),
+    lostProcess: async (name, how) => {
+      const agent = open().find((one) => one.name === name);
+      if (agent !== undefined) await runs.lost(name, agent.engine, `the agent's process ended: ${how}`);
     },
     remove: async (name, options) => {
       // One that can't be served can still be removed; and what was removed, purged later.

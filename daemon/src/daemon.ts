@@ -87,7 +87,6 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   // After the replies, which go out in this turn: an event would have a packet of its own before theirs.
   core.onMoves((agent, moves) => setImmediate(() => publishMoves(broker, log, agent, moves)));
   core.onTurn((agent, news) => publishTurn(broker, log, agent, news));
-  core.announceTurns((agent, message) => publish(broker, log, agent, invokeSubject(agent), message));
   let finish = (): void => {};
   const stopped = new Promise<void>((resolve) => {
     finish = resolve;
@@ -109,7 +108,11 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     core.index(agent);
   };
   for (const { agent } of core.registry.list()) if (agent !== null) await provide(agent);
-  const processes = await openProcesses(home, broker, log);
+  const processes = await openProcesses(home, broker, log, (agent, how) => void core.lostProcess(agent, how));
+  core.serveTurns({
+    announce: (agent, message) => publish(broker, log, agent, invokeSubject(agent), message),
+    wake: (agent) => void processes.ready(agent),
+  });
   const served = async (agent: OpenedAgent): Promise<void> => {
     await provide(agent);
     await keepProcess(processes, agent);
@@ -161,7 +164,12 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
 }
 
 /** The agents that the daemon starts get its server's address and their own credentials, and never the daemon's. */
-async function openProcesses(home: Home, broker: Broker, log: Logger): Promise<Processes> {
+async function openProcesses(
+  home: Home,
+  broker: Broker,
+  log: Logger,
+  gone: (agent: AgentName, how: string) => void,
+): Promise<Processes> {
   const credsOf = async (agent: AgentName): Promise<string | null> => {
     if (broker.own) return await broker.agentCreds(agent);
     const file = home.agentCreds(agent);
@@ -176,6 +184,7 @@ async function openProcesses(home: Home, broker: Broker, log: Logger): Promise<P
     access: async (agent) => ({ url: broker.url, creds: await credsOf(agent) }),
     environment: process.env,
     node: process.execPath,
+    gone,
   });
 }
 

@@ -7,6 +7,8 @@ export interface AgentProcessSetup {
   readonly launch: () => Promise<Run>;
   /** Tells who reads the agent's log what happens; `isTrouble`: nobody asked for it. */
   readonly note: (text: string, isTrouble: boolean) => Promise<unknown>;
+  /** It ran, and is gone: what it had begun it will not end. */
+  readonly gone?: (how: string) => void;
 }
 
 type Mutable<T> = { -readonly [Name in keyof T]: T[Name] };
@@ -128,6 +130,7 @@ export class AgentProcess {
     this.#run = null;
     this.#report.lastExit = { ...exit, time: new Date().toISOString() };
     this.#become("waiting");
+    this.#setup.gone?.(exitText(exit));
     const wanted = this.#isStopping || this.#isRestarting;
     const what = wanted ? `stopped, ${exitText(exit)}` : exitText(exit);
     if (this.#isStopping) await note(what, false);

@@ -20,6 +20,8 @@ export interface ProcessesOptions {
   readonly environment: NodeJS.ProcessEnv;
   /** Node's own file. */
   readonly node: string;
+  /** An agent's process ran, and is gone. */
+  readonly gone?: (agent: AgentName, how: string) => void;
 }
 
 /** An agent that the daemon starts. */
@@ -149,6 +151,7 @@ export class Processes {
         this.#options.log[isTrouble ? "warn" : "info"]({ agent: spec.name }, `agent's process: ${text}`);
         await log.write("daemon", [text.replace(/\s+/g, " ")]);
       },
+      gone: (how) => this.#options.gone?.(spec.name, how),
     });
   }
 

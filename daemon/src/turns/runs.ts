@@ -44,10 +44,11 @@ export interface RunGround {
 
 /** Runs of agents: a turn is begun, the agent's code takes it up and ends it, and who asked gets its output. */
 export class Runs {
-  readonly #ground: RunGround;
+  #ground: RunGround = { announce: () => {}, wake: () => {} };
   readonly #waiting = new Map<string, Waiting>();
 
-  constructor(ground: RunGround) {
+  /** How turns reach the agents' code. */
+  serve(ground: RunGround): void {
     this.#ground = ground;
   }
 
