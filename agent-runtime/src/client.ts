@@ -43,6 +43,8 @@ export interface RequestOptions {
   readonly timeout?: number;
   /** Called for each message about progress; asks for them too. */
   readonly onProgress?: (progress: Progress) => void;
+  /** Called for each part of a streamed answer, with its number and its encoded body. */
+  readonly onPart?: (number: number, body: Uint8Array) => void;
   /** Stops waiting: the request rejects with the signal's reason. What the daemon has begun it may finish. */
   readonly signal?: AbortSignal;
 }
@@ -59,6 +61,9 @@ export interface EventMessages {
 /** Done twice these would fail or mean something else, and they carry no id: not repeated once they may have arrived. */
 const ONCE: ReadonlySet<string> = new Set([
   "timeline.delete_branch",
+  // Each one may cost money: who calls decides about another try.
+  "service.infer",
+  "service.embed",
   "agents.remove",
   "agents.restart",
   "agents.export",
@@ -199,6 +204,7 @@ export class Client {
       body,
       timeout: options.timeout ?? this.timeout,
       signal,
+      onPart: options.onPart,
       onProgress: onProgress && ((data: Uint8Array) => onProgress(decodeBody(data) as unknown as Progress)),
     };
     for (let attempt = 0; ; attempt++) {

@@ -3,6 +3,7 @@ export { Client, type ConnectOptions, type EventMessages, type RequestOptions } 
 export { type DaemonAddress, type DaemonLocation, findDaemon } from "./find-daemon.ts";
 export type { ByteSource, ByteStream, Content } from "./content.ts";
 export { type BatchChange, type Expect, Kv, KvReader, type PageRequest, type PutOptions } from "./kv.ts";
+export { type CallScope, providerFetch } from "./provider-fetch.ts";
 export { type ByteRange, StoredValue } from "./stored-value.ts";
 export { serve, type ServeOptions, type Server } from "./serve.ts";
 export { type BeginOptions, type Completed, Turn, type TurnOutput, type TurnRecord } from "./turn.ts";

@@ -11,6 +11,7 @@ import {
 import { Client, type ConnectOptions, type EventMessages } from "./client.ts";
 import { Kv, KvReader } from "./kv.ts";
 import { Pipeline } from "./pipeline.ts";
+import { providerFetch } from "./provider-fetch.ts";
 import type { Scope } from "./scope.ts";
 import { type BeginOptions, outputBytes, Turn, type TurnOutput } from "./turn.ts";
 import { Uploader } from "./uploader.ts";
@@ -42,6 +43,8 @@ export interface RunOptions extends Omit<BeginOptions, "input"> {
 export interface Branch {
   readonly kv: Kv;
   readonly vectors: Vectors;
+  /** Calls models: give it to a provider's SDK as its `fetch`. See `providerFetch`. */
+  readonly fetch: typeof fetch;
 }
 
 /** An agent's storage: keys and vectors on `main`, on other branches, and as they were at any commit. */
@@ -50,6 +53,7 @@ export class Vlinder implements Branch {
   readonly client: Client;
   readonly kv: Kv;
   readonly vectors: Vectors;
+  readonly fetch: typeof fetch;
   private readonly main: Scope;
 
   constructor(client: Client, agent: AgentName) {
@@ -64,6 +68,7 @@ export class Vlinder implements Branch {
     };
     this.kv = new Kv(this.main);
     this.vectors = new Vectors(this.main);
+    this.fetch = providerFetch(this.main);
   }
 
   /** The state as it was at a commit: a hash or a unique prefix of it, from any reply's `state`. */
@@ -75,7 +80,7 @@ export class Vlinder implements Branch {
   /** @throws invalid, when it can't be a branch's name; that there is none is found by the first request */
   branch(name: string): Branch {
     const scope = { ...this.main, branch: parseBranchName(name) };
-    return { kv: new Kv(scope), vectors: new Vectors(scope) };
+    return { kv: new Kv(scope), vectors: new Vectors(scope), fetch: providerFetch(scope) };
   }
 
   /**

@@ -12,12 +12,13 @@ import { exportAgent, type ExportRequest, importAgent, type ImportRequest } from
 import type { Agent } from "./registry/agent.ts";
 import type { Config } from "./registry/config.ts";
 import { renewDevice } from "./registry/device.ts";
-import type { Home } from "./registry/home.ts";
+import { type Home, providerKeys } from "./registry/home.ts";
 import { Housekeeper } from "./housekeeper.ts";
 import { Registry } from "./registry/registry.ts";
 import type { OpenSpec } from "./registry/agent.ts";
 import { StateEngine } from "./state/engine.ts";
 import type { TurnNews } from "./state/turns/turns.ts";
+import { Providers } from "./providers/providers.ts";
 import type { DurableMove } from "./state/writer.ts";
 import { openObjectStorage } from "./storage/objects.ts";
 import { FileShelf, MemoryShelf, type QuarantineShelf } from "./storage/quarantine-shelf.ts";
@@ -44,6 +45,7 @@ export interface CoreOptions {
 export interface Core {
   readonly registry: Registry<StateEngine, VectorIndex>;
   readonly sync: Sync;
+  readonly providers: Providers;
   register(dir: string): Promise<Omit<RegisterReply, "creds">>;
   /** Turns that somebody waits for. */
   readonly runs: Runs;
@@ -74,6 +76,14 @@ export interface Core {
 
 export async function openCore({ home, config, log }: CoreOptions): Promise<Core> {
   let device = home.device;
+  const providers = new Providers(config.providers, { folder: providerKeys(home), env: process.env });
+  // What agents may declare is what is configured now: a reload may change it.
+  const current: Config = {
+    ...config,
+    get providers() {
+      return providers.table;
+    },
+  };
   const listeners: OnMoves[] = [];
   const turnListeners: OnTurn[] = [];
   const runs = new Runs();
@@ -127,7 +137,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     return { engine, vectors: index };
   };
 
-  const registry = await Registry.open<StateEngine, VectorIndex>({ home, config, openAgent, log });
+  const registry = await Registry.open<StateEngine, VectorIndex>({ home, config: current, openAgent, log });
   const open = (): OpenedAgent[] => registry.list().flatMap(({ agent }) => (agent === null ? [] : [agent]));
   const sync = await Sync.open({
     home: home.path,
@@ -170,6 +180,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
   return {
     registry,
     sync,
+    providers,
     index,
     register: async (dir) => {
       const before = new Map(open().map(({ name, engine }) => [name, engine]));

@@ -17,7 +17,9 @@ import { adminHandlers } from "./endpoints/admin.ts";
 import { keepProcess } from "./endpoints/agent-process.ts";
 import { changesHandlers } from "./endpoints/changes.ts";
 import { kvHandlers } from "./endpoints/kv.ts";
+import { OpenCalls } from "./endpoints/open-calls.ts";
 import { retentionHandlers } from "./endpoints/retention.ts";
+import { serviceCallHandlers } from "./endpoints/service-calls.ts";
 import { EndpointService } from "./endpoints/service.ts";
 import { timelineHandlers } from "./endpoints/timeline.ts";
 import { turnHandlers } from "./endpoints/turn.ts";
@@ -118,6 +120,7 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     await keepProcess(processes, agent);
   };
   undo.push(keepReopening(() => core.registry.retry(), served, log));
+  const calls = new OpenCalls();
   const handlers = {
     ...kvHandlers(core),
     ...changesHandlers(core),
@@ -126,6 +129,7 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     ...timelineHandlers(core),
     ...retentionHandlers(core),
     ...turnHandlers(core),
+    ...serviceCallHandlers(core, calls),
   };
   const admin = adminHandlers({
     core,
@@ -136,12 +140,15 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     started: Date.now(),
     drain: () => setImmediate(() => void stop()),
     reload: async () => {
-      const { log: logConfig } = await loadConfig(home);
-      if (logConfig.level === log.level) return [];
+      const { log: logConfig, providers } = await loadConfig(home);
+      const changed = core.providers.replace(providers) ? ["providers"] : [];
+      if (logConfig.level === log.level) return changed;
       log.level = logConfig.level;
-      return ["log.level"];
+      return [...changed, "log.level"];
     },
   });
+  // Calls that outlast the wait are broken off, and recorded so far as they came.
+  undo.push(() => calls.close());
   undo.push(() => service.stop(STOP_WAIT));
   // Before the service: an agent's last requests are answered.
   undo.push(() => processes.stop());

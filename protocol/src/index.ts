@@ -106,6 +106,8 @@ export type {
   PlanReply,
   ProcessItem,
   Progress,
+  ProviderItem,
+  ProviderTestReply,
   ImportFinding,
   PullReply,
   VlinderCliImportReply,
@@ -130,6 +132,7 @@ export type {
   SyncOwed,
 } from "./schemas/kv.ts";
 export type { ForgetReply, GcReply, QuarantineItem, SpaceItem } from "./schemas/retention.ts";
+export type { CallHead, CallPart, CallReply, Tokens } from "./schemas/service.ts";
 export type {
   BranchItem,
   ChangeItem,
@@ -176,5 +179,6 @@ export {
   invokeSubject,
   isAllowedReply,
   LATER_OPERATIONS,
+  PART_HEADER,
   PROGRESS_HEADER,
 } from "./subjects.ts";

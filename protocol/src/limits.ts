@@ -35,6 +35,16 @@ export const LIMITS = {
   idChars: 128,
   /** Why a turn failed, in characters. Over it: `invalid`. */
   reasonChars: 2000,
+  /** Body of a request to a provider, in bytes. Over it: `too_large`. */
+  callBytes: 900 * 1024,
+  /** A provider's answer, in bytes; what is longer is cut off. Over it: `too_large`. */
+  answerBytes: 32 * 1024 * 1024,
+  /** Bytes of a streamed answer that are sent ahead of what the caller has acknowledged. */
+  callWindow: 2 * 1024 * 1024,
+  /** A streamed call of which nothing was acknowledged for so long is broken off, in milliseconds. */
+  callIdle: 30 * 1000,
+  /** Calls of an agent that are under way at the same time. Over it: `unavailable`. */
+  calls: 32,
   /** How deep objects and arrays of a body may be nested. Over it: `invalid`. */
   depth: 32,
   /** Payload of one NATS message that the daemon sends, in bytes, headers apart. */

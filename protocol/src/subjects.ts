@@ -42,11 +42,14 @@ export const AGENT_OPERATIONS = [
   "session.list",
   "session.get",
   "run",
+  "service.infer",
+  "service.embed",
+  "service.ack",
 ] as const;
 export type AgentOperation = (typeof AGENT_OPERATIONS)[number];
 
 /** Named in the protocol and not served by this release: answered with `unavailable`. */
-export const LATER_OPERATIONS = ["timeline.promote", "service.infer", "service.embed"] as const;
+export const LATER_OPERATIONS = ["timeline.promote"] as const;
 
 /** What only the administrator can ask for. */
 export const ADMIN_OPERATIONS = [
@@ -67,6 +70,8 @@ export const ADMIN_OPERATIONS = [
   "sync.status",
   "sync.push",
   "sync.pull",
+  "providers.list",
+  "providers.test",
 ] as const;
 export type AdminOperation = (typeof ADMIN_OPERATIONS)[number];
 
@@ -127,3 +132,6 @@ export const ERROR_HEADER = "Nats-Service-Error";
 
 /** On a message that is not yet the reply: progress of long work, asked for with `progress: true`. */
 export const PROGRESS_HEADER = "Vlinder-Progress";
+
+/** On a message that is not yet the reply: a part of a streamed answer. Its number, from 0 without a gap. */
+export const PART_HEADER = "Vlinder-Part";

@@ -3,8 +3,10 @@ import type { Broker } from "../broker/api.ts";
 import type { Core } from "../daemon-core.ts";
 import type { Processes } from "../processes/processes.ts";
 import { keepProcess } from "./agent-process.ts";
+import { testProvider } from "../providers/provider-test.ts";
 import { agentItem } from "./agent-item.ts";
 import { agentOf } from "./agent-access.ts";
+import { providerItems } from "./provider-item.ts";
 import { spaceItem } from "./retention.ts";
 import type { AdminHandlers } from "./service.ts";
 
@@ -112,6 +114,8 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       return { draining: true };
     },
     "daemon.reload": async () => ({ reloaded: await context.reload() }),
+    "providers.list": async () => ({ items: await providerItems(core) }),
+    "providers.test": ({ request }) => testProvider(core.providers.named(request.provider), core.providers),
     "sync.init": ({ request }) => sync.init(request.uri),
     "sync.status": () => sync.status(),
     "sync.push": ({ request, progress }) => sync.push(request.agent, progress),

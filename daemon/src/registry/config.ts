@@ -3,6 +3,7 @@ import { invalid } from "@vlinder/protocol";
 import { z } from "zod";
 import { readEnvironment } from "./config-env.ts";
 import type { Home } from "./home.ts";
+import { providersOf, providersSchema, type ProviderTable } from "./provider-config.ts";
 import { bytesOf, duration, millisecondsOf, size } from "./quantities.ts";
 import { BUILT_IN_SCHEMES } from "./storage-uri.ts";
 import { checkToml, messageOf, shown } from "./toml-check.ts";
@@ -49,6 +50,7 @@ const schema = z.strictObject({
   limits: z.strictObject({ storage: size.optional() }).prefault({}),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
   backends: z.record(z.string(), text).superRefine(checkSchemes).prefault({}),
+  providers: providersSchema.prefault({}),
 });
 
 /** The daemon's configuration: config.toml, with the environment on top, checked and whole. */
@@ -72,6 +74,8 @@ export interface Config {
   readonly log: { readonly level: LogLevel };
   /** URI scheme → npm package that exports its factory. */
   readonly backends: Readonly<Record<string, string>>;
+  /** Name → provider of models: built-in ones, and those of [providers]. */
+  readonly providers: ProviderTable;
 }
 
 /** Reads `config.toml` (there need be none) and the environment. @throws invalid, with the place */
@@ -97,13 +101,14 @@ export function configOf(source: TomlSource, env: NodeJS.ProcessEnv): Config {
       details: { variable: from?.variable ?? null },
     });
   }
-  const { nats, sync, storage, limits, ...rest } = set.length === 0 ? file : merged.data;
+  const { nats, sync, storage, limits, providers, ...rest } = set.length === 0 ? file : merged.data;
   return {
     ...rest,
     nats: { url: nats.url ?? null, creds: nats.creds ?? null, port: nats.port },
     storage: { ...storage, quarantine: millisecondsOf(storage.quarantine) },
     limits: { storage: limits.storage === undefined ? null : bytesOf(limits.storage) },
     sync: { bucket: sync.bucket ?? null, when: sync.when },
+    providers: providersOf(providers),
   };
 }
 

@@ -27,7 +27,7 @@ export async function readDeclaration(dir: string, home: Home, config: Config): 
       details: { dir },
     });
   }
-  const manifest = manifestOf(source, Object.keys(config.backends));
+  const manifest = manifestOf(source, Object.keys(config.backends), config.providers);
   checkExecutable(source, manifest);
   const resolve = async (key: "object_storage" | "vector_storage", uri: string, fallback: string) => {
     try {

@@ -224,7 +224,7 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
   #manifestOf(registration: Registration): Manifest | null {
     if (registration.manifest === null) return null;
     const file = `agent.toml of ${registrationFile(this.#home.agentFolder(registration.name))}`;
-    return manifestOf(new TomlSource(registration.manifest, file), Object.keys(this.#config.backends));
+    return manifestOf(new TomlSource(registration.manifest, file), Object.keys(this.#config.backends), null);
   }
 
   #serve(agent: Agent<Engine, Vectors>): void {

@@ -41,6 +41,7 @@ import {
 import { Objects } from "./objects.ts";
 import { pathTo } from "./prove.ts";
 import { Receiver } from "./receive.ts";
+import { record, type RecordRequest } from "./record.ts";
 import { Keeping, type KeepingOptions } from "./retention/keeping.ts";
 import type { Retention } from "./retention/retention.ts";
 import { type Source, StoredSource } from "./source.ts";
@@ -319,6 +320,11 @@ export class StateEngine implements Exchange {
           this.#writer.write((draft) => andThen(admit(), () => work(draft)), idempotency),
         );
     return put === null ? reply : reply.finally(() => put.end());
+  }
+
+  /** Keeps what happened outside of keys and vectors as a commit on a branch. @throws not_found, sealed */
+  record(request: RecordRequest): Promise<{ state: Hash }> {
+    return this.#writer.write((draft) => record(draft, request));
   }
 
   setContract(contract: Contract): Promise<{ state: Hash; changed: boolean }> {

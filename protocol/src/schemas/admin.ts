@@ -55,6 +55,8 @@ export const adminRequests = {
   "sync.status": z.strictObject({}),
   "sync.push": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
   "sync.pull": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
+  "providers.list": z.strictObject({}),
+  "providers.test": z.strictObject({ provider: z.string().min(1).max(64) }),
 };
 
 export interface PlanReply {
@@ -249,6 +251,38 @@ export interface StatusReply {
   readonly sync: SyncStatusReply;
 }
 
+/** A provider of models, as it is configured. Never its key. */
+export interface ProviderItem {
+  readonly provider: string;
+  readonly url: string;
+  readonly protocol: "openai" | "anthropic" | "ollama";
+  readonly key: {
+    /** Where it comes from; null: there is none. */
+    readonly from: "file" | "stored" | "systemd" | "environment" | null;
+    /** The file or the variable. */
+    readonly place: string | null;
+    /** Whether calls are refused without one. */
+    readonly required: boolean;
+    /** Why it can't be used. */
+    readonly error: ErrorBody | null;
+  };
+  /** Agents that declare it. */
+  readonly agents: readonly string[];
+  /** What a person should know. */
+  readonly notes: readonly string[];
+}
+export interface ProviderTestReply {
+  readonly provider: string;
+  readonly url: string;
+  /** Whether it answered, and took the key. */
+  readonly ok: boolean;
+  /** Of its answer; null: none came. */
+  readonly status: number | null;
+  readonly milliseconds: number;
+  /** What went wrong; null: nothing. */
+  readonly error: ErrorBody | null;
+}
+
 export interface AdminReplies {
   "agents.plan": PlanReply;
   "agents.register": RegisterReply;
@@ -267,6 +301,8 @@ export interface AdminReplies {
   "sync.status": SyncStatusReply;
   "sync.push": PushReply;
   "sync.pull": PullReply;
+  "providers.list": { readonly items: readonly ProviderItem[] };
+  "providers.test": ProviderTestReply;
 }
 
 /** `vlinder.v1.<agent>.events.commit`: one for each durable move of a branch. */

@@ -3,6 +3,7 @@ import { adminRequests, type AdminReplies } from "./admin.ts";
 import { changesRequests, type ChangesReplies } from "./changes.ts";
 import { kvRequests, type KvReplies } from "./kv.ts";
 import { retentionRequests, type RetentionReplies } from "./retention.ts";
+import { serviceRequests, type ServiceReplies } from "./service.ts";
 import { timelineRequests, type TimelineReplies } from "./timeline.ts";
 import { turnRequests, type TurnReplies } from "./turn.ts";
 import { valueRequests, type ValueReplies } from "./value.ts";
@@ -16,6 +17,7 @@ export const agentRequests = {
   ...timelineRequests,
   ...retentionRequests,
   ...turnRequests,
+  ...serviceRequests,
 };
 
 export type AgentReplies = KvReplies &
@@ -24,7 +26,8 @@ export type AgentReplies = KvReplies &
   VectorReplies &
   TimelineReplies &
   RetentionReplies &
-  TurnReplies;
+  TurnReplies &
+  ServiceReplies;
 
 /** A decoded, checked request, as the daemon sees it. */
 export type AgentRequest<Op extends keyof typeof agentRequests> = z.output<(typeof agentRequests)[Op]>;
