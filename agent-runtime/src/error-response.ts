@@ -26,7 +26,8 @@ export function errorResponse(error: VlinderError): Response {
   const told = remedy === undefined ? message : `${message}; ${remedy}`;
   const body = { type: "error", error: { type: code, code, message: `vlinder: ${told}`, param: null, details } };
   return new Response(JSON.stringify(body), {
-    status: STATUS[code],
+    // Some go by the status alone, and try every 5xx again.
+    status: !retryable && STATUS[code] > 500 ? 424 : STATUS[code],
     headers: {
       "content-type": "application/json",
       "vlinder-error": code,

@@ -16,7 +16,7 @@ export async function testProvider(provider: ProviderConfig, providers: Provider
     ok: error === null,
     status,
     milliseconds: Math.round(performance.now() - started),
-    error: error === null ? null : asVlinderError(error).toBody(),
+    problem: error === null ? null : asVlinderError(error).toBody(),
   });
   try {
     const found = await providers.requiredKey(provider);

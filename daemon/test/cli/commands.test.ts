@@ -93,6 +93,7 @@ interface Case {
 const CASES: readonly Case[] = [
   { command: "status", works: () => ["status"] },
   { command: "doctor", works: () => ["doctor"] },
+  { command: "reload", works: () => ["reload"] },
   { command: "env", works: () => ["env"], fails: () => ["env", "--agent", "nobody"] },
   { command: "completion", works: () => ["completion", "bash"] },
   { command: "service install", works: () => ["service", "install"] },
@@ -204,8 +205,8 @@ const CASES: readonly Case[] = [
   },
   { command: "agent remove", works: () => ["agent", "remove", "spare"], fails: () => ["agent", "remove", "nobody"] },
 ];
-/** One ends the daemon, the other does not end: they have tests of their own. */
-const APART = ["stop", "kv watch"];
+/** One ends the daemon, the next does not end, and providers need one: they have tests of their own. */
+const APART = ["stop", "kv watch", "provider list", "provider set", "provider test"];
 
 const noAction: Act = () => async () => undefined;
 

@@ -280,7 +280,7 @@ export interface ProviderTestReply {
   readonly status: number | null;
   readonly milliseconds: number;
   /** What went wrong; null: nothing. */
-  readonly error: ErrorBody | null;
+  readonly problem: ErrorBody | null;
 }
 
 export interface AdminReplies {

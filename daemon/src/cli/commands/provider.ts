@@ -100,7 +100,7 @@ function keyText({ key: { from, place, required, error } }: ProviderItem) {
   return required ? yellow("missing") : dim("none needed");
 }
 
-function testBlocks({ provider, url, ok, status, milliseconds, error }: ProviderTestReply): Block[] {
+function testBlocks({ provider, url, ok, status, milliseconds, problem }: ProviderTestReply): Block[] {
   if (ok) return [[green("ok "), `${provider} answered ${status ?? ""} in ${milliseconds} ms`, dim(`   ${url}`)]];
-  return error === null ? [red("failed")] : errorLines(error);
+  return problem === null ? [red("failed")] : errorLines(problem);
 }
