@@ -2,16 +2,10 @@ import { type AgentName, type AgentRequest, VlinderError } from "@vlinder/protoc
 import { AnswerStream } from "./answer-stream.ts";
 import type { Client } from "./client.ts";
 import { errorResponse } from "./error-response.ts";
+import { fieldsOf, type Scope } from "./scope.ts";
 
-/** What calls belong to. */
-export interface CallScope {
-  readonly client: Client;
-  readonly agent: AgentName;
-  /** Where they are recorded; undefined: main. */
-  readonly branch?: string;
-  readonly turn?: string;
-  readonly session?: string;
-}
+/** What calls belong to: a branch, or a turn. */
+export type CallScope = Pick<Scope, "client" | "agent" | "branch" | "turn">;
 
 type Call = Pick<AgentRequest<"service.infer">, "path" | "headers" | "body"> & { readonly method: string };
 
@@ -25,12 +19,9 @@ type Call = Pick<AgentRequest<"service.infer">, "path" | "headers" | "body"> & {
  * a status like it (403 for `not_declared`, 503 for `unavailable`), and `x-should-retry: false` where trying again is no use.
  * Rejects only with the reason of the request's signal, or a TypeError when the request itself is none.
  */
-export function providerFetch({ client, agent, branch, turn, session }: CallScope): typeof fetch {
-  const scope = {
-    ...(branch === undefined ? {} : { branch }),
-    ...(turn === undefined ? {} : { turn }),
-    ...(session === undefined ? {} : { session }),
-  };
+export function providerFetch(of: CallScope): typeof fetch {
+  const { client, agent } = of;
+  const scope = fieldsOf(of);
   return async (input, init) => {
     const request = new Request(input, init);
     // The request's own signal lasts only as long as the request does.

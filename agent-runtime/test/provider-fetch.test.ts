@@ -26,7 +26,7 @@ beforeAll(async () => {
   server = await startNats();
   nats = await natsConnect({ servers: server.url });
   client = await Client.connect({ agent: TODO, url: server.url, timeout: 2_000, retries: 0 });
-  call = providerFetch({ client, agent: TODO, turn: "t-1", session: "s-1", branch: "side" });
+  call = providerFetch({ client, agent: TODO, turn: { id: "t-1", base: "c-1" } });
   nats.subscribe("vlinder.v1.todo.service.*", {
     callback: (_error, message) => {
       const operation = message.subject.split(".").at(-1) as string;
@@ -95,7 +95,7 @@ describe("what is asked", () => {
     answer = (message) => (head(message), end(message, 1));
     const headers = { authorization: "Bearer x", "X-Api-Key": "x", cookie: "a=b", accept: "text/event-stream" };
     await post(undefined, { headers });
-    expect(asked[0]?.body).toMatchObject({ turn: "t-1", session: "s-1", branch: "side" });
+    expect(asked[0]?.body).toMatchObject({ turn: "t-1" });
     expect(asked[0]?.body["headers"]).toEqual({
       accept: "text/event-stream",
       "content-type": "text/plain;charset=UTF-8",

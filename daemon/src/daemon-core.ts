@@ -26,6 +26,7 @@ import { openSegments } from "./storage/segments/open.ts";
 import { openVectorStorage, resetVectorStorage } from "./storage/vectors/open.ts";
 import { type OnProgress, Sync } from "./sync/sync.ts";
 import { importVlinderCli, type VlinderCliImport } from "./foreign/vlindercli-import.ts";
+import { Replays } from "./turns/replays.ts";
 import { type RunGround, Runs } from "./turns/runs.ts";
 import { VectorIndex } from "./vectors/vector-index.ts";
 
@@ -49,6 +50,7 @@ export interface Core {
   register(dir: string): Promise<Omit<RegisterReply, "creds">>;
   /** Turns that somebody waits for. */
   readonly runs: Runs;
+  readonly replays: Replays;
   /** Called with what becomes of every agent's turns. */
   onTurn(listener: OnTurn): void;
   /** How turns that wait for an agent's code reach it; not at all until it is set. */
@@ -87,6 +89,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
   const listeners: OnMoves[] = [];
   const turnListeners: OnTurn[] = [];
   const runs = new Runs();
+  const replays = new Replays(runs);
   const limitOf = (name: AgentName): number | null => {
     const item = registry.list().find((one) => one.name === name);
     return item?.agent?.manifest?.limits.storage ?? config.limits.storage;
@@ -200,6 +203,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       }
     },
     runs,
+    replays,
     onMoves: (listener) => void listeners.push(listener),
     onTurn: (listener) => void turnListeners.push(listener),
     serveTurns: (ground) => runs.serve(ground),

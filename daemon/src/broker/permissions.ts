@@ -29,10 +29,18 @@ export const ROLES: Roles = {
     subscribe: { allow: ["vlinder.>", "_INBOX.admin.>"] },
   },
   agent: {
-    // What the daemon says about an agent, the agent must not be able to say itself; and what it did stays on record.
+    // What the daemon says about an agent, the agent must not be able to say itself; what it did stays on record; and only a
+    // person may have it ask models that it does not declare.
     publish: {
       allow: [`${AGENT}.>`],
-      deny: [`${AGENT}.events.>`, `${AGENT}.invoke`, `${AGENT}.timeline.gc`, `${AGENT}.timeline.forget`],
+      deny: [
+        `${AGENT}.events.>`,
+        `${AGENT}.invoke`,
+        `${AGENT}.timeline.gc`,
+        `${AGENT}.timeline.forget`,
+        `${AGENT}.run.override`,
+        `${AGENT}.turn.replay`,
+      ],
     },
     subscribe: { allow: [`${AGENT}.invoke`, `${AGENT}.events.>`, "_INBOX.{{name()}}.>"] },
   },

@@ -4,7 +4,9 @@ import type { ServiceName } from "../providers/endpoints.ts";
 import { type Listener, passCall, type PassedCall } from "../providers/passed-call.ts";
 import { type AskedCall, prepareCall } from "../providers/prepared-call.ts";
 import { agentOf } from "./agent-access.ts";
-import { scopeOf } from "./call-scope.ts";
+import type { StateEngine } from "../state/engine.ts";
+import type { RecordedCalls } from "../turns/recorded-calls.ts";
+import { type CallScope, scopeOf } from "./call-scope.ts";
 import type { OpenCall, OpenCalls } from "./open-calls.ts";
 import type { AgentCall, AgentHandlers } from "./service.ts";
 
@@ -29,11 +31,14 @@ export function serviceCallHandlers(core: Core, calls: OpenCalls): Handlers {
 
 async function callProvider(core: Core, calls: OpenCalls, service: ServiceName, call: ServiceCall): Promise<CallReply> {
   const { agent, request } = call;
-  const { manifest, engine } = agentOf(core, agent);
+  const { engine } = agentOf(core, agent);
   const scope = scopeOf(core, agent, request);
   const { method, path, headers = {}, body = null, stream = false } = request;
   const asked: AskedCall = { service, method, path, headers, body };
-  const prepared = await prepareCall(asked, agent, manifest, core.providers);
+  const answer =
+    scope.recorded === null
+      ? await asking(core, call, asked, scope)
+      : await answering(asked, scope, scope.recorded, engine);
   // Before it costs anything. The answer is kept in any case: it may be a little over.
   await engine.retention.quota.admit(() => body?.length ?? 0);
   const stated = { name: request.call, streamed: stream, outer: scope.signal };
@@ -45,12 +50,59 @@ async function callProvider(core: Core, calls: OpenCalls, service: ServiceName, 
       call.progress({ what: "waiting", done: sender?.bytes ?? received, total: null, unit: "bytes" });
     }, WORD);
     try {
-      const passed = await passCall(prepared, { record: scope.record, signal: open.signal, listener });
+      const passed = await answer(open.signal, listener);
       return replyOf(passed, sender, call.encoding);
     } finally {
       clearInterval(words);
     }
   });
+}
+
+type Answer = (signal: AbortSignal, listener: Listener) => Promise<PassedCall>;
+
+/** Asks the provider. Checked before anything is sent. */
+async function asking(core: Core, { agent }: ServiceCall, asked: AskedCall, scope: CallScope): Promise<Answer> {
+  const { manifest } = agentOf(core, agent);
+  const prepared = await prepareCall(asked, agent, manifest, core.providers, scope.instead);
+  return (signal, listener) => passCall(prepared, { record: scope.record, signal, listener });
+}
+
+/** Gives the answer that a turn got then: no provider is asked, and no key is needed. */
+async function answering(
+  asked: AskedCall,
+  scope: CallScope,
+  recorded: RecordedCalls,
+  engine: StateEngine,
+): Promise<Answer> {
+  const old = recorded.take(asked);
+  const body = Buffer.from(await engine.requiredValue(old.response.hash, old.response.size));
+  const headers = old.contentType === null ? {} : { "content-type": old.contentType };
+  return async (signal, listener) => {
+    signal.throwIfAborted();
+    const { service, method, path, body: request } = asked;
+    const { provider, model, status, milliseconds, tokens, contentType, complete, commit } = old;
+    await listener.head(status ?? 0, headers);
+    for (let start = 0; start < body.length; start += LIMITS.valueBytes) {
+      await listener.part(body.subarray(start, start + LIMITS.valueBytes));
+    }
+    const told = { provider, model, status, milliseconds, tokens, contentType, complete, from: commit };
+    const kept = await scope.record({ service, method, path, request, response: body, ...told });
+    if (!complete) throw brokenOff(old.provider, body.length);
+    return { status: status ?? 0, headers, body, tokens, state: kept?.state ?? null };
+  };
+}
+
+/** As it broke off then. */
+function brokenOff(provider: string, size: number): VlinderError {
+  return new VlinderError(
+    "unavailable",
+    `the recorded answer of the provider "${provider}" broke off after ${size} bytes`,
+    {
+      retryable: false,
+      details: { provider },
+      remedy: "replay the turn without --recorded to ask the provider again",
+    },
+  );
 }
 
 /** Sends an answer on as it comes, no faster than it is taken. */

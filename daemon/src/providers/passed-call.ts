@@ -77,6 +77,8 @@ export async function passCall(call: PreparedCall, options: PassOptions): Promis
       status,
       milliseconds: Math.round(performance.now() - started),
       tokens,
+      contentType: headers["content-type"] ?? null,
+      from: null,
       complete: failure === null,
       request: call.asked.body,
       response: body,

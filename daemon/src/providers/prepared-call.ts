@@ -23,29 +23,41 @@ export interface PreparedCall {
   readonly key: string | null;
 }
 
-/** Checks a call against what the agent declares. Nothing is sent. @throws not_declared, invalid, unavailable, denied */
+/** Whom a person asks in place of what agent.toml says. */
+export interface Instead {
+  readonly provider?: string;
+  readonly model?: string;
+}
+
+/** Checks a call against what the agent declares, and turns it to whom else is asked. Nothing is sent. @throws not_declared, invalid, unavailable, denied */
 export async function prepareCall(
   asked: AskedCall,
   agent: AgentName,
   manifest: Manifest | null,
   providers: Providers,
+  instead: Instead = {},
 ): Promise<PreparedCall> {
   const service = manifest?.services[asked.service] ?? null;
   if (service === null) throw undeclared(agent, asked.service, manifest === null);
-  const provider = providers.declared(service.provider);
-  if (service.protocol !== null && !spokenBy(provider).includes(service.protocol)) {
+  const other = asked.service === "infer" ? instead : {};
+  const provider =
+    other.provider === undefined ? providers.declared(service.provider) : providers.named(other.provider);
+  if (other.provider === undefined && service.protocol !== null && !spokenBy(provider).includes(service.protocol)) {
     throw new VlinderError(
       "unavailable",
       `the provider "${provider.name}" speaks ${spokenBy(provider).join(", ")} now, and agent.toml declares ${service.protocol}`,
       { retryable: false, remedy: `correct protocol in agent.toml or in [providers.${provider.name}] of config.toml` },
     );
   }
-  const target = targetOf(asked, provider, service.protocol);
-  const model = modelOf(asked, target, service.models);
+  const target = targetOf(asked, provider, other.provider === undefined ? service.protocol : null);
+  const declared = modelOf(asked, target, service.models);
+  const turned =
+    other.model === undefined || asked.body === null ? asked : { ...asked, body: withModel(asked.body, other.model) };
+  const model = turned === asked ? declared : (other.model ?? declared);
   const found = await providers.requiredKey(provider);
   const key = found?.key ?? null;
-  const headers = requestHeaders(asked.headers, target.protocol, key, asked.body?.length ?? null);
-  return { asked, provider: provider.name, target, model, headers, key };
+  const headers = requestHeaders(asked.headers, target.protocol, key, turned.body?.length ?? null);
+  return { asked: turned, provider: provider.name, target, model, headers, key };
 }
 
 function modelOf({ method, body }: AskedCall, target: Target, declared: readonly string[]): string | null {
@@ -56,6 +68,12 @@ function modelOf({ method, body }: AskedCall, target: Target, declared: readonly
   }
   if (body === null) throw invalid("a POST needs a body", { remedy: "send one JSON object with the model's name" });
   return declaredModel(body, declared);
+}
+
+/** The same request for another model. What the agent asked for has been checked. */
+function withModel(body: Uint8Array, model: string): Uint8Array {
+  const { models: _others, ...fields } = JSON.parse(new TextDecoder().decode(body)) as Record<string, unknown>;
+  return Buffer.from(JSON.stringify({ ...fields, model }), "utf8");
 }
 
 function undeclared(agent: AgentName, service: string, cloned: boolean): VlinderError {

@@ -14,6 +14,10 @@ export interface RecordedCall {
   readonly status: number | null;
   readonly milliseconds: number;
   readonly tokens: Tokens | null;
+  /** Of the answer; null: it said none. */
+  readonly contentType: string | null;
+  /** The `call` commit that it was answered from; null: the provider answered. */
+  readonly from: Hash | null;
   /** False: what is here of the answer is not all of it. */
   readonly complete: boolean;
   /** The body that was sent; null: there was none. */
@@ -27,7 +31,7 @@ export type RecordCall = (call: RecordedCall) => Promise<{ readonly state: Hash 
 
 /** What a `call` commit says beside the two bodies, whose sizes are with their hashes. */
 export function callInfo(call: RecordedCall): { readonly [name: string]: Json } {
-  const { service, provider, model, method, path, status, milliseconds, tokens, complete } = call;
+  const { service, provider, model, method, path, status, milliseconds, tokens, contentType, from, complete } = call;
   return {
     service,
     provider,
@@ -37,6 +41,8 @@ export function callInfo(call: RecordedCall): { readonly [name: string]: Json } 
     ...(status === null ? {} : { status }),
     milliseconds,
     ...(tokens === null ? {} : { tokens: { input: tokens.input, output: tokens.output } }),
+    ...(contentType === null ? {} : { type: contentType }),
+    ...(from === null ? {} : { from }),
     complete,
   };
 }

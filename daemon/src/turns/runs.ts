@@ -3,15 +3,13 @@ import {
   type AgentName,
   type AgentRequest,
   type InvokeMessage,
-  MAIN,
   type Progress,
   type RunReply,
   VlinderError,
 } from "@vlinder/protocol";
 import type { StateEngine } from "../state/engine.ts";
 import type { Ended } from "../state/turns/landing.ts";
-import type { TurnNews } from "../state/turns/turns.ts";
-import { beginRequest } from "./begin-request.ts";
+import type { BeginRequest, TurnNews } from "../state/turns/turns.ts";
 import { endedTurn, turnValue } from "./turn-item.ts";
 
 /** How long an agent has to take up a turn, and how often it is told of it meanwhile, in milliseconds. */
@@ -20,7 +18,7 @@ const ANNOUNCE_EVERY = 1000;
 /** Between signs of life to who waits for a run. */
 const ALIVE_EVERY = 3000;
 
-type OnProgress = (progress: Progress) => void;
+export type OnProgress = (progress: Progress) => void;
 
 /** A turn that somebody waits for. */
 interface Waiting {
@@ -52,15 +50,20 @@ export class Runs {
     this.#ground = ground;
   }
 
-  /** @throws unavailable, when no process of the agent takes it up; what `begin` throws */
+  /**
+   * @param begun told of the turn before the agent's code is
+   * @throws unavailable, when no process of the agent takes it up; what `begin` throws
+   */
   async run(
     agent: AgentName,
     engine: StateEngine,
-    request: AgentRequest<"run">,
+    asked: { readonly begin: BeginRequest; readonly id: string | undefined },
     progress: OnProgress,
+    onBegun: (turn: string) => void = () => {},
   ): Promise<Omit<RunReply, "sync">> {
-    const begun = await engine.turns.begin(beginRequest(request, request.branch ?? MAIN), request.id, true);
+    const begun = await engine.turns.begin(asked.begin, asked.id, true);
     const { turn, session, branch } = begun;
+    onBegun(turn);
     const waiting = this.#wait(agent, turn);
     waiting.watchers.add(progress);
     // Asked for again by its id, it may have ended meanwhile.

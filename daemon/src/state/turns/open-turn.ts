@@ -20,7 +20,7 @@ import { isPlain, type UploadedWrite } from "../uploads.ts";
 import { StateView } from "../view.ts";
 import { NotedView } from "./noted-view.ts";
 import { ReadLog } from "./read-log.ts";
-import type { Expected, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts";
+import type { Expected, Instead, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts";
 import { turnNote } from "./turn-note.ts";
 import { type Taken, Unstored } from "./unstored.ts";
 
@@ -40,7 +40,9 @@ export class OpenTurn implements TurnFacts {
   readonly branch: LiveBranch;
   readonly started: number;
   readonly deadline: number;
+  readonly instead: Instead;
   readonly reads = new ReadLog();
+  readonly #over = new AbortController();
   readonly #ground: TurnGround;
   readonly #working: Working;
   readonly #expected = new Map<string, Expected>();
@@ -63,6 +65,7 @@ export class OpenTurn implements TurnFacts {
     this.turn = facts.turn;
     this.session = facts.session;
     this.branch = facts.branch;
+    this.instead = facts.instead;
     this.started = facts.started;
     this.deadline = facts.deadline;
     this.invoked = base.commit;
@@ -76,6 +79,16 @@ export class OpenTurn implements TurnFacts {
     const turn = new OpenTurn(ground, facts, base);
     turn.invoked = await turn.#append(event);
     return turn;
+  }
+
+  /** Aborted when the turn has ended, however it did. */
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  /** It has ended: what still goes on for it ends, too. */
+  ended(how: string): void {
+    this.#over.abort(new VlinderError("conflict", `the turn has ended: ${how}`, { details: { turn: this.turn } }));
   }
 
   get branchName(): BranchName {

@@ -26,11 +26,18 @@ export interface TurnGround {
   readonly findInPast: (key: Key, at: string) => Found | Promise<Found>;
 }
 
+export interface Instead {
+  readonly provider?: string;
+  readonly model?: string;
+}
+
 /** What a turn is, from its beginning on. */
 export interface TurnFacts {
   readonly turn: string;
   readonly session: string;
   readonly branch: LiveBranch;
+  /** Another provider or model than agent.toml says, for its calls. */
+  readonly instead: Instead;
   /** Milliseconds since 1970. */
   readonly started: number;
   /** When it is ended by itself. */

@@ -12,6 +12,8 @@ export interface TurnItem {
   readonly invoked: Hash | null;
   /** Its `complete` or `fail` commit. */
   readonly ended: Hash | null;
+  /** The turn that it replays, on a fork: it is no part of the session's story. */
+  readonly replays: string | null;
   /** When it began, or, where that is not known, ended; ISO 8601. */
   readonly began: string;
   readonly time: string;
@@ -65,7 +67,7 @@ export class TurnIndex {
   async session(session: string): Promise<TurnItem[]> {
     await this.#ready();
     const turns = [...(this.#sessions.get(session) ?? [])].map((turn) => this.#turns.get(turn) as TurnItem);
-    return turns.sort(byBeginning);
+    return turns.filter(({ replays }) => replays === null).sort(byBeginning);
   }
 
   /** Each session with its turns; the one that something happened in last is first. */
@@ -73,7 +75,8 @@ export class TurnIndex {
     await this.#ready();
     const all = [...this.#sessions.keys()].map(async (session) => ({ session, turns: await this.session(session) }));
     const last = (turns: readonly TurnItem[]): string => turns.reduce((max, { time }) => (time > max ? time : max), "");
-    return (await Promise.all(all)).sort((a, b) => (last(a.turns) > last(b.turns) ? -1 : 1));
+    const found = (await Promise.all(all)).filter(({ turns }) => turns.length > 0);
+    return found.sort((a, b) => (last(a.turns) > last(b.turns) ? -1 : 1));
   }
 
   #ready(): Promise<void> {
@@ -99,7 +102,8 @@ export class TurnIndex {
     if (turn === undefined || session === undefined) return;
     const known = this.#turns.get(turn);
     if (event.kind === "invoke") {
-      const began = { invoked: hash, began: time };
+      const replayed = event.info?.["replays"];
+      const began = { invoked: hash, began: time, replays: typeof replayed === "string" ? replayed : null };
       this.#set(
         known === undefined ? { turn, session, kind: "open", ended: null, time, ...began } : { ...known, ...began },
       );
@@ -108,7 +112,16 @@ export class TurnIndex {
     const kind = event.kind === "complete" ? "completed" : event.info?.["conflict"] === true ? "conflict" : "failed";
     // A machine that was copied may have ended the same turn twice: what was completed counts.
     if (known?.kind === "completed" && kind !== "completed") return;
-    this.#set({ turn, session, invoked: known?.invoked ?? null, began: known?.began ?? time, kind, ended: hash, time });
+    this.#set({
+      turn,
+      session,
+      replays: known?.replays ?? null,
+      invoked: known?.invoked ?? null,
+      began: known?.began ?? time,
+      kind,
+      ended: hash,
+      time,
+    });
   }
 
   #set(item: TurnItem): void {

@@ -7,7 +7,7 @@ import { type Draft, writableBranch } from "../draft.ts";
 import { TwoGenerations } from "../two-generations.ts";
 import { abandon, complete, type Ended, keep } from "./landing.ts";
 import { OpenTurn } from "./open-turn.ts";
-import type { TurnGround } from "./turn-ground.ts";
+import type { Instead, TurnGround } from "./turn-ground.ts";
 import { TurnIndex } from "./turn-index.ts";
 import { parseTurnNote, TURN_NOTES } from "./turn-note.ts";
 
@@ -39,7 +39,9 @@ export interface BeginRequest {
   readonly limit?: number;
   /** The turn that this one does again. */
   readonly retries?: string;
-  readonly info?: Readonly<Record<string, string>>;
+  /** The turn that this one replays, for the record. */
+  readonly replays?: string;
+  readonly instead?: Instead;
 }
 
 const LIMIT = 10 * 60 * 1000;
@@ -111,7 +113,7 @@ export class Turns {
 
   async #begin(request: BeginRequest, asked: Idempotency | undefined, durably: boolean): Promise<Begun> {
     if (this.#open.size >= MOST_OPEN) throw tooMany(this.#open.size);
-    const { branch: name, input, limit = LIMIT, retries, info } = request;
+    const { branch: name, input, limit = LIMIT, retries, replays, instead = {} } = request;
     const { writer, source, committer } = this.#ground;
     const turn = `t-${stamp()}`;
     const session = request.session ?? `s-${stamp()}`;
@@ -119,10 +121,14 @@ export class Turns {
     const base = writer.durableHead(branch.id);
     const head = base?.commit === branch.head ? base : await source.at(branch.head);
     const started = committer.now().getTime();
-    const facts = { turn, session, branch, started, deadline: started + Math.min(limit, MOST_LIMIT) };
+    const facts = { turn, session, branch, instead, started, deadline: started + Math.min(limit, MOST_LIMIT) };
     const event = {
       kind: "invoke",
-      info: { ...info, ...(retries === undefined ? {} : { retries }) },
+      info: {
+        ...instead,
+        ...(retries === undefined ? {} : { retries }),
+        ...(replays === undefined ? {} : { replays }),
+      },
       ...(input === undefined ? {} : { values: { input } }),
     } as const;
     const open = await OpenTurn.begin(this.#ground, facts, head, event);
@@ -220,6 +226,7 @@ export class Turns {
     clearTimeout(this.#deadlines.get(turn));
     this.#deadlines.delete(turn);
     this.#open.delete(turn);
+    open.ended(ended.kind === "completed" ? "it was completed" : ended.reason);
     this.#ended.set(turn, ended.kind);
     this.#tell({ turn, session, branch: branch.name, what: ended.kind, ended });
   }
