@@ -285,6 +285,16 @@ describe("streams", () => {
   });
 });
 
+test("a provider may think for longer than a client waits for a word", async () => {
+  const patient = await stage.sdk(daemon, "caller", { timeout: 3_000 });
+  provider.answering = async (response, seen) => {
+    await sleep(5_000);
+    await json(COMPLETION)(response, seen);
+  };
+  const response = await patient.fetch(CHAT, { method: "POST", body: JSON.stringify({ model: MODEL }) });
+  expect(await response.json()).toEqual(COMPLETION);
+});
+
 describe("what is refused, before anything is sent", () => {
   test.each([
     ["a model that is not declared", { model: "gpt-x" }, 403, "not_declared", `declared: ${MODEL}, second`],
@@ -456,6 +466,27 @@ describe("providers that are not as they should be", () => {
     const { items } = await claude.client.request(parseAgentName("claude"), "timeline.log", { limit: 1 });
     expect(items[0]?.event.info).toMatchObject({ tokens: { input: 10, output: 2 } });
   });
+});
+
+test("a daemon that stops breaks off what does not end, and records it", async () => {
+  provider.answering = async (response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.write("data: begun\n\n");
+    await new Promise(() => {});
+  };
+  const response = await chat({ stream: true });
+  const reading = expect(response.text()).rejects.toMatchObject({
+    message: expect.stringContaining("stopping") as string,
+  });
+  await daemon.stop();
+  await reading;
+  await daemon.start();
+  await expect
+    .poll(async () => (await newest()).event, { timeout: 10_000 })
+    .toMatchObject({
+      info: { status: 200, complete: false },
+      values: { response: [expect.any(String), 13] },
+    });
 });
 
 test("the history with calls in it is intact, on this machine and for who takes it over", async () => {

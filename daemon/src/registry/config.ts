@@ -94,8 +94,8 @@ export function configOf(source: TomlSource, env: NodeJS.ProcessEnv): Config {
   const merged = schema.safeParse(withSettings(source.table, set), { error: messageOf });
   if (!merged.success) {
     const issue = merged.error.issues[0];
-    const [section, key] = (issue?.path ?? []).map(String);
-    const from = set.find((one) => one.section === section && one.key === key);
+    const place = (issue?.path ?? []).map(String);
+    const from = set.find((one) => pathOf(one).every((part, i) => part === place[i]));
     throw invalid(`environment: ${from?.variable ?? "VLINDER_…"}: ${issue?.message ?? "not valid"}`, {
       remedy: "correct or unset the variable",
       details: { variable: from?.variable ?? null },
@@ -124,13 +124,22 @@ function keysOf(section: z.ZodType): Readonly<Record<string, "text" | "number" |
   );
 }
 
-function withSettings(
-  table: Readonly<Record<string, unknown>>,
-  settings: readonly { readonly section: string; readonly key: string; readonly value: unknown }[],
-): Record<string, unknown> {
-  const merged: Record<string, unknown> = { ...table };
-  for (const { section, key, value } of settings) {
-    merged[section] = { ...(merged[section] as object | undefined), [key]: value };
+type Setting = Pick<ReturnType<typeof readEnvironment>[number], "section" | "key" | "value">;
+
+/** Where in the file the setting would be: VLINDER_PROVIDERS_GPU_BOX_KEY_ENV is `key_env` of [providers.gpu-box]. */
+function pathOf({ section, key }: Setting): string[] {
+  const [, name, field] = (section === "providers" && /^(.+)_(url|protocol|key_env|key_file)$/.exec(key)) || [];
+  return name === undefined || field === undefined ? [section, key] : [section, name.replaceAll("_", "-"), field];
+}
+
+function withSettings(table: Readonly<Record<string, unknown>>, settings: readonly Setting[]): Record<string, unknown> {
+  const merged = structuredClone(table) as Record<string, unknown>;
+  for (const setting of settings) {
+    const path = pathOf(setting);
+    const last = path.pop() as string;
+    let place = merged;
+    for (const part of path) place = (place[part] ??= {}) as Record<string, unknown>;
+    place[last] = setting.value;
   }
   return merged;
 }

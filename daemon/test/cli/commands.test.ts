@@ -414,7 +414,7 @@ describe("wrong usage is exit code 2", () => {
     [["vector", "search", "todo"]],
     [["vector", "search", "todo", "--vector", "1"]],
     [["vector", "search", "todo", "--vector", "nope"]],
-    [["vector", "search", "todo", "--text", "hello"]],
+    [["vector", "search", "todo", "--text", "hello", "--vector", "[1, 0]"]],
     [["completion", "tcsh"]],
     [["import", "todo.tar", "--into", "todo", "--name", "other"]],
     [["import", "vlindercli", "/Not An Agent/state.db"]],
@@ -425,9 +425,10 @@ describe("wrong usage is exit code 2", () => {
     expect(documentOf(ran)).toMatchObject({ error: { code: "invalid" } });
   });
 
-  test("--text says what it waits for", async () => {
-    const { err } = await vlinder(["vector", "search", "todo", "--text", "hello"]);
-    expect(err).toContain("service calls");
+  test("--text of an agent that declares no embeddings says what to declare", async () => {
+    const { code, err } = await vlinder(["vector", "search", "todo", "--text", "hello"]);
+    expect(code).toBe(1);
+    expect(err).toContain("[requirements.services.embed]");
   });
 });
 

@@ -136,6 +136,41 @@ describe("provider test", () => {
   });
 });
 
+test("vector search --text asks the agent's own embedding model, and is recorded as its call", async () => {
+  await configure(`[providers.local]\nurl = "${server.url}"\n`);
+  await vlinder(["reload"]);
+  const dir = join(folder.path, "finder");
+  await vlinder(["agent", "new", dir]);
+  const declares =
+    'name = "finder"\nobject_storage = "default"\nvector_storage = "default"\n[vectors]\ndimension = 2\n';
+  await writeFile(join(dir, "agent.toml"), declares);
+  await vlinder(["agent", "add", dir]);
+  const search = (...more: string[]) =>
+    vlinder(["vector", "search", "finder", "--text", "cups of tea", ...more, "--json"]);
+  expect(documentOf(await search())).toMatchObject({ error: { code: "not_declared" } });
+  await writeFile(
+    join(dir, "agent.toml"),
+    `${declares}[requirements.services.embed]\nprovider = "local"\nmodels = ["small"]\n`,
+  );
+  await vlinder(["agent", "add", dir]);
+  const { connect } = await import("@vlinder/agent-runtime");
+  const agent = await connect({ agent: "finder" });
+  await agent.vectors.put("/tea", [1, 0]);
+  await agent.vectors.put("/milk", [0, 1]);
+  await agent.close();
+  server.answering = json({ data: [{ embedding: [0.9, 0.1] }] });
+  const found = documentOf(await search("-n", "1"));
+  expect(found["items"]).toMatchObject([{ key: "/tea" }]);
+  expect(JSON.parse(server.last.body)).toEqual({ model: "small", input: ["cups of tea"] });
+  expect((await vlinder(["log", "finder", "-n", "1"])).out).toContain("call embed local/small 200");
+  const shown = (await vlinder(["show", "finder", "main"])).out;
+  expect(shown).toMatch(/request +POST \/v1\/embeddings +\d+ B\nresponse +\d+ B in \d+\.\d s\n/);
+  server.answering = json({ error: { message: "overloaded" } }, 500);
+  expect(documentOf(await search())).toMatchObject({ error: { code: "unavailable", message: "overloaded" } });
+  expect((await vlinder(["vector", "search", "finder"])).code).toBe(2);
+  expect((await search("--vector", "[1,0]")).code).toBe(2);
+}, 60_000);
+
 test("provider list says for each where its key is, and what is wrong with it", async () => {
   const open = join(folder.path, "open.key");
   await writeFile(open, KEY, { mode: 0o644 });

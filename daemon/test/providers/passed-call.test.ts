@@ -109,6 +109,17 @@ describe("an answer that is not as it should be", () => {
     expect(body.toString()).toBe("012");
   });
 
+  test("a redirect: nothing of it is read, and the connection is let go", async () => {
+    server.answering = async (response) => {
+      response.writeHead(307, { location: "http://127.0.0.1:9/" }).write("moved");
+      await new Promise(() => {});
+    };
+    const before = server.abandoned;
+    expect(await errorOf(() => pass())).toMatchObject({ code: "unavailable", retryable: false });
+    expect(recorded[0]).toMatchObject({ status: 307, complete: false });
+    await expect.poll(() => server.abandoned).toBe(before + 1);
+  });
+
   test("a connection that ends in the middle", async () => {
     server.answering = async (response) => {
       response.writeHead(200, { "content-length": "100" });

@@ -33,6 +33,9 @@ test("the file, and the environment over it", () => {
     VLINDER_STORAGE_OUTSIDE: "/data:/mnt/x",
     VLINDER_SYNC_BUCKET: "file:///b",
     VLINDER_BACKENDS_S3KV: "some-package",
+    VLINDER_PROVIDERS_OLLAMA_URL: "http://gpu:11434",
+    VLINDER_PROVIDERS_GPU_BOX_URL: "http://10.0.0.7:8000/v1",
+    VLINDER_PROVIDERS_GPU_BOX_KEY_ENV: "GPU_KEY",
     VLINDER_HOME: "/h",
     VLINDER_URL: "nats://u",
     VLINDER_CREDS: "/c",
@@ -43,6 +46,8 @@ test("the file, and the environment over it", () => {
   const config = read(text, env);
   expect(config.nats).toEqual({ url: "nats://a", creds: null, port: 4444 });
   expect(config.storage).toMatchObject({ objects: "memory://x", outside: ["/data", "/mnt/x"] });
+  expect(config.providers["ollama"]?.url).toBe("http://gpu:11434");
+  expect(config.providers["gpu-box"]).toMatchObject({ url: "http://10.0.0.7:8000/v1", keyEnv: "GPU_KEY" });
   expect(config.sync.bucket).toBe("file:///b");
   expect(config.backends).toEqual({ redis: "vlinder-redis", s3kv: "some-package" });
 });
@@ -104,6 +109,8 @@ describe("what is wrong in the environment is refused with its variable", () => 
     ],
     ["VLINDER_STORAGE_OUTSIDE", "/a:b", 'environment: VLINDER_STORAGE_OUTSIDE: must be an absolute path, not "b"'],
     ["VLINDER_SYNC_BUCKET", "", "environment: VLINDER_SYNC_BUCKET is empty"],
+    ["VLINDER_PROVIDERS_GPU_URL", "gpu", 'environment: VLINDER_PROVIDERS_GPU_URL: "gpu" is no URL'],
+    ["VLINDER_PROVIDERS_GPU", "x", 'environment: VLINDER_PROVIDERS_GPU: "gpu" must be a table, not "x"'],
     ["VLINDER_BACKENDS_SQLITE", "x", 'environment: VLINDER_BACKENDS_SQLITE: "sqlite" is built in'],
   ])("%s=%s", async (variable, value, message) => {
     const error = await errorOf(() => read("", { [variable]: value }));
