@@ -11,6 +11,8 @@ import { newStage } from "./harness/stage.ts";
 import type { TestDaemon } from "./harness/test-daemon.ts";
 
 const stage = newStage();
+// Several starts of a daemon, and agents that take their five seconds to be ended.
+const LONG = 180_000;
 const RUNTIME = pathToFileURL(path.resolve(import.meta.dirname, "../agent-runtime/src/index.ts")).href;
 const MACHINE = Object.keys(process.env);
 
@@ -86,7 +88,7 @@ async function logOf(admin: Client, agent: string): Promise<readonly LogItem[]> 
   return (await admin.admin("agents.logs", { agent, lines: 1000 })).items;
 }
 
-test("an agent runs in its folder, as itself, with nothing of the daemon's secrets", async () => {
+test("an agent runs in its folder, as itself, with nothing of the daemon's secrets", { timeout: LONG }, async () => {
   const daemon = await stage.newDaemon();
   Object.assign(daemon.environment, {
     OPENAI_API_KEY: "sk-secret-of-the-daemon",
@@ -161,7 +163,7 @@ test("an agent runs in its folder, as itself, with nothing of the daemon's secre
   await expect(admin.admin("agents.restart", { agent: name })).rejects.toMatchObject({ code: "not_declared" });
 });
 
-test("one that ends is started again, later each time, also after code 0", async () => {
+test("one that ends is started again, later each time, also after code 0", { timeout: LONG }, async () => {
   const daemon = await stage.daemon();
   const admin = await stage.admin(daemon);
   const code = `console.log("try", Date.now()); process.exitCode = process.argv[3] === "crash" ? 7 : 0;`;
@@ -209,7 +211,7 @@ test("one that ends is started again, later each time, also after code 0", async
   expect(processesWith(sign)).toEqual([]);
 });
 
-test("remove and stop end an agent, and what it started, however it resists", async () => {
+test("remove and stop end an agent, and what it started, however it resists", { timeout: LONG }, async () => {
   const daemon = await stage.daemon();
   const admin = await stage.admin(daemon);
   const stubborn = `
@@ -244,38 +246,42 @@ test("remove and stop end an agent, and what it started, however it resists", as
   await until("it runs again", () => processesWith(polite.sign).length === 1);
 });
 
-test("after a kill -9 of the daemon the next start leaves exactly one process of each agent", async () => {
-  const daemon = await stage.daemon();
-  const admin = await stage.admin(daemon);
-  const { name, sign } = await host(daemon, "survivor", SERVER);
-  // One whose own process is gone when the next daemon looks: only its children are left.
-  const orphans = await host(
-    daemon,
-    "orphans",
-    `import { spawn } from "node:child_process";
+test(
+  "after a kill -9 of the daemon the next start leaves exactly one process of each agent",
+  { timeout: LONG },
+  async () => {
+    const daemon = await stage.daemon();
+    const admin = await stage.admin(daemon);
+    const { name, sign } = await host(daemon, "survivor", SERVER);
+    // One whose own process is gone when the next daemon looks: only its children are left.
+    const orphans = await host(
+      daemon,
+      "orphans",
+      `import { spawn } from "node:child_process";
      for (const detached of [false, true]) spawn("sleep", ["300"], { stdio: "ignore", argv0: process.argv[2], detached }).unref();
      setInterval(() => {}, 1000);`,
-  );
-  await until("its children run", () => processesWith(orphans.sign).length === 3);
-  const before = (await processOf(admin, name)).pid;
-  await startOf(admin, name, before);
-  const leader = (await processOf(admin, orphans.name)).pid as number;
-  await daemon.kill();
-  expect(processesWith(sign)).toEqual([before]);
-  endAll([leader]);
-  await until("only its children are left", () => processesWith(orphans.sign).length === 2);
-  await daemon.start();
-  const after = async (): Promise<number | null> => (await processOf(admin, name)).pid;
-  await until("it runs", async () => (await after()) !== null);
-  expect(processesWith(sign)).toEqual([await after()]);
-  expect(await after()).not.toBe(before);
-  await startOf(admin, name, await after());
-  await until("the other runs", async () => (await processOf(admin, orphans.name)).state === "running");
-  await until("its children are new", () => processesWith(orphans.sign).length === 3);
-  expect(daemon.log.join("\n")).toContain("that an earlier vlinderd left behind");
-});
+    );
+    await until("its children run", () => processesWith(orphans.sign).length === 3);
+    const before = (await processOf(admin, name)).pid;
+    await startOf(admin, name, before);
+    const leader = (await processOf(admin, orphans.name)).pid as number;
+    await daemon.kill();
+    expect(processesWith(sign)).toEqual([before]);
+    endAll([leader]);
+    await until("only its children are left", () => processesWith(orphans.sign).length === 2);
+    await daemon.start();
+    const after = async (): Promise<number | null> => (await processOf(admin, name)).pid;
+    await until("it runs", async () => (await after()) !== null);
+    expect(processesWith(sign)).toEqual([await after()]);
+    expect(await after()).not.toBe(before);
+    await startOf(admin, name, await after());
+    await until("the other runs", async () => (await processOf(admin, orphans.name)).state === "running");
+    await until("its children are new", () => processesWith(orphans.sign).length === 3);
+    expect(daemon.log.join("\n")).toContain("that an earlier vlinderd left behind");
+  },
+);
 
-test("an executable that can't be run is said, with a remedy, and runs when it can", async () => {
+test("an executable that can't be run is said, with a remedy, and runs when it can", { timeout: LONG }, async () => {
   const daemon = await stage.daemon();
   const admin = await stage.admin(daemon);
   const dir = await stage.agentFolder("missing", declares("./serve.sh --port 1"));
@@ -323,7 +329,7 @@ test("an executable that can't be run is said, with a remedy, and runs when it c
   expect((await admin.admin("daemon.status")).agents).toHaveLength(3);
 });
 
-test("the log is paged, waited for, rotated, and takes what is no text", async () => {
+test("the log is paged, waited for, rotated, and takes what is no text", { timeout: LONG }, async () => {
   const daemon = await stage.daemon();
   const admin = await stage.admin(daemon);
   const writer = `
@@ -370,9 +376,8 @@ test("the log is paged, waited for, rotated, and takes what is no text", async (
     .admin("agents.logs", { agent: name, after: (await last()).position, wait: 30_000 })
     .catch(() => null);
   await sleep(50);
-  const stopping = Date.now();
   expect(await daemon.stop()).toBe(0);
-  expect(Date.now() - stopping).toBeLessThan(8_000);
+  expect(daemon.log.join("\n")).not.toContain("stopped before all requests were answered");
   await daemon.start();
   await waiting;
 });

@@ -66,9 +66,9 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       const purge = request.purge ?? false;
       // While it may still write: an agent uses its last moments to put what it has.
       await processes.drop(request.agent);
-      // Before the removal: after a crash in between, the next start gives an agent that is still registered new ones.
-      await broker.revokeAgent(request.agent);
       try {
+        // Before the removal: after a crash in between, the next start gives an agent that is still registered new ones.
+        await broker.revokeAgent(request.agent);
         return await core.remove(request.agent, { purge });
       } finally {
         // It may be registered still, or again: who did that meanwhile has started it.
