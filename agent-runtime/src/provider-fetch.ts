@@ -1,6 +1,5 @@
-import { type AgentName, type AgentRequest, VlinderError } from "@vlinder/protocol";
+import { type AgentRequest, VlinderError } from "@vlinder/protocol";
 import { AnswerStream } from "./answer-stream.ts";
-import type { Client } from "./client.ts";
 import { errorResponse } from "./error-response.ts";
 import { fieldsOf, type Scope } from "./scope.ts";
 

@@ -18,7 +18,6 @@ import {
   ERROR_CODE_HEADER,
   ERROR_HEADER,
   isAllowedReply,
-  LATER_OPERATIONS,
   PART_HEADER,
   type Progress,
   PROGRESS_HEADER,
@@ -120,13 +119,6 @@ export class EndpointService {
         schema: agentRequests[operation],
         handle: ({ request, ...call }, agent) =>
           agents[operation]({ ...call, request: request as never, agent: agent as AgentName }),
-      });
-    }
-    for (const operation of LATER_OPERATIONS) {
-      add(agentSubjectPattern(operation), operation, {
-        agentOf: agentOfSubject,
-        schema: null,
-        handle: () => Promise.reject(notYet(operation)),
       });
     }
     for (const operation of ADMIN_OPERATIONS) {
@@ -236,13 +228,6 @@ export class EndpointService {
 
 function count({ route, started }: Accepted): void {
   route.stats.milliseconds += performance.now() - started;
-}
-
-function notYet(operation: string): VlinderError {
-  return new VlinderError("unavailable", `${operation} is in the protocol, and not served by this release`, {
-    retryable: false,
-    remedy: "see CHANGELOG.md for what this release serves",
-  });
 }
 
 function busy(): VlinderError {

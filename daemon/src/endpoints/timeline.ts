@@ -82,9 +82,13 @@ export function timelineHandlers(core: Core): Handlers {
   return {
     "timeline.log": async ({ agent, request }) => {
       const engine = engineOf(agent);
-      const { from = MAIN, after, limit = LIMITS.defaultPage } = request;
+      const { from = MAIN, all = false, after, limit = LIMITS.defaultPage } = request;
+      if (all && request.from !== undefined) {
+        throw invalid("all and from exclude each other", { remedy: "all begins at every branch's head: drop from" });
+      }
       const last = after === undefined ? undefined : await engine.resolve(after);
-      const page = { from: await engine.resolve(from), asked: from, after: last, limit };
+      const heads = all ? engine.liveBranches().map(({ head }) => head) : [await engine.resolve(from)];
+      const page = { from: heads, asked: all ? "" : from, after: last, limit };
       const { items, next } = await engine.timeline.logPage(page);
       return { items: await Promise.all(items.map(({ hash, commit }) => commitItem(engine, hash, commit))), next };
     },
@@ -150,6 +154,11 @@ export function timelineHandlers(core: Core): Handlers {
       const { branch, state } = await engine.fork(request.name, from, request.id, request.from ?? MAIN);
       core.index(agentOf(core, agent));
       return { branch, name: request.name, state };
+    },
+    "timeline.promote": async ({ agent, request }) => {
+      const reply = await engineOf(agent).promote(request.branch, request.into ?? MAIN, request.id);
+      core.index(agentOf(core, agent));
+      return reply;
     },
     "timeline.rewind": async ({ agent, request }) => {
       const engine = engineOf(agent);

@@ -5,19 +5,18 @@ import {
   type Changes,
   type Commit,
   type Contract,
-  type DeviceId,
   type Hash,
   type Key,
   LIMITS,
   MAIN,
   makeProof,
   type Proof,
-  VlinderError,
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage, ReflogEntry, StoredBranch, StoredObject, Usage } from "../storage/object-storage.ts";
-import { MemorySegments, type SegmentStorage } from "../storage/segments/segment-storage.ts";
+import { MemorySegments } from "../storage/segments/segment-storage.ts";
 import { andThen } from "./and-then.ts";
 import { askedOf, isPut, once, sizeOf } from "./asked.ts";
+import type { EngineOptions } from "./engine-options.ts";
 import type { Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
@@ -26,7 +25,8 @@ import type { Found } from "./found.ts";
 import { Heads } from "./heads.ts";
 import { Timeline } from "./history/timeline.ts";
 import { integrateAll } from "./integrate.ts";
-import { commitsWithPrefix, resolveCommit } from "./log.ts";
+import { Listeners } from "./listeners.ts";
+import { commitsWithPrefix } from "./log.ts";
 import {
   deleteBranch,
   fork,
@@ -39,15 +39,17 @@ import {
   type WriteReply,
 } from "./mutations.ts";
 import { Objects } from "./objects.ts";
+import { promote, type PromoteReply } from "./promote.ts";
 import { pathTo } from "./prove.ts";
 import { Receiver } from "./receive.ts";
 import { record, type RecordRequest } from "./record.ts";
-import { Keeping, type KeepingOptions } from "./retention/keeping.ts";
+import { Refs } from "./refs.ts";
+import { Keeping } from "./retention/keeping.ts";
 import type { Retention } from "./retention/retention.ts";
 import { type Source, StoredSource } from "./source.ts";
 import type { TurnGround } from "./turns/turn-ground.ts";
 import { unreached, withTurns } from "./turns/removal.ts";
-import { type TurnNews, Turns } from "./turns/turns.ts";
+import { Turns } from "./turns/turns.ts";
 import { isPlain, type UploadedWrite, Uploads } from "./uploads.ts";
 import type { VerifyReport } from "./verify/run-verify.ts";
 import { verifyStart } from "./verify/verify-start.ts";
@@ -55,18 +57,6 @@ import { type VerifyStart, type VerifyWatch, Verification } from "./verify/verif
 import { ValueReads } from "./value-reads.ts";
 import { StateView } from "./view.ts";
 import { type DurableMove, Writer } from "./writer.ts";
-
-export interface EngineOptions extends KeepingOptions {
-  readonly agent: AgentName;
-  readonly storage: ObjectStorage;
-  /** This home's id; asked anew for each commit, since a home that was copied takes another. */
-  readonly device: () => DeviceId;
-  readonly now?: () => Date;
-  /** Where the history index is kept, and closed with the engine; absent: in memory. */
-  readonly segments?: SegmentStorage;
-  /** Told of what becomes of turns, when it is durable. */
-  readonly onTurn?: (news: TurnNews) => void;
-}
 
 /** How often forgotten idempotency ids are swept out, in milliseconds. */
 const SWEEP = 60 * 60 * 1000;
@@ -85,12 +75,13 @@ export class StateEngine implements Exchange {
   readonly #heads: Heads;
   readonly #source: Source;
   readonly #writer: Writer;
-  readonly #listeners = new Set<(moves: readonly DurableMove[]) => void>();
+  readonly #moves = new Listeners<readonly DurableMove[]>();
   readonly #verification: Verification;
   readonly #sweep: NodeJS.Timeout;
   readonly #now: () => Date;
   readonly #keeping: Keeping;
   readonly #reads: ValueReads;
+  readonly #refs: Refs;
 
   private constructor(options: EngineOptions, branches: readonly StoredBranch[], keeping: Keeping) {
     const { agent, storage, device, now = () => new Date(), segments = new MemorySegments() } = options;
@@ -110,7 +101,7 @@ export class StateEngine implements Exchange {
     this.#source = new StoredSource(this.#objects, this.#heads, keeping.erased);
     this.#reads = new ValueReads(this.#objects, this.#heads, keeping);
     this.timeline = new Timeline(this.#source, segments);
-    this.#listeners.add((moves) => {
+    this.#moves.add((moves) => {
       for (const { branch, to } of moves) if (to !== null) this.timeline.index.catchUp(branch, to);
     });
     const committer = { agent, device, now };
@@ -124,7 +115,7 @@ export class StateEngine implements Exchange {
         this.timeline.index.stored(hash, commit, changes);
         this.turns.index.met(hash, commit);
       },
-      onDurable: (moves) => this.#tell(moves),
+      onDurable: (moves) => this.#moves.tell(moves),
     });
     const ground: TurnGround = {
       writer: this.#writer,
@@ -139,6 +130,13 @@ export class StateEngine implements Exchange {
       findInPast: (key, at) => this.find(key, undefined, at),
     };
     this.turns = new Turns(ground, storage, options.onTurn ?? (() => {}));
+    this.#refs = new Refs({
+      branches: () => this.#writer.branches,
+      find: (hash) => this.#objects.findCommit(hash),
+      prefixed: (prefix) => commitsWithPrefix(storage, prefix),
+      lookback: this.timeline.lookback,
+      turns: async (turn) => (await this.turns.index.turn(turn))?.ended ?? null,
+    });
     this.#sweep = setInterval(() => void this.#dropReplies(), SWEEP).unref();
   }
 
@@ -189,8 +187,7 @@ export class StateEngine implements Exchange {
 
   /** Called after each transaction with the moves that it made durable. Returns the way to stop it. */
   onMoves(listener: (moves: readonly DurableMove[]) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#moves.add(listener);
   }
 
   // Reads: durable state only.
@@ -208,21 +205,9 @@ export class StateEngine implements Exchange {
     return this.#writer.branches.required(name);
   }
 
-  /** A commit by a branch's name, a hash or a unique prefix. @throws not_found, invalid */
-  async resolve(ref: string): Promise<Hash> {
-    const branch = this.#writer.branches.byName(ref);
-    if (branch !== undefined) return branch.head;
-    if (!/^[0-9a-f]{4,64}$/.test(ref)) {
-      throw new VlinderError("not_found", `there is no branch or commit "${ref}"`, {
-        details: { ref },
-        remedy: "`vlinder branch list` and `vlinder log` show what there is; a commit is 4 hex digits or more",
-      });
-    }
-    return await resolveCommit(
-      ref,
-      (hash) => this.#objects.findCommit(hash),
-      (prefix) => commitsWithPrefix(this.#storage, prefix),
-    );
+  /** The commit that a ref names: see refs.ts. @throws not_found, invalid */
+  resolve(ref: string): Promise<Hash> {
+    return this.#refs.resolve(ref);
   }
 
   /** The state that a read asks for: a past commit, or a branch's head, at once where that is in memory. */
@@ -341,6 +326,10 @@ export class StateEngine implements Exchange {
     return this.#writer.write((draft) => rewind(draft, branch, to), once(id, { rewind: branch, to: asked }));
   }
 
+  promote(branch: BranchName, into: BranchName, id?: string): Promise<PromoteReply> {
+    return this.#writer.write((draft) => promote(draft, branch, into), once(id, { promote: branch, into }));
+  }
+
   merge(into: BranchName, from: Hash, how: MergeHow = {}, id?: string, asked: string = from): Promise<MergeReply> {
     const { prefer, dry } = how;
     // What writes nothing may be asked again.
@@ -391,17 +380,6 @@ export class StateEngine implements Exchange {
 
   integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]> {
     return integrateAll(this.#writer, theirs);
-  }
-
-  /** The write is durable and will be answered; who listens and throws has a mistake to mend. */
-  #tell(moves: readonly DurableMove[]): void {
-    for (const listener of this.#listeners) {
-      try {
-        listener(moves);
-      } catch (error) {
-        process.emitWarning(error instanceof Error ? error : String(error));
-      }
-    }
   }
 
   async #dropReplies(): Promise<void> {
