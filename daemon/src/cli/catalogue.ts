@@ -123,6 +123,12 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     load: async () => (await import("./commands/fork.ts")).defineFork,
   },
   {
+    name: "promote",
+    summary: "put a branch in main's place; what main held stays, sealed",
+    group: TIME,
+    load: async () => (await import("./commands/promote.ts")).definePromote,
+  },
+  {
     name: "rewind",
     summary: "go forward to what a state held; nothing is lost",
     group: TIME,

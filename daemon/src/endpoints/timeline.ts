@@ -1,4 +1,5 @@
 import {
+  type AgentRequest,
   type BranchName,
   changeCount,
   type ChangeItem,
@@ -51,7 +52,9 @@ function parsePosition(after: string | undefined): { space: Space; key: string }
   return { space: match[1] as Space, key: parseKeyPrefix(match[2] as string) };
 }
 
-async function diff(engine: StateEngine, from: Hash, to: Hash, after: string | undefined, limit: number) {
+async function diff(engine: StateEngine, request: AgentRequest<"timeline.diff">) {
+  const { after, limit = LIMITS.defaultPage, prefix = "" } = request;
+  const [from, to] = [await engine.resolve(request.from), await engine.resolve(request.to)];
   const position = parsePosition(after);
   const [a, b] = [await engine.view(from), await engine.view(to)];
   const items: DiffItem[] = [];
@@ -61,6 +64,10 @@ async function diff(engine: StateEngine, from: Hash, to: Hash, after: string | u
   pages: for (const space of spaces) {
     for await (const entry of a.diff(space, b)) {
       if (position !== null && position.space === space && entry.key <= position.key) continue;
+      if (!entry.key.startsWith(prefix)) {
+        if (entry.key > prefix) break;
+        continue;
+      }
       const key = keyText(entry.key);
       const last = items.at(-1);
       room -= 6 * key.length + 320;
@@ -120,11 +127,7 @@ export function timelineHandlers(core: Core): Handlers {
         ...(conflicts.length === 0 ? {} : { conflicts: shown(conflicts, SHOWN_BYTES / 2) }),
       };
     },
-    "timeline.diff": async ({ agent, request }) => {
-      const engine = engineOf(agent);
-      const [from, to] = [await engine.resolve(request.from), await engine.resolve(request.to)];
-      return await diff(engine, from, to, request.after, request.limit ?? LIMITS.defaultPage);
-    },
+    "timeline.diff": ({ agent, request }) => diff(engineOf(agent), request),
     "timeline.branches": async ({ agent }) => {
       const engine = engineOf(agent);
       const branches = engine.liveBranches().toSorted((a, b) => (a.name < b.name ? -1 : 1));

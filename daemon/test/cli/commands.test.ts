@@ -163,6 +163,11 @@ const CASES: readonly Case[] = [
     fails: () => ["fork", "todo", "--name", "main"],
   },
   {
+    command: "promote",
+    works: () => ["promote", "todo", "p1", "--into", "p2"],
+    fails: () => ["promote", "todo", "main"],
+  },
+  {
     command: "rewind",
     works: () => ["rewind", "todo", "--to", "main"],
     fails: () => ["rewind", "todo", "--to", "nope"],
@@ -222,6 +227,11 @@ async function leaves(): Promise<{ path: string; command: Command }[]> {
 /** What a case needs that the one before used up. */
 async function prepare(command: string): Promise<void> {
   if (command === "branch delete") await vlinder(["fork", "todo", "--name", "x1"]);
+  if (command === "promote") {
+    await vlinder(["fork", "todo", "--name", "p1"]);
+    await vlinder(["fork", "todo", "--name", "p2"]);
+    await vlinder(["kv", "put", "todo", "/p", String(Math.random()), "--branch", "p1"]);
+  }
   if (command === "kv delete") await vlinder(["kv", "put", "todo", "/b", "1"]);
   if (command === "service uninstall") await vlinder(["service", "install"]);
   if (command === "agent remove") {
@@ -355,7 +365,8 @@ describe.each(CASES)("$command", ({ command, works, code = 0, fails }) => {
     await prepare(command);
     for (const tty of [false, true]) {
       const ran = await vlinder(works(), { tty, env: { NO_COLOR: "1" } });
-      if (tty && ["service uninstall", "branch delete", "kv delete", "agent remove"].includes(command)) continue;
+      if (tty && ["promote", "service uninstall", "branch delete", "kv delete", "agent remove"].includes(command))
+        continue;
       expect(ran.code).toBe(code);
       if (!tty) expect(ran.err).toBe("");
       expect(ran.out).not.toBe("");
@@ -402,7 +413,10 @@ describe("wrong usage is exit code 2", () => {
     [["kv", "get", "todo", "/a", "more"]],
     [["kv", "get", "Todo", "/a"]],
     [["kv", "get", "todo", ""]],
-    [["kv", "get", "todo", "/a", "--at", "main"]],
+    [["kv", "get", "todo", "/a", "--at", "main@noon"]],
+    [["fork", "todo", "--name", "f", "--from", "@"]],
+    [["log", "todo", "--all", "--branch", "main"]],
+    [["log", "todo", "--graph", "--turn", "t-1", "--at", "main", "--branch", "main"]],
     [["kv", "get", "todo", "/a", "--at", "ffff", "--branch", "main"]],
     [["kv", "put", "todo", "/a", "1", "--expect", "xyz"]],
     [["kv", "put", "todo", "/a", "@/no/such/file"]],
@@ -520,7 +534,7 @@ describe("values", () => {
     await json("kv", "put", "todo", "/a", "three", "--branch", "old");
     expect((await vlinder(["kv", "get", "todo", "/a", "--branch", "old"])).out).toBe("three");
     expect((await vlinder(["kv", "get", "todo", "/a"])).out).toBe("two");
-    expect((await vlinder(["diff", "todo", past.slice(0, 8), "old"])).out).toBe("~  /a  3 B → 5 B\n");
+    expect((await vlinder(["diff", "todo", past.slice(0, 8), "old"])).out).toBe("~  /a  3 B → 5 B\n1 changed\n");
   });
 
   test("a list follows all pages and stays at one state", async () => {

@@ -3,7 +3,7 @@ import type { CommitEvent } from "../format/commit.ts";
 import type { Proof } from "../format/proof.ts";
 import type { Hash } from "../hash.ts";
 import { LIMITS } from "../limits.ts";
-import { branchField, idField, keyField, limitField, refField } from "./fields.ts";
+import { branchField, idField, keyField, limitField, prefixField, refField } from "./fields.ts";
 
 /** Requests of `vlinder.v1.<agent>.timeline.*`. A `ref` is a branch's name, a commit, a turn or a time. */
 export const timelineRequests = {
@@ -20,6 +20,7 @@ export const timelineRequests = {
   "timeline.diff": z.strictObject({
     from: refField,
     to: refField,
+    prefix: prefixField.optional(),
     after: z
       .string()
       .max(LIMITS.keyBytes + 16)

@@ -11,6 +11,20 @@ export function eventText({
   parents,
 }: Pick<CommitItem, "event" | "adopts" | "parents">): (string | Span)[] {
   if (adopts !== null) return [event.kind, dim(` to ${short(adopts)}`)];
+  if (event.kind === "promote") {
+    const { branch, sealed } = event.info ?? {};
+    return [event.kind, dim(` ${nameOf(branch)}: was ${nameOf(sealed)}`)];
+  }
   if (parents.length > 1) return [event.kind, dim(` of ${parents.map(short).join(" and ")}`)];
   return event.kind === "call" ? [event.kind, dim(` ${callText(event)}`)] : [event.kind];
+}
+
+/** It may be from anywhere. */
+function nameOf(value: unknown): string {
+  return typeof value === "string" ? value : "?";
+}
+
+/** The session and turn that a commit belongs to. */
+export function origin({ session, turn }: Pick<CommitItem, "session" | "turn">): string {
+  return [session, turn].filter((one) => one !== null).join("/");
 }
