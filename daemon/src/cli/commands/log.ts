@@ -94,8 +94,9 @@ function wantedOf(options: LogOptions): Wanted {
 
 function more(agent: AgentName, options: LogOptions, next: Hash | null): Block[] {
   if (next === null) return [];
-  const { branch, all, graph, session, turn } = options;
+  const { at, branch, all, graph, session, turn } = options;
   const given = [
+    ...(at === undefined ? [] : ["--at", refArgument(at)]),
     ...(branch === undefined ? [] : ["--branch", branch]),
     ...(all === true ? ["--all"] : []),
     ...(graph === true ? ["--graph"] : []),
