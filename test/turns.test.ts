@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Client, serve, type Server, type Turn, type Vlinder } from "@vlinder/agent-runtime";
 import type { AgentName, Progress } from "@vlinder/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -114,6 +115,37 @@ test("nobody serves: said with a remedy, and the turn is not left open", async (
   const { items } = await admin.request(AGENT, "session.list", { limit: 1 });
   expect(items[0]?.last.kind).toBe("failed");
 }, 40_000);
+
+test("nobody serves a turn with a short limit: said before the limit is over, and as that", async () => {
+  const started = performance.now();
+  await expect(admin.request(AGENT, "run", { limit: 1 })).rejects.toMatchObject({
+    code: "unavailable",
+    message: expect.stringContaining("no process of the agent"),
+  });
+  expect(performance.now() - started).toBeLessThan(5000);
+});
+
+test("a run may take longer than a request: signs of life keep it", async () => {
+  let turns = 0;
+  const server = await serving(async () => {
+    turns++;
+    await sleep(8000);
+    return "at last";
+  });
+  const impatient = await stage.client({ home, timeout: 4500, retries: 0 });
+  const heard: string[] = [];
+  const onProgress = ({ what }: Progress): void => void heard.push(what);
+  const reply = await impatient.request(AGENT, "run", {}, { onProgress });
+  expect([text(reply.output), turns]).toEqual(["at last", 1]);
+  expect(heard).toEqual(["turn", "running", "running"]);
+  await ended(server);
+});
+
+test("session.get says how many turns there are, whatever of them is asked for", async () => {
+  for (const input of ["1", "2", "3"]) await (await story.begin({ input, session: "s-three" })).complete();
+  const { turns, items } = await admin.request(AGENT, "session.get", { session: "s-three", limit: 2 });
+  expect([turns, items.map(({ input }) => text(input?.value ?? null))]).toEqual([3, ["2", "3"]]);
+});
 
 test("a turn that is cancelled aborts the function's signal", async () => {
   let aborted: unknown;

@@ -84,7 +84,8 @@ export function turnHandlers(core: Core): Handlers {
     "session.get": async ({ agent, request, encoding }) => {
       const { session, before, limit = LIMITS.defaultPage } = request;
       const { engine } = agentOf(core, agent);
-      let items = await engine.turns.index.session(session);
+      const all = await engine.turns.index.session(session);
+      let items = all;
       if (before !== undefined) {
         const from = engine.turns.find(before)?.base ?? (await engine.turns.index.turn(before))?.invoked;
         if (from == null)
@@ -94,7 +95,8 @@ export function turnHandlers(core: Core): Handlers {
         throw noSession(session);
       }
       // JSON writes a control character as six.
-      return { session, items: await sessionTurns(engine, items.slice(-limit), encoding === "json" ? 6 : 1) };
+      const shown = await sessionTurns(engine, items.slice(-limit), encoding === "json" ? 6 : 1);
+      return { session, turns: all.length, items: shown };
     },
     run: (call) => {
       requireDeclaredModel(agentOf(core, call.agent), call.request);

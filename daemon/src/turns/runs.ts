@@ -12,8 +12,13 @@ import type { Ended } from "../state/turns/landing.ts";
 import type { BeginRequest, TurnNews } from "../state/turns/turns.ts";
 import { endedTurn, turnValue } from "./turn-item.ts";
 
-/** How long an agent has to take up a turn, and how often it is told of it meanwhile, in milliseconds. */
+/**
+ * How long an agent has to take up a turn, in milliseconds; of a turn with a short limit this part of it, so that who
+ * asked is told that nobody was there, and not that it took too long.
+ */
 const ACCEPT_WAIT = 15_000;
+const ACCEPT_PART = 0.9;
+/** How often it is told of it meanwhile. */
 const ANNOUNCE_EVERY = 1000;
 /** Between signs of life to who waits for a run. */
 const ALIVE_EVERY = 3000;
@@ -77,7 +82,8 @@ export class Runs {
     }, ALIVE_EVERY);
     try {
       if (waiting.accept !== null) {
-        const taken = await this.#announce(waiting, { agent, ...begun });
+        const wait = Math.min(ACCEPT_WAIT, (request.limit ?? Number.POSITIVE_INFINITY) * 1000 * ACCEPT_PART);
+        const taken = await this.#announce(waiting, { agent, ...begun }, wait);
         if (!taken) throw await nobodyServes(agent, engine, turn);
       }
       const ended = await waiting.ended;
@@ -122,7 +128,7 @@ export class Runs {
   emit(engine: StateEngine, turn: string, text: string): void {
     engine.turns.required(turn);
     for (const progress of this.#waiting.get(turn)?.watchers ?? []) {
-      progress({ what: "output", done: text.length, total: null, unit: "bytes", text });
+      progress({ what: "output", done: Buffer.byteLength(text), total: null, unit: "bytes", text });
     }
   }
 
@@ -156,14 +162,14 @@ export class Runs {
   }
 
   /** Whether somebody took it up, or ended it. */
-  async #announce({ accepted, ended, agent }: Waiting, message: InvokeMessage): Promise<boolean> {
+  async #announce({ accepted, ended, agent }: Waiting, message: InvokeMessage, wait: number): Promise<boolean> {
     const announce = (): void => this.#ground.announce(agent, message);
     this.#ground.wake(agent);
     announce();
     const again = setInterval(announce, ANNOUNCE_EVERY);
     let timer: NodeJS.Timeout | undefined;
     const over = new Promise<false>((resolve) => {
-      timer = setTimeout(() => resolve(false), ACCEPT_WAIT);
+      timer = setTimeout(() => resolve(false), wait);
     });
     try {
       return await Promise.race([accepted.then(() => true), ended.then(() => true), over]);

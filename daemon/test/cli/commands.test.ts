@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import Database from "better-sqlite3";
 import type { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { connect } from "@vlinder/agent-runtime";
+import { connect, serve, type Server } from "@vlinder/agent-runtime";
 import type { Act } from "../../src/cli/catalogue.ts";
 import { buildProgram } from "../../src/cli/program.ts";
 import { flipBit } from "../storage/damage.ts";
@@ -17,6 +17,8 @@ const EVIL = "/e\x1b[31mvil\x07";
 
 let folder: Awaited<ReturnType<typeof temporary>>;
 let daemon: RunningDaemon;
+/** The agent's code, for what runs it. */
+let server: Server;
 let agentDir: string;
 /** Of an agent that the daemon starts. */
 let serverDir: string;
@@ -69,6 +71,8 @@ beforeAll(async () => {
   await agent.close();
   await writeProcessAgent("node main.mjs");
   await json("agent", "add", serverDir);
+  server = await serve("todo", ({ input }) => `heard ${input}`);
+  await json("run", "todo", "-m", "first", "--session", "s-cases");
   past = String((await json("kv", "put", "todo", "/a", "one"))["state"]);
   await json("kv", "put", "todo", "/a", "two");
   await json("kv", "put", "todo", EVIL, "x");
@@ -77,6 +81,7 @@ beforeAll(async () => {
 }, 60_000);
 
 afterAll(async () => {
+  await server?.close();
   await daemon?.stop();
   await folder?.remove();
 });
@@ -115,6 +120,17 @@ const CASES: readonly Case[] = [
   },
   { command: "agent list", works: () => ["agent", "list"] },
   { command: "agent show", works: () => ["agent", "show", "todo"], fails: () => ["agent", "show", "nobody"] },
+  { command: "run", works: () => ["run", "todo", "-m", "hello"], fails: () => ["run", "nobody", "-m", "hello"] },
+  {
+    command: "session list",
+    works: () => ["session", "list", "todo"],
+    fails: () => ["session", "list", "nobody"],
+  },
+  {
+    command: "session get",
+    works: () => ["session", "get", "todo", "s-cases"],
+    fails: () => ["session", "get", "todo", "s-none"],
+  },
   {
     command: "agent restart",
     works: () => ["agent", "restart", "server"],
