@@ -15,8 +15,8 @@ const { text, steps, manifest } = await readProtocolDocument();
 
 test("every request in the document is one that the daemon accepts", () => {
   expect(steps.length).toBeGreaterThan(35);
-  const names = text.match(/<[a-z]+(?=:hash>)/g) ?? [];
-  const given = Object.fromEntries(names.map((name) => [name.slice(1), sha256(name)]));
+  const names = [...text.matchAll(/<([a-z]+):(hash|text)>/g)];
+  const given = Object.fromEntries(names.map(([, name = "", kind]) => [name, kind === "hash" ? sha256(name) : name]));
   const placeholders = new Placeholders({
     ...given,
     dir: "/agents/example",
