@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { documentOf, PROGRAM, type RunningDaemon, startDaemon, temporary, vlinder } from "./harness.ts";
 import { NO_TERMINAL, TerminalProgram } from "./terminal.ts";
@@ -216,6 +217,29 @@ describe.skipIf(NO_TERMINAL !== null)("a session in a terminal", () => {
     program.type("\x04");
     expect(await program.exited()).toBe(0);
   }, 90_000);
+});
+
+test("the README's agent does what the README says", async () => {
+  const readme = await readFile(new URL("../../../README.md", import.meta.url), "utf8");
+  const [, code = ""] = /^```ts\n(\/\/ agents\/shopping\/main\.ts.*?)^```$/ms.exec(readme) ?? [];
+  const [, toml = ""] = /an agent\.toml with (name = "shopping")/.exec(code) ?? [];
+  const dir = join(folder.path, "shopping");
+  await mkdir(dir);
+  await writeFile(join(dir, "agent.toml"), `${toml}\nobject_storage = "sqlite://objects.db"\n`);
+  expect((await vlinder(["agent", "add", dir])).code).toBe(0);
+  // In the workspace, since that is where "@vlinder/agent-runtime" is found.
+  const place = await mkdtemp(fileURLToPath(new URL(".readme-", import.meta.url)));
+  onTestFinished(() => rm(place, { recursive: true }));
+  await writeFile(join(place, "main.ts"), code);
+  const shopping = spawn(process.execPath, [join(place, "main.ts")], { stdio: "ignore" });
+  onTestFinished(() => void shopping.kill());
+  const buy = (what: string) => vlinder(["run", "shopping", "-m", what]);
+  expect(await buy("milk")).toMatchObject({ code: 0, out: "- milk\n" });
+  expect(await buy("eggs")).toMatchObject({ code: 0, out: "- milk\n- eggs\n" });
+  expect(await buy("")).toMatchObject({ code: 1, err: expect.stringContaining("failed: nothing to buy") });
+  const { out } = await vlinder(["log", "shopping", "-n", "3"]);
+  expect(out).toMatch(/complete .* s-\w+\/t-\w+\n.*kv\.put .*\n.*invoke /);
+  expect(readme).toContain("$ npx vlinder run shopping -m milk\n- milk\n");
 });
 
 describe("sessions", () => {
