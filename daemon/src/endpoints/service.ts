@@ -130,10 +130,11 @@ export class EndpointService {
     }
   }
 
-  /** Takes no more requests, answers those that it has, within a bound. */
-  async stop(milliseconds: number): Promise<void> {
+  /** Takes no more requests, answers those that it has, within a bound; `settle` ends what they might wait for. */
+  async stop(milliseconds: number, settle: () => Promise<void> = async () => {}): Promise<void> {
     await this.#service?.stop();
     this.#service = null;
+    await settle();
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, milliseconds).unref());
     await Promise.race([Promise.all(this.#inFlight), deadline]);
     const left = this.#inFlight.size;

@@ -20,6 +20,8 @@ const ACCEPT_WAIT = 15_000;
 const ACCEPT_PART = 0.9;
 /** How often it is told of it meanwhile. */
 const ANNOUNCE_EVERY = 1000;
+/** Characters of an emitted part that travel in one message: so many fit in any encoding. */
+const PART = 128 * 1024;
 /** Between signs of life to who waits for a run. */
 const ALIVE_EVERY = 3000;
 
@@ -63,9 +65,16 @@ export class Runs {
     agent: AgentName,
     engine: StateEngine,
     asked: { readonly begin: BeginRequest; readonly id: string | undefined },
-    progress: OnProgress,
+    onProgress: OnProgress,
     onBegun: (turn: string) => void = () => {},
   ): Promise<Omit<RunReply, "sync">> {
+    const progress: OnProgress = (one) => {
+      try {
+        onProgress(one);
+      } catch {
+        // The connection is closed. It is neither the agent's matter nor a timer's that somebody can't be told.
+      }
+    };
     const begun = await engine.turns.begin(asked.begin, asked.id, true);
     const { turn, session, branch } = begun;
     onBegun(turn);
@@ -82,7 +91,7 @@ export class Runs {
     }, ALIVE_EVERY);
     try {
       if (waiting.accept !== null) {
-        const wait = Math.min(ACCEPT_WAIT, (request.limit ?? Number.POSITIVE_INFINITY) * 1000 * ACCEPT_PART);
+        const wait = Math.min(ACCEPT_WAIT, (asked.begin.limit ?? Number.POSITIVE_INFINITY) * ACCEPT_PART);
         const taken = await this.#announce(waiting, { agent, ...begun }, wait);
         if (!taken) throw await nobodyServes(agent, engine, turn);
       }
@@ -127,8 +136,16 @@ export class Runs {
   /** A part of the output, for who waits. @throws not_found */
   emit(engine: StateEngine, turn: string, text: string): void {
     engine.turns.required(turn);
-    for (const progress of this.#waiting.get(turn)?.watchers ?? []) {
-      progress({ what: "output", done: Buffer.byteLength(text), total: null, unit: "bytes", text });
+    const watchers = [...(this.#waiting.get(turn)?.watchers ?? [])];
+    for (const part of partsOf(text)) {
+      const progress = {
+        what: "output",
+        done: Buffer.byteLength(part),
+        total: null,
+        unit: "bytes",
+        text: part,
+      } as const;
+      for (const tell of watchers) tell(progress);
     }
   }
 
@@ -177,6 +194,16 @@ export class Runs {
       clearInterval(again);
       clearTimeout(timer);
     }
+  }
+}
+
+/** Cut between characters. */
+function* partsOf(text: string): Generator<string> {
+  for (let start = 0; start < text.length;) {
+    let end = Math.min(start + PART, text.length);
+    if (end < text.length && (text.codePointAt(end - 1) as number) > 0xffff) end--;
+    yield text.slice(start, end);
+    start = end;
   }
 }
 
