@@ -8,7 +8,7 @@ import {
   VlinderError,
 } from "@vlinder/protocol";
 import type { StateEngine } from "../state/engine.ts";
-import type { Ended } from "../state/turns/landing.ts";
+import type { Ended } from "../state/turns/ended.ts";
 import type { BeginRequest, TurnNews } from "../state/turns/turns.ts";
 import { endedTurn, turnValue } from "./turn-item.ts";
 

@@ -5,36 +5,10 @@ import { Draft } from "../draft.ts";
 import type { Head } from "../head.ts";
 import { Merger } from "../merge.ts";
 import { getEntry } from "../tree/read.ts";
+import type { Ended, Kept } from "./ended.ts";
 import type { OpenTurn } from "./open-turn.ts";
 import type { Expected, TurnGround } from "./turn-ground.ts";
 import { noTurnNote, type TurnNote } from "./turn-note.ts";
-
-/** How a turn ended well. */
-export interface Completed {
-  readonly kind: "completed";
-  /** The turn's final state: the commit before its `complete`. */
-  readonly state: Hash;
-  /** The `complete` commit. */
-  readonly commit: Hash;
-  /** The branch's head after it: `commit`, or a merge. */
-  readonly head: Hash;
-  readonly merged: boolean;
-  /** Keys that both the turn and the branch changed. */
-  readonly conflicts: number;
-}
-
-/** A turn that moved no branch; what it did is kept on one of its own. */
-export interface Kept {
-  readonly kind: "failed" | "conflict";
-  readonly state: Hash;
-  readonly commit: Hash;
-  readonly branch: BranchName;
-  readonly reason: string;
-  /** Of a conflict. */
-  readonly expected?: { readonly key: string; readonly expected: Hash | null; readonly actual: Hash | null };
-}
-
-export type Ended = Completed | Kept;
 
 /** What a turn's last commit says. */
 interface Last {
@@ -42,9 +16,18 @@ interface Last {
   readonly values: readonly Uint8Array[];
 }
 
-/** The name of the branch that keeps what a turn did that came to nothing. */
-function keptBranch(turn: string): BranchName {
-  return `turn/${turn}` as BranchName;
+/** The name of the branch that keeps what a turn did that came to nothing: somebody may have taken it for another one. */
+function keptBranch(table: BranchTable, turn: string): BranchName {
+  const name = (n: number): BranchName => (n === 1 ? `turn/${turn}` : `turn/${turn}-${n}`) as BranchName;
+  let n = 1;
+  while (table.byName(name(n)) !== undefined) n++;
+  return name(n);
+}
+
+/** How a turn has ended already, of which the transaction was applied though it failed; null: it has not. */
+export async function ended(draft: Draft, { tried }: Pick<OpenTurn, "tried">): Promise<Ended | null> {
+  for (const one of tried) if ((await draft.source.findCommit(one.commit)) !== null) return one;
+  return null;
 }
 
 /** Ends a turn with `complete`, and makes its chain part of the branch: forward, or by a merge. */
@@ -112,7 +95,7 @@ export async function abandon(
 
 /** The branch of a turn that came to nothing. */
 function keepBranch(draft: Draft, turn: string, how: Omit<Kept, "commit" | "branch">, head: Head): Kept {
-  const branch = keptBranch(turn);
+  const branch = keptBranch(draft.table, turn);
   const why = `turn ${turn} ${how.kind === "conflict" ? "ended with a conflict" : "failed"}`;
   draft.move({ id: randomBytes(32).toString("hex") as Hash, name: branch, head: null }, head, why);
   return { ...how, commit: head.commit, branch };

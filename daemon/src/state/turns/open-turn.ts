@@ -9,8 +9,8 @@ import {
 } from "@vlinder/protocol";
 import { andThen } from "../and-then.ts";
 import type { Space } from "../api.ts";
-import { askedOf, isPut, once, reusedId, sizeOf } from "../asked.ts";
-import type { Idempotency } from "../batch.ts";
+import { askedOf, isPut, once, sizeOf } from "../asked.ts";
+import type { Idempotency, Work } from "../batch.ts";
 import { BranchTable } from "../branch-table.ts";
 import { Draft, type LiveBranch, type Working } from "../draft.ts";
 import type { Found } from "../found.ts";
@@ -18,8 +18,10 @@ import type { Head } from "../head.ts";
 import { type Op, write, type WriteReply } from "../mutations.ts";
 import { isPlain, type UploadedWrite } from "../uploads.ts";
 import { StateView } from "../view.ts";
-import { NotedView } from "./noted-view.ts";
+import { NotedView, type Saw } from "./noted-view.ts";
 import { ReadLog } from "./read-log.ts";
+import { ReplyMemory } from "./reply-memory.ts";
+import type { Ended } from "./ended.ts";
 import type { Expected, Instead, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts";
 import { turnNote } from "./turn-note.ts";
 import { type Taken, Unstored } from "./unstored.ts";
@@ -43,11 +45,15 @@ export class OpenTurn implements TurnFacts {
   readonly instead: Instead;
   readonly reads = new ReadLog();
   readonly #over = new AbortController();
+  /** Ends of it whose transactions failed, as far as is known: one may have been applied all the same. */
+  readonly tried: Ended[] = [];
   readonly #ground: TurnGround;
   readonly #working: Working;
   readonly #expected = new Map<string, Expected>();
-  readonly #written: Readonly<Record<Space, Set<Key>>> = { kv: new Set(), vectors: new Set() };
-  readonly #replies = new Map<string, { readonly request: Hash; readonly reply: WriteReply | Promise<WriteReply> }>();
+  /** Which of its writes changed a key first. */
+  readonly #written: Readonly<Record<Space, Map<Key, number>>> = { kv: new Map(), vectors: new Map() };
+  #writes = 0;
+  readonly #replies = new ReplyMemory<WriteReply>();
   /** Uploads' objects that the chain rests on and does not store itself. */
   readonly #relied = new Set<Hash>();
   readonly #unstored = new Unstored();
@@ -56,6 +62,8 @@ export class OpenTurn implements TurnFacts {
   #storing: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
   #ending: { readonly how: string; readonly by: string | undefined } | null = null;
+  /** The contract that it began from. */
+  readonly contract: Hash | null;
   /** The first commit of its chain. */
   invoked: Hash;
 
@@ -69,6 +77,7 @@ export class OpenTurn implements TurnFacts {
     this.started = facts.started;
     this.deadline = facts.deadline;
     this.invoked = base.commit;
+    this.contract = base.snapshot.contract;
     const table = new BranchTable([facts.branch]);
     this.#working = { table, heads: new Map([[facts.branch.id, base]]), unsaved: new Map() };
   }
@@ -121,7 +130,9 @@ export class OpenTurn implements TurnFacts {
 
   /** The chain's state; what is read of it is noted. */
   view(): StateView {
-    return new NotedView(this.head, this.#ground.objects, this.saw);
+    const writes = this.#writes;
+    const saw: Saw = (space, key, hash) => this.saw(space, key, hash, writes);
+    return new NotedView(this.head, this.#ground.objects, saw);
   }
 
   /** As the engine's; a read of the past goes there. @throws invalid for another branch */
@@ -130,10 +141,11 @@ export class OpenTurn implements TurnFacts {
     return at === undefined ? this.view() : this.#ground.past(at);
   }
 
-  /** The state for a search, which reads more than it answers. All of it is stored. @throws unavailable */
+  /** The state for a search, which reads more than it answers. All of it is stored. @throws unavailable, conflict */
   async searched(): Promise<StateView> {
-    await this.flush();
-    return new StateView(this.head, this.#ground.objects);
+    const head = await this.flush();
+    this.#checkOpen();
+    return new StateView(head, this.#ground.objects);
   }
 
   /** As the engine's. */
@@ -146,10 +158,14 @@ export class OpenTurn implements TurnFacts {
     });
   }
 
-  /** Notes that a key was read; null: it was not there. What the turn wrote itself says nothing of where it began. */
-  readonly saw = (space: Space, key: Key, hash: Hash | null): void => {
-    if (!this.#written[space].has(key)) this.reads.saw(space, key, hash);
-  };
+  /**
+   * Notes that a key was read; null: it was not there. What the turn had written itself by then says nothing of where
+   * it began. @param writes how many of its writes the state has that was read
+   */
+  saw(space: Space, key: Key, hash: Hash | null, writes = this.#writes): void {
+    const written = this.#written[space].get(key);
+    if (written === undefined || written > writes) this.reads.saw(space, key, hash);
+  }
 
   requiredValue(hash: Hash, size: number): Promise<Uint8Array> {
     return this.#ground.reads.value(hash, size, this.#unstored.find);
@@ -166,10 +182,7 @@ export class OpenTurn implements TurnFacts {
     this.#checkOpen();
     this.#checkBranch(request.branch);
     const mine = { ...request, branch: this.branchName, session: this.session, turn: this.turn };
-    return this.#remembered(once(id, askedOf(mine)), () => {
-      const room = this.#room(mine);
-      return andThen(room, () => andThen(this.#writeNow(mine), (reply) => this.#took(mine, reply)));
-    });
+    return this.#replies.once(once(id, askedOf(mine)), () => this.#writeNow(mine));
   }
 
   /** A commit without changes: a call, an effect. Returns it. */
@@ -198,29 +211,38 @@ export class OpenTurn implements TurnFacts {
     return { event, session: this.session, turn: this.turn };
   }
 
+  /** What waits for room keeps its place: writes become commits in the order in which they came. */
   #writeNow(request: UploadedWrite): WriteReply | Promise<WriteReply> {
-    if (isPlain(request)) return this.#compute((draft) => write(draft, request));
+    const computed = (work: Work<WriteReply>): WriteReply | Promise<WriteReply> =>
+      this.#compute(
+        (draft) => andThen(this.#room(request), () => work(draft)),
+        (reply) => this.#took(request, reply),
+      );
+    if (isPlain(request)) return computed((draft) => write(draft, request));
     const rely = (hashes: Iterable<Hash>): void => {
       for (const hash of hashes) this.#relied.add(hash);
     };
-    return this.#ground.uploads.write(request, async (work) => this.#compute(work), rely);
+    return this.#ground.uploads.write(request, async (work) => computed(work), rely);
   }
 
   /** Over a limit of unstored bytes writes wait; the agent's own limit refuses them. */
   #room({ ops }: UploadedWrite): void | Promise<void> {
     const admitted = ops.some(isPut) ? this.#ground.quota().admit(() => sizeOf(ops)) : undefined;
-    return this.#unstored.bytes > MOST_UNSTORED ? andThen(admitted, () => this.flush()) : admitted;
+    if (this.#unstored.bytes <= MOST_UNSTORED) return admitted;
+    return andThen(admitted, async () => void (await this.flush()));
   }
 
-  #took({ space, ops }: UploadedWrite, reply: WriteReply): WriteReply {
-    for (const op of ops) {
+  #took({ space, ops }: UploadedWrite, { applied }: WriteReply): void {
+    this.#writes++;
+    const written = this.#written[space];
+    for (const [i, op] of ops.entries()) {
       this.#noteExpected(space, op);
-      this.#written[space].add(op.key);
+      // A delete of what is not there has written nothing.
+      if (applied[i] === true && !written.has(op.key)) written.set(op.key, this.#writes);
     }
     const { bytes, commits } = this.#unstored;
     if (bytes > STORE_OVER.bytes || commits.length > STORE_OVER.commits) this.#flushSoon(0);
     else this.#flushSoon(STORE_AFTER_MS);
-    return reply;
   }
 
   /** Of what the turn has written itself it expects nothing of the branch. */
@@ -230,27 +252,8 @@ export class OpenTurn implements TurnFacts {
     this.#expected.set(name, { space, key, hash: expect });
   }
 
-  #remembered(
-    asked: Idempotency | undefined,
-    work: () => WriteReply | Promise<WriteReply>,
-  ): WriteReply | Promise<WriteReply> {
-    if (asked === undefined) return work();
-    const known = this.#replies.get(asked.id);
-    if (known !== undefined) {
-      if (known.request === asked.request) return known.reply;
-      throw reusedId(asked.id);
-    }
-    const reply = work();
-    const keep = (settled: WriteReply | Promise<WriteReply>): void =>
-      void this.#replies.set(asked.id, { request: asked.request, reply: settled });
-    keep(reply);
-    // What was refused may be asked again.
-    if (reply instanceof Promise) reply.then(keep, () => this.#replies.delete(asked.id));
-    return reply;
-  }
-
-  /** One after the other: each builds on the one before. At once where it can be. */
-  #compute<T>(work: (draft: Draft) => T | Promise<T>): T | Promise<T> {
+  /** One after the other: each builds on the one before. At once where it can be. `took` is called as it becomes part of the chain. */
+  #compute<T>(work: Work<T>, took: (reply: T) => void = () => {}): T | Promise<T> {
     const run = (): T | Promise<T> => {
       const draft = new Draft(this.#working, this.#ground.source, this.#ground.committer);
       const failed = (error: unknown): never => {
@@ -258,7 +261,11 @@ export class OpenTurn implements TurnFacts {
         throw error;
       };
       try {
-        const done = andThen(work(draft), (reply) => this.#take(draft, reply));
+        const done = andThen(work(draft), (reply) => {
+          this.#take(draft);
+          took(reply);
+          return reply;
+        });
         return done instanceof Promise ? done.catch(failed) : done;
       } catch (error) {
         return failed(error);
@@ -275,12 +282,11 @@ export class OpenTurn implements TurnFacts {
     return result;
   }
 
-  #take<T>(draft: Draft, reply: T): T {
+  #take(draft: Draft): void {
     this.#unstored.take(draft);
     const { watch } = this.#ground;
     if (watch.isActive) for (const { kind, hash } of draft.objects) watch.object(kind, hash);
     draft.fold();
-    return reply;
   }
 
   // Storing the chain, and ending the turn.
@@ -309,33 +315,40 @@ export class OpenTurn implements TurnFacts {
     }
   }
 
-  /** Stores the chain as it is now; waits for a storing that is under way. @throws unavailable */
-  async flush(): Promise<void> {
+  /**
+   * Stores the chain as it is now; waits for a storing that is under way. Returns the end of what is stored. Of a turn that
+   * is being ended it stores nothing: that transaction has all of it, and takes the note away. @throws unavailable
+   */
+  async flush(): Promise<Head> {
     while (this.#storing !== null) await this.#storing.catch(() => {});
-    if (!this.#unstored.isEmpty) await this.#store();
+    let head = this.head;
+    if (this.#unstored.isEmpty || this.#ending !== null) return head;
+    await this.#store(() => (head = this.head));
+    return head;
   }
 
   /** Stores the beginning, with the reply that its id gets. @throws unavailable */
-  async storeBeginning(reply: object, asked: Idempotency | undefined): Promise<void> {
-    await this.#store(reply, asked);
+  storeBeginning(reply: object, asked: Idempotency | undefined): Promise<void> {
+    return this.#store(() => reply, asked);
   }
 
-  #store(reply: object = {}, asked?: Idempotency): Promise<void> {
+  /** @param reply called as it is computed */
+  #store(reply: () => object, asked?: Idempotency): Promise<void> {
     this.#stopTimer();
     let taken: Taken | null = null;
-    const storing = this.#ground.writer
-      .write((draft) => {
-        taken = this.store(draft);
-        return reply;
-      }, asked)
+    const work = (draft: Draft): object => {
+      taken = this.store(draft);
+      return reply();
+    };
+    this.#storing = this.#ground.writer
+      .write(work, asked)
       .then(() => {
         if (taken !== null) this.#stored(taken);
       })
       .finally(() => {
         this.#storing = null;
       });
-    this.#storing = storing;
-    return storing;
+    return this.#storing;
   }
 
   #stored(taken: Taken): void {
@@ -375,6 +388,7 @@ export class OpenTurn implements TurnFacts {
 
   reopen(): void {
     this.#ending = null;
+    if (!this.#unstored.isEmpty) this.#flushSoon(STORE_AFTER_MS);
   }
 
   #checkOpen(): void {

@@ -1,48 +1,8 @@
-import { type BranchName, type CommitEvent, type Hash, type Key, MAIN } from "@vlinder/protocol";
-import { afterEach, describe, expect, test } from "vitest";
-import type { StateEngine } from "../../../src/state/engine.ts";
-import type { OpenTurn } from "../../../src/state/turns/open-turn.ts";
+import { type Hash, MAIN } from "@vlinder/protocol";
+import { describe, expect, test } from "vitest";
 import { MemoryObjects } from "../../../src/storage/backends/memory.ts";
 import { contents, key, op, openEngine, put } from "../harness.ts";
-
-const opened: StateEngine[] = [];
-afterEach(async () => {
-  for (const engine of opened.splice(0)) await engine.close();
-});
-
-async function open(options: Parameters<typeof openEngine>[0] = {}) {
-  const it = await openEngine(options);
-  opened.push(it.engine);
-  return it;
-}
-
-async function begin(engine: StateEngine, branch: BranchName = MAIN): Promise<OpenTurn> {
-  const { turn } = await engine.turns.begin({ branch, input: Buffer.from("hello") });
-  return engine.turns.required(turn);
-}
-
-async function set(turn: OpenTurn, at: string, value: string | null, expect?: Hash | null): Promise<Hash> {
-  const one = { ...op(at, value), ...(expect === undefined ? {} : { expect }) };
-  const kind = value === null ? "kv.delete" : "kv.put";
-  return (await turn.write({ space: "kv", kind, branch: MAIN, ops: [one] })).state;
-}
-
-async function get(turn: OpenTurn, at: string): Promise<string | null> {
-  const { value } = await turn.find(key(at) as Key);
-  return value === null ? null : Buffer.from(value.bytes as Uint8Array).toString("utf8");
-}
-
-function valueOf({ values }: CommitEvent, name: string): readonly [Hash, number] {
-  const found = values?.[name];
-  if (found === undefined) throw new Error(`the event has no ${name}`);
-  return found;
-}
-
-async function events(engine: StateEngine, ref: string): Promise<string[]> {
-  const found: string[] = [];
-  for await (const { commit } of engine.log(await engine.resolve(ref))) found.unshift(commit.event.kind);
-  return found;
-}
+import { begin, events, get, open, set, valueOf } from "./turn-harness.ts";
 
 describe("a turn", () => {
   test("sees its own writes, and nobody else does until it is completed", async () => {
