@@ -50,6 +50,8 @@ export async function complete(draft: Draft, turn: OpenTurn, output: Uint8Array 
     const reason = `the key ${keyText(key)} has been changed on the branch since the turn expected something of it`;
     return await keep(draft, turn, { ...conflict(reason), expected: { key: keyText(key), expected, actual } });
   }
+  const other = await otherDimension(draft, turn, moved);
+  if (other !== null) return await keep(draft, turn, conflict(other));
   const ours = branch.head;
   const head = await end(draft, turn, last);
   const merged = await new Merger(draft.agent, draft.source).merge(branch.id, ours, head.commit);
@@ -137,6 +139,16 @@ async function append(
   for (const [hash, unsaved] of chain.unsaved) draft.unsaved.set(hash, unsaved);
   draft.notes.push(noTurnNote(turn));
   return head;
+}
+
+/** Its first vector fixed the dimension, and the branch's first vector another one since: no merge can hold both. */
+async function otherDimension(draft: Draft, turn: OpenTurn, moved: Head): Promise<string | null> {
+  const { contract } = turn.head.snapshot;
+  if (contract === null || contract === turn.contract || moved.snapshot.contract === null) return null;
+  const mine = (await turn.ending().source.contract(contract)).vectors?.dimension;
+  const theirs = (await draft.source.contract(moved.snapshot.contract)).vectors?.dimension;
+  if (mine === undefined || theirs === undefined || mine === theirs) return null;
+  return `vectors of the turn have ${mine} components, and those of the branch ${theirs} since`;
 }
 
 /** The first expectation that the branch no longer meets. */

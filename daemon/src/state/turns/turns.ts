@@ -251,6 +251,11 @@ export class Turns {
     return await Promise.all([...this.#open.values()].map(async (open) => (await open.flush()).commit));
   }
 
+  /** Stores what the open ones have. Returns the ends of what is stored of them. @throws unavailable */
+  async store(): Promise<Hash[]> {
+    return await Promise.all([...this.#open.values()].map(async (open) => (await open.flush()).commit));
+  }
+
   /** Bytes that are in no file yet. */
   get unstored(): number {
     let sum = 0;
