@@ -159,11 +159,14 @@ describe("kill -9 of the daemon", () => {
   describe.skipIf(SHIM_SKIP !== null)(`at a step of its storage${skipped}`, () => {
     test("before begin is stored", async () => {
       const story = new Story();
-      // Sent again it begins anew.
       expect(await crashAt("write", () => story.begin())).toBe(true);
-      await story.writeAll();
-      await story.complete();
-      expect(await checkEnded(story)).toBe("completed");
+      // Answered from memory it is unknown now; sent again it has begun anew.
+      if (await answered(story.writeAll())) {
+        await story.complete();
+        expect(await checkEnded(story)).toBe("completed");
+        return;
+      }
+      expect(await checkEnded(story)).toBeNull();
     });
 
     test("when begin is stored, and before it is answered", async () => {
@@ -175,8 +178,11 @@ describe("kill -9 of the daemon", () => {
     test.each(["write", "fsync"] as const)("in the midst of what is stored in the background (%s)", async (call) => {
       const story = new Story();
       await story.begin();
-      await story.writeAll();
-      await crashAt(call, async () => {});
+      await until("the beginning is stored", async () => {
+        const { items } = await admin.request(AGENT, "session.list", { limit: 1000 });
+        return items.some(({ session }) => session === story.session);
+      });
+      expect(await crashAt(call, () => story.writeAll())).toBe(true);
       expect(await checkEnded(story)).toBe("failed");
       const [turn] = await turnsOf(story.session);
       expect(await keysOf(story.prefix, `turn/${turn?.turn}`)).toBe(call === "write" ? 0 : WRITES);

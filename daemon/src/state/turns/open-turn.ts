@@ -388,7 +388,12 @@ export class OpenTurn implements TurnFacts {
 
   reopen(): void {
     this.#ending = null;
-    if (!this.#unstored.isEmpty) this.#flushSoon(STORE_AFTER_MS);
+    this.storeSoon();
+  }
+
+  /** What the storage refused is tried again. */
+  storeSoon(): void {
+    if (!this.#unstored.isEmpty && this.#ending === null) this.#flushSoon(STORE_AFTER_MS);
   }
 
   #checkOpen(): void {

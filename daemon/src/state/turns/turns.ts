@@ -132,8 +132,7 @@ export class Turns {
       const open = await OpenTurn.begin(this.#ground, facts, head, event);
       const begun = { turn, session, branch: name, base: branch.head, state: open.head.commit };
       const stored = open.storeBeginning(begun, asked);
-      // What the storage refuses is met again by the turn's end.
-      stored.catch(() => {});
+      stored.catch(() => open.storeSoon());
       if (durably) await stored;
       this.#add(open);
       return begun;
@@ -244,11 +243,6 @@ export class Turns {
     for (const timer of this.#deadlines.values()) clearTimeout(timer);
     if (this.#open.size === 0) return null;
     return Promise.allSettled([...this.#open.keys()].map((turn) => this.fail(turn, "the daemon was stopped")));
-  }
-
-  /** Stores what the open ones have. Returns the ends of what is stored of them. @throws unavailable */
-  async store(): Promise<Hash[]> {
-    return await Promise.all([...this.#open.values()].map(async (open) => (await open.flush()).commit));
   }
 
   /** Stores what the open ones have. Returns the ends of what is stored of them. @throws unavailable */

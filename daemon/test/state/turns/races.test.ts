@@ -234,7 +234,7 @@ describe("a transaction that failed and was applied all the same", () => {
   test("a turn that began so is ended: nobody has it", async () => {
     const { engine, storage } = await lossy();
     [storage.loses, storage.away] = [true, 0];
-    await expect(engine.turns.begin({ branch: MAIN })).rejects.toMatchObject({ code: "unavailable" });
+    await expect(engine.turns.begin({ branch: MAIN }, undefined, true)).rejects.toMatchObject({ code: "unavailable" });
     storage.loses = false;
     await expect.poll(() => branchNames(engine)).toHaveLength(2);
     expect(await storage.notes("turn/")).toEqual([]);

@@ -11,8 +11,9 @@ export async function open(options: Parameters<typeof openEngine>[0] = {}) {
   return it;
 }
 
+/** A turn whose beginning is stored. */
 export async function begin(engine: StateEngine, branch: BranchName = MAIN): Promise<OpenTurn> {
-  const { turn } = await engine.turns.begin({ branch, input: Buffer.from("hello") });
+  const { turn } = await engine.turns.begin({ branch, input: Buffer.from("hello") }, undefined, true);
   return engine.turns.required(turn);
 }
 

@@ -51,7 +51,10 @@ export async function openEngine(
 
 interface Branch {
   head: Hash;
+  /** With what is under way. */
   cells: Cells;
+  /** What the head has: a turn begins from there. */
+  durable: Cells;
 }
 
 interface Open extends TurnModel {
@@ -73,7 +76,7 @@ export class Twin {
   constructor(engine: StateEngine, clock: TestClock) {
     this.engine = engine;
     this.#clock = clock;
-    this.branches.set(MAIN, { head: engine.branch(MAIN).head, cells: new Map() });
+    this.branches.set(MAIN, { head: engine.branch(MAIN).head, cells: new Map(), durable: new Map() });
   }
 
   /** Answers settle later; of what they say the model has moved on when this returns. */
@@ -105,9 +108,9 @@ export class Twin {
 
   async #begin(branch: BranchName): Promise<void> {
     if (this.turns.size >= 5) return;
-    const { cells } = this.#branch(branch);
-    const { turn, base, state } = await this.engine.turns.begin({ branch });
-    this.turns.set(turn, Object.assign(new TurnModel(cells, state), { id: turn, branch, from: base }));
+    const { durable } = this.#branch(branch);
+    const { turn, base, state } = await this.engine.turns.begin({ branch }, undefined, true);
+    this.turns.set(turn, Object.assign(new TurnModel(durable, state), { id: turn, branch, from: base }));
   }
 
   async #fork(of: BranchName): Promise<void> {
@@ -115,7 +118,7 @@ export class Twin {
     const { head, cells } = this.#branch(of);
     const name = `side-${this.branches.size}` as BranchName;
     await this.engine.fork(name, head);
-    this.branches.set(name, { head, cells });
+    this.branches.set(name, { head, cells, durable: cells });
   }
 
   /** The model moves at once, unless the request does not go through: as they are sent, so are they computed. */
@@ -126,10 +129,12 @@ export class Twin {
     if (!meets(branch.cells, asked)) return await expect(request).rejects.toMatchObject({ code: "conflict" });
     const before = branch.cells;
     const last = this.#last();
-    branch.cells = applied(before, changed(before, asked), last);
+    const after = applied(before, changed(before, asked), last);
+    branch.cells = after;
     try {
       last.hash = (await request).state;
       branch.head = last.hash;
+      branch.durable = after;
     } catch (error) {
       branch.cells = before;
       throw error;
@@ -221,6 +226,7 @@ export class Twin {
       expect(ended.head).toBe(ended.commit);
       branch.cells = turn.cells;
     }
+    branch.durable = branch.cells;
     branch.head = ended.head;
   }
 
@@ -228,7 +234,7 @@ export class Twin {
     const name = `turn/${turn.id}` as BranchName;
     expect(ended).toMatchObject({ kind, state: turn.head, branch: name });
     // It is a branch as any other from now on.
-    this.branches.set(name, { head: ended.commit, cells: turn.cells });
+    this.branches.set(name, { head: ended.commit, cells: turn.cells, durable: turn.cells });
   }
 
   async #checkReads(turn: Open, commit: Hash): Promise<void> {
@@ -253,6 +259,7 @@ export class Twin {
       return [key, now?.hash === cell.hash ? now : { hash: cell.hash, last }] as const;
     });
     branch.cells = new Map(cells);
+    branch.durable = branch.cells;
     branch.head = state;
   }
 
