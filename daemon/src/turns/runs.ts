@@ -90,7 +90,7 @@ export class Runs {
       progress({ what: "running", done, total: null, unit: "seconds" });
     }, ALIVE_EVERY);
     try {
-      if (waiting.accept !== null) {
+      if (waiting.accept !== null && past === null) {
         const wait = Math.min(ACCEPT_WAIT, (asked.begin.limit ?? Number.POSITIVE_INFINITY) * ACCEPT_PART);
         const taken = await this.#announce(waiting, { agent, ...begun }, wait);
         if (!taken) throw await nobodyServes(agent, engine, turn);
