@@ -374,7 +374,11 @@ export class StateEngine implements Exchange {
     const { erased, watch } = this.#keeping;
     const receiver = new Receiver(this.agent, this.#storage, this.#objects, this.#heads, erased, watch);
     const received = receiver.receive(objects, erasures);
-    void received.then(() => this.turns.index.received(objects));
+    // What was refused is told to who asked.
+    received.then(
+      () => this.turns.index.received(objects),
+      () => {},
+    );
     return this.#keeping.receiving(received);
   }
 
