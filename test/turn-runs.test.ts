@@ -121,6 +121,24 @@ test("writes that are on their way as the turn ends are part of it, or refused",
   }
 });
 
+test("a search in a turn finds its own vectors, and nobody else's search does before it is completed", async () => {
+  await runner.vectors.put("/v/there", [1, 0, 0]);
+  const turn = await runner.begin();
+  // Found while they are on their way to the storage.
+  const puts = Array.from({ length: 20 }, (_, i) => turn.vectors.put(`/v/own/${i}`, [0, 1, i]));
+  await puts[0];
+  await Promise.all([...puts, turn.vectors.search([0, 1, 0], { limit: 30 })]);
+  await turn.vectors.delete("/v/there");
+  const own = (await turn.vectors.search([0, 1, 0], { limit: 30 })).map(({ key }) => key);
+  expect(own).toHaveLength(20);
+  expect(own).not.toContain("/v/there");
+  const found = async (): Promise<string[]> =>
+    (await runner.vectors.search([0, 1, 0], { limit: 30, prefix: "/v/" })).map(({ key }) => key);
+  expect(await found()).toEqual(["/v/there"]);
+  await turn.complete();
+  expect((await found()).sort()).toEqual(own.sort());
+});
+
 test("odd ids are answered as ids that are not known", async () => {
   const before = await headOf(admin, AGENT);
   for (const turn of ["__proto__", "../x", "t-*.>", "\u0000\n", "ü".repeat(128)]) {
