@@ -15,11 +15,12 @@ import { BranchTable } from "../branch-table.ts";
 import { Draft, type LiveBranch, type Working } from "../draft.ts";
 import type { Found } from "../found.ts";
 import type { Head } from "../head.ts";
-import { type Op, write, type WriteReply } from "../mutations.ts";
+import { write, type WriteReply } from "../mutations.ts";
 import { isPlain, type UploadedWrite } from "../uploads.ts";
 import { StateView } from "../view.ts";
 import { NotedView, type Saw } from "./noted-view.ts";
-import { ReadLog } from "./read-log.ts";
+import type { ReadLog } from "./read-log.ts";
+import { Trace } from "./trace.ts";
 import { ReplyMemory } from "./reply-memory.ts";
 import type { Ended } from "./ended.ts";
 import type { Expected, Instead, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts";
@@ -43,16 +44,12 @@ export class OpenTurn implements TurnFacts {
   readonly started: number;
   readonly deadline: number;
   readonly instead: Instead;
-  readonly reads = new ReadLog();
+  readonly #trace = new Trace();
   readonly #over = new AbortController();
   /** Ends of it whose transactions failed, as far as is known: one may have been applied all the same. */
   readonly tried: Ended[] = [];
   readonly #ground: TurnGround;
   readonly #working: Working;
-  readonly #expected = new Map<string, Expected>();
-  /** Which of its writes changed a key first. */
-  readonly #written: Readonly<Record<Space, Map<Key, number>>> = { kv: new Map(), vectors: new Map() };
-  #writes = 0;
   readonly #replies = new ReplyMemory<WriteReply>();
   /** Uploads' objects that the chain rests on and does not store itself. */
   readonly #relied = new Set<Hash>();
@@ -123,15 +120,19 @@ export class OpenTurn implements TurnFacts {
   }
 
   get expected(): Iterable<Expected> {
-    return this.#expected.values();
+    return this.#trace.expected;
+  }
+
+  get reads(): ReadLog {
+    return this.#trace.reads;
   }
 
   // Reads: the chain's own state.
 
   /** The chain's state; what is read of it is noted. */
   view(): StateView {
-    const writes = this.#writes;
-    const saw: Saw = (space, key, hash) => this.saw(space, key, hash, writes);
+    const { writes } = this.#trace;
+    const saw: Saw = (space, key, hash) => this.#trace.saw(space, key, hash, writes);
     return new NotedView(this.head, this.#ground.objects, saw);
   }
 
@@ -158,13 +159,9 @@ export class OpenTurn implements TurnFacts {
     });
   }
 
-  /**
-   * Notes that a key was read; null: it was not there. What the turn had written itself by then says nothing of where
-   * it began. @param writes how many of its writes the state has that was read
-   */
-  saw(space: Space, key: Key, hash: Hash | null, writes = this.#writes): void {
-    const written = this.#written[space].get(key);
-    if (written === undefined || written > writes) this.reads.saw(space, key, hash);
+  /** Notes that a key was read; null: it was not there. */
+  saw(space: Space, key: Key, hash: Hash | null): void {
+    this.#trace.saw(space, key, hash);
   }
 
   requiredValue(hash: Hash, size: number): Promise<Uint8Array> {
@@ -233,23 +230,10 @@ export class OpenTurn implements TurnFacts {
   }
 
   #took({ space, ops }: UploadedWrite, { applied }: WriteReply): void {
-    this.#writes++;
-    const written = this.#written[space];
-    for (const [i, op] of ops.entries()) {
-      this.#noteExpected(space, op);
-      // A delete of what is not there has written nothing.
-      if (applied[i] === true && !written.has(op.key)) written.set(op.key, this.#writes);
-    }
+    this.#trace.wrote(space, ops, applied);
     const { bytes, commits } = this.#unstored;
     if (bytes > STORE_OVER.bytes || commits.length > STORE_OVER.commits) this.#flushSoon(0);
     else this.#flushSoon(STORE_AFTER_MS);
-  }
-
-  /** Of what the turn has written itself it expects nothing of the branch. */
-  #noteExpected(space: Space, { key, expect }: Pick<Op, "key" | "expect">): void {
-    const name = `${space} ${key}`;
-    if (expect === undefined || this.#written[space].has(key) || this.#expected.has(name)) return;
-    this.#expected.set(name, { space, key, hash: expect });
   }
 
   /** One after the other: each builds on the one before. At once where it can be. `took` is called as it becomes part of the chain. */
