@@ -8,7 +8,6 @@ import {
   type DeviceId,
   type Hash,
   type Key,
-  LIMITS,
   MAIN,
   makeProof,
   type Proof,
@@ -41,6 +40,7 @@ import {
 import { Objects } from "./objects.ts";
 import { pathTo } from "./prove.ts";
 import { Receiver } from "./receive.ts";
+import { sweepReplies } from "./reply-sweep.ts";
 import { Keeping, type KeepingOptions } from "./retention/keeping.ts";
 import type { Retention } from "./retention/retention.ts";
 import { type Source, StoredSource } from "./source.ts";
@@ -67,9 +67,6 @@ export interface EngineOptions extends KeepingOptions {
   readonly onTurn?: (news: TurnNews) => void;
 }
 
-/** How often forgotten idempotency ids are swept out, in milliseconds. */
-const SWEEP = 60 * 60 * 1000;
-
 /** One agent's versioned state over its object storage. */
 export class StateEngine implements Exchange {
   readonly agent: AgentName;
@@ -86,7 +83,7 @@ export class StateEngine implements Exchange {
   readonly #writer: Writer;
   readonly #listeners = new Set<(moves: readonly DurableMove[]) => void>();
   readonly #verification: Verification;
-  readonly #sweep: NodeJS.Timeout;
+  readonly #stopSweep: () => void;
   readonly #now: () => Date;
   readonly #keeping: Keeping;
   readonly #reads: ValueReads;
@@ -138,7 +135,7 @@ export class StateEngine implements Exchange {
       findInPast: (key, at) => this.find(key, undefined, at),
     };
     this.turns = new Turns(ground, storage, options.onTurn ?? (() => {}));
-    this.#sweep = setInterval(() => void this.#dropReplies(), SWEEP).unref();
+    this.#stopSweep = sweepReplies(storage, now);
   }
 
   /** Opens what is stored; an empty storage gets its first commits with `setContract` or from `receive`. */
@@ -172,7 +169,7 @@ export class StateEngine implements Exchange {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#sweep);
+    this.#stopSweep();
     await this.turns.close();
     // At once, so that nothing more is taken.
     const written = this.#writer.close();
@@ -378,7 +375,11 @@ export class StateEngine implements Exchange {
     const { erased, watch } = this.#keeping;
     const receiver = new Receiver(this.agent, this.#storage, this.#objects, this.#heads, erased, watch);
     const received = receiver.receive(objects, erasures);
-    void received.then(() => this.turns.index.received(objects));
+    // What is refused is told to the caller.
+    void received.then(
+      () => this.turns.index.received(objects),
+      () => {},
+    );
     return this.#keeping.receiving(received);
   }
 
@@ -394,14 +395,6 @@ export class StateEngine implements Exchange {
       } catch (error) {
         process.emitWarning(error instanceof Error ? error : String(error));
       }
-    }
-  }
-
-  async #dropReplies(): Promise<void> {
-    try {
-      await this.#storage.dropReplies(this.#now().getTime() - LIMITS.replyMemory);
-    } catch {
-      // The storage is away; old ids cost only space, and the next sweep comes in an hour.
     }
   }
 }
