@@ -25,7 +25,7 @@ beforeAll(async () => {
 });
 
 /** What the server denies to agents is sent by the administrator: its bodies are to be refused as well. */
-const DENIED: readonly string[] = ["timeline.gc", "timeline.forget"];
+const DENIED: readonly string[] = ["timeline.gc", "timeline.forget", "effect.resolve"];
 
 const call = (operation: string, body: object | Uint8Array): Promise<Answer> =>
   ask(DENIED.includes(operation) ? admin : wire, `vlinder.v1.${AGENT}.${operation}`, body);

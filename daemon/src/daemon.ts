@@ -15,6 +15,7 @@ import { type Broker, startBroker } from "./broker/broker.ts";
 import { type Core, openCore, type OpenedAgent, packageVersion } from "./daemon-core.ts";
 import { adminHandlers } from "./endpoints/admin.ts";
 import { changesHandlers } from "./endpoints/changes.ts";
+import { effectHandlers } from "./endpoints/effect.ts";
 import { kvHandlers } from "./endpoints/kv.ts";
 import { retentionHandlers } from "./endpoints/retention.ts";
 import { EndpointService } from "./endpoints/service.ts";
@@ -116,6 +117,7 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     ...timelineHandlers(core),
     ...retentionHandlers(core),
     ...turnHandlers(core),
+    ...effectHandlers(core),
   };
   const admin = adminHandlers({
     core,

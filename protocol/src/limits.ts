@@ -33,6 +33,8 @@ export const LIMITS = {
   idChars: 128,
   /** Why a turn failed, in characters. Over it: `invalid`. */
   reasonChars: 2000,
+  /** An effect's key, in characters. Over it: `invalid`. */
+  effectKeyChars: 512,
   /** How deep objects and arrays of a body may be nested. Over it: `invalid`. */
   depth: 32,
   /** Payload of one NATS message that the daemon sends, in bytes, headers apart. */

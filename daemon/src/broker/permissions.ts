@@ -29,10 +29,17 @@ export const ROLES: Roles = {
     subscribe: { allow: ["vlinder.>", "_INBOX.admin.>"] },
   },
   agent: {
-    // What the daemon says about an agent, the agent must not be able to say itself; and what it did stays on record.
+    // What the daemon says about an agent, the agent must not be able to say itself; what it did stays on record; and a
+    // person's word on what it may have done is a person's.
     publish: {
       allow: [`${AGENT}.>`],
-      deny: [`${AGENT}.events.>`, `${AGENT}.invoke`, `${AGENT}.timeline.gc`, `${AGENT}.timeline.forget`],
+      deny: [
+        `${AGENT}.events.>`,
+        `${AGENT}.invoke`,
+        `${AGENT}.timeline.gc`,
+        `${AGENT}.timeline.forget`,
+        `${AGENT}.effect.resolve`,
+      ],
     },
     subscribe: { allow: [`${AGENT}.invoke`, `${AGENT}.events.>`, "_INBOX.{{name()}}.>"] },
   },

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import { adminRequests, type AdminReplies } from "./admin.ts";
 import { changesRequests, type ChangesReplies } from "./changes.ts";
+import { effectRequests, type EffectReplies } from "./effect.ts";
 import { kvRequests, type KvReplies } from "./kv.ts";
 import { retentionRequests, type RetentionReplies } from "./retention.ts";
 import { timelineRequests, type TimelineReplies } from "./timeline.ts";
@@ -16,6 +17,7 @@ export const agentRequests = {
   ...timelineRequests,
   ...retentionRequests,
   ...turnRequests,
+  ...effectRequests,
 };
 
 export type AgentReplies = KvReplies &
@@ -24,7 +26,8 @@ export type AgentReplies = KvReplies &
   VectorReplies &
   TimelineReplies &
   RetentionReplies &
-  TurnReplies;
+  TurnReplies &
+  EffectReplies;
 
 /** A decoded, checked request, as the daemon sees it. */
 export type AgentRequest<Op extends keyof typeof agentRequests> = z.output<(typeof agentRequests)[Op]>;

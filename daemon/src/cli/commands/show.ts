@@ -25,12 +25,14 @@ export const defineShow: Define = (command, act) => {
 
 function showBlocks(agent: AgentName, reply: ShowReply): Block[] {
   const { changes, changed, contract, conflicts = [] } = reply;
-  const { info } = reply.event;
+  const { info, kind, values } = reply.event;
+  const result = kind === "effect" ? values?.["result"] : undefined;
   return [
     facts([
       ["commit", yellow(reply.hash)],
       ["event", eventText(reply)],
       ["about", info === undefined ? null : JSON.stringify(info)],
+      ["result", result === undefined ? null : `${short(result[0])}, ${size(result[1])}`],
       ["time", reply.time === null ? null : `${reply.time}   ${ago(reply.time)}`],
       ["parents", reply.parents.length === 0 ? "none: it is the first" : reply.parents.map(short).join(", ")],
       ["snapshot", short(reply.snapshot)],

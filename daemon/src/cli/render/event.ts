@@ -11,5 +11,12 @@ export function eventText({
 }: Pick<CommitItem, "event" | "adopts" | "parents">): (string | Span)[] {
   if (adopts !== null) return [event.kind, dim(` to ${short(adopts)}`)];
   if (parents.length > 1) return [event.kind, dim(` of ${parents.map(short).join(" and ")}`)];
+  if (event.kind === "effect") return [event.kind, dim(effectText(event.info ?? {}))];
   return [event.kind];
+}
+
+/** ` mail: done, as a person said` */
+function effectText({ key, status, by }: Readonly<Record<string, unknown>>): string {
+  const word = typeof status === "string" ? status.replace("_", " ") : "";
+  return ` ${typeof key === "string" ? key : ""}: ${word}${by === "person" ? ", as a person said" : ""}`;
 }

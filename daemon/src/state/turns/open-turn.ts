@@ -1,16 +1,7 @@
-import {
-  type BranchName,
-  type CommitEvent,
-  type Hash,
-  invalid,
-  type Key,
-  sha256,
-  VlinderError,
-} from "@vlinder/protocol";
+import { type BranchName, type CommitEvent, type Hash, invalid, type Key, VlinderError } from "@vlinder/protocol";
 import { andThen } from "../and-then.ts";
 import type { Space } from "../api.ts";
 import { askedOf, isPut, once, sizeOf } from "../asked.ts";
-import type { Idempotency } from "../batch.ts";
 import { BranchTable } from "../branch-table.ts";
 import { Draft, type LiveBranch, type Working } from "../draft.ts";
 import type { Found } from "../found.ts";
@@ -20,6 +11,9 @@ import { isPlain, type UploadedWrite } from "../uploads.ts";
 import { StateView } from "../view.ts";
 import { NotedView } from "./noted-view.ts";
 import { ReadLog } from "./read-log.ts";
+import { Remembered } from "./remembered.ts";
+import { recorded, storeValues } from "./recorded.ts";
+import { RunningEffects } from "./running-effects.ts";
 import type { Expected, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts";
 import { turnNote } from "./turn-note.ts";
 import { type Taken, Unstored } from "./unstored.ts";
@@ -30,6 +24,15 @@ const STORE_AFTER_MS = 500;
 /** Over it the turn's writes wait for the storage. */
 const MOST_UNSTORED = 8 << 20;
 
+/** Something is ending the turn. */
+interface Ending {
+  readonly how: string;
+  readonly by: string | undefined;
+  /** It did, or the turn goes on. */
+  readonly over: Promise<void>;
+  readonly settle: () => void;
+}
+
 /**
  * A turn's private chain of commits: from the branch's head, in memory, seen by nobody else. Writes are answered
  * from it at once. Whatever of it is stored before the turn ends is reached only from the turn's note.
@@ -37,15 +40,18 @@ const MOST_UNSTORED = 8 << 20;
 export class OpenTurn implements TurnFacts {
   readonly turn: string;
   readonly session: string;
+  readonly first: string;
   readonly branch: LiveBranch;
   readonly started: number;
   readonly deadline: number;
   readonly reads = new ReadLog();
+  /** What it was told to do in the outside world. */
+  readonly effects = new RunningEffects();
   readonly #ground: TurnGround;
   readonly #working: Working;
   readonly #expected = new Map<string, Expected>();
   readonly #written: Readonly<Record<Space, Set<Key>>> = { kv: new Set(), vectors: new Set() };
-  readonly #replies = new Map<string, { readonly request: Hash; readonly reply: WriteReply | Promise<WriteReply> }>();
+  readonly #replies = new Remembered<WriteReply>();
   /** Uploads' objects that the chain rests on and does not store itself. */
   readonly #relied = new Set<Hash>();
   readonly #unstored = new Unstored();
@@ -53,7 +59,8 @@ export class OpenTurn implements TurnFacts {
   #last: Promise<unknown> | null = null;
   #storing: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
-  #ending: { readonly how: string; readonly by: string | undefined } | null = null;
+  #ending: Ending | null = null;
+  #ended = false;
   /** The first commit of its chain. */
   invoked: Hash;
 
@@ -62,6 +69,7 @@ export class OpenTurn implements TurnFacts {
     this.#ground = ground;
     this.turn = facts.turn;
     this.session = facts.session;
+    this.first = facts.first;
     this.branch = facts.branch;
     this.started = facts.started;
     this.deadline = facts.deadline;
@@ -156,7 +164,7 @@ export class OpenTurn implements TurnFacts {
     this.#checkOpen();
     this.#checkBranch(request.branch);
     const mine = { ...request, branch: this.branchName, session: this.session, turn: this.turn };
-    return this.#remembered(once(id, askedOf(mine)), () => {
+    return this.#replies.once(once(id, askedOf(mine)), () => {
       const room = this.#room(mine);
       return andThen(room, () => andThen(this.#writeNow(mine), (reply) => this.#took(mine, reply)));
     });
@@ -164,24 +172,16 @@ export class OpenTurn implements TurnFacts {
 
   /** A commit without changes: a call, an effect. Returns it. */
   async record(event: TurnEvent): Promise<Hash> {
-    this.#checkOpen();
     return this.#append(event);
   }
 
-  #append({ kind, info, values = {} }: TurnEvent): Promise<Hash> {
-    const named = Object.entries(values).map(([name, bytes]) => ({ name, bytes, hash: sha256(bytes) }));
-    const refs = Object.fromEntries(named.map(({ name, hash, bytes }) => [name, [hash, bytes.length] as const]));
-    const event: CommitEvent = {
-      kind,
-      ...(info === undefined ? {} : { info }),
-      ...(named.length === 0 ? {} : { values: refs }),
-    };
-    const compute = async (draft: Draft): Promise<Hash> => {
-      for (const { hash, bytes } of named) draft.value(hash, bytes);
-      const head = await draft.commit(draft.table.required(this.branchName), {}, this.told(event));
+  async #append(event: TurnEvent): Promise<Hash> {
+    const told = recorded(event);
+    return await this.#compute(async (draft) => {
+      storeValues(draft, told);
+      const head = await draft.commit(draft.table.required(this.branchName), {}, this.told(told.event));
       return head.commit;
-    };
-    return Promise.resolve(this.#compute(compute));
+    });
   }
 
   told(event: CommitEvent): { event: CommitEvent; session: string; turn: string } {
@@ -220,30 +220,10 @@ export class OpenTurn implements TurnFacts {
     this.#expected.set(name, { space, key, hash: expect });
   }
 
-  #remembered(
-    asked: Idempotency | undefined,
-    work: () => WriteReply | Promise<WriteReply>,
-  ): WriteReply | Promise<WriteReply> {
-    if (asked === undefined) return work();
-    const known = this.#replies.get(asked.id);
-    if (known !== undefined) {
-      if (known.request === asked.request) return known.reply;
-      throw new VlinderError("conflict", `the id "${asked.id}" was used for another request`, {
-        details: { id: asked.id },
-        remedy: "make a new id for each request; use the same one only to repeat it",
-      });
-    }
-    const reply = work();
-    const keep = (settled: WriteReply | Promise<WriteReply>): void =>
-      void this.#replies.set(asked.id, { request: asked.request, reply: settled });
-    keep(reply);
-    // What was refused may be asked again.
-    if (reply instanceof Promise) reply.then(keep, () => this.#replies.delete(asked.id));
-    return reply;
-  }
-
   /** One after the other: each builds on the one before. At once where it can be. */
   #compute<T>(work: (draft: Draft) => T | Promise<T>): T | Promise<T> {
+    // It may have waited for room, or for an upload.
+    this.#checkOpen();
     const run = (): T | Promise<T> => {
       const draft = new Draft(this.#working, this.#ground.source, this.#ground.committer);
       const failed = (error: unknown): never => {
@@ -302,10 +282,17 @@ export class OpenTurn implements TurnFacts {
     }
   }
 
-  /** Stores the chain as it is now; waits for a storing that is under way. @throws unavailable */
+  /**
+   * Stores the chain as it is now; waits for a storing that is under way. What ends the turn stores it all: whatever was stored
+   * behind that would bring the turn's note back. @throws unavailable
+   */
   async flush(): Promise<void> {
-    while (this.#storing !== null) await this.#storing.catch(() => {});
-    if (this.#unstored.isEmpty) return;
+    for (;;) {
+      if (this.#storing !== null) await this.#storing.catch(() => {});
+      else if (this.#ending === null || this.#ended) break;
+      else await this.#ending.over;
+    }
+    if (this.#ended || this.#unstored.isEmpty) return;
     this.#stopTimer();
     this.#storing = this.#ground.writer
       .write((draft) => this.store(draft))
@@ -345,14 +332,31 @@ export class OpenTurn implements TurnFacts {
   async close(how: string, by?: string): Promise<boolean> {
     if (by === undefined || this.#ending?.by !== by) this.#checkOpen();
     const isFirst = this.#ending === null;
-    this.#ending = { how, by };
+    if (isFirst) {
+      const { promise: over, resolve: settle } = Promise.withResolvers<void>();
+      this.#ending = { how, by, over, settle };
+    }
     this.#stopTimer();
     while (this.#last !== null) await this.#last;
     return isFirst;
   }
 
   reopen(): void {
+    this.#ending?.settle();
     this.#ending = null;
+  }
+
+  /** It has ended, and all of it is stored. */
+  finish(): void {
+    this.#ended = true;
+    this.#stopTimer();
+    this.#ending?.settle();
+  }
+
+  /** Waits while something is ending it. Whether it goes on. */
+  async goesOn(): Promise<boolean> {
+    while (this.#ending !== null && !this.#ended) await this.#ending.over;
+    return !this.#ended;
   }
 
   #checkOpen(): void {

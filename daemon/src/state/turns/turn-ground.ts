@@ -30,6 +30,8 @@ export interface TurnGround {
 export interface TurnFacts {
   readonly turn: string;
   readonly session: string;
+  /** The first turn of those that did one another again, up to this one; itself, when it does none again. */
+  readonly first: string;
   readonly branch: LiveBranch;
   /** Milliseconds since 1970. */
   readonly started: number;

@@ -4,6 +4,7 @@ import type { ObjectStorage } from "../../storage/object-storage.ts";
 import { once } from "../asked.ts";
 import type { Draft } from "../draft.ts";
 import { TwoGenerations } from "../two-generations.ts";
+import { Effects } from "./effects.ts";
 import { abandon, complete, type Ended, keep } from "./landing.ts";
 import { OpenTurn } from "./open-turn.ts";
 import type { TurnGround } from "./turn-ground.ts";
@@ -52,16 +53,20 @@ export class Turns {
   readonly #storage: ObjectStorage;
   /** Turns and sessions that are or were, as far as their commits are here. */
   readonly index: TurnIndex;
+  /** What turns do in the outside world. */
+  readonly effects: Effects;
   readonly #open = new Map<string, OpenTurn>();
   readonly #deadlines = new Map<string, NodeJS.Timeout>();
   readonly #ended = new TwoGenerations<string, Ended["kind"]>(1000);
   readonly #tell: (news: TurnNews) => void;
+  #restored: Promise<void> | null = null;
 
   constructor(ground: TurnGround, storage: ObjectStorage, tell: (news: TurnNews) => void) {
     this.#ground = ground;
     this.#storage = storage;
     this.#tell = tell;
     this.index = new TurnIndex(storage);
+    this.effects = new Effects(ground, this);
   }
 
   /** Null: it is not open. */
@@ -81,11 +86,12 @@ export class Turns {
     });
   }
 
-  /** A turn on a branch's head; durable when it resolves. @throws not_found, sealed, unavailable */
+  /** A turn on a branch's head; durable when it resolves. @throws not_found, sealed, conflict (the turn to be done again is open), unavailable */
   async begin(request: BeginRequest, id?: string): Promise<Begun> {
     if (this.#open.size >= MOST_OPEN) throw tooMany(this.#open.size);
     const { branch: name, input, limit = LIMIT, retries, info } = request;
     const turn = `t-${stamp()}`;
+    const first = retries === undefined ? turn : await this.#firstOf(retries);
     const session = request.session ?? `s-${stamp()}`;
     const started = this.#ground.committer.now().getTime();
     let open: OpenTurn | undefined;
@@ -96,16 +102,33 @@ export class Turns {
         const deadline = started + Math.min(limit, MOST_LIMIT);
         const event = {
           kind: "invoke",
-          info: { ...info, ...(retries === undefined ? {} : { retries }) },
+          info: { ...info, ...(retries === undefined ? {} : { retries, first }) },
           ...(input === undefined ? {} : { values: { input } }),
         } as const;
-        open = await OpenTurn.begin(this.#ground, { turn, session, branch, started, deadline }, draft, event);
+        open = await OpenTurn.begin(this.#ground, { turn, session, first, branch, started, deadline }, draft, event);
         return { turn, session, branch: name, base: branch.head, state: open.head.commit };
       },
       once(id, asked),
     );
     if (open !== undefined) this.#add(open);
     return begun;
+  }
+
+  /** Where the line of turns begins that a turn to be done again belongs to. @throws not_found, conflict */
+  async #firstOf(turn: string): Promise<string> {
+    await this.restore();
+    const item = await this.index.turn(turn);
+    if (this.#open.has(turn)) {
+      throw new VlinderError("conflict", `the turn "${turn}" is open: what it does can't be done again yet`, {
+        details: { turn },
+        remedy: "wait until it has ended, or end it: turn.fail",
+      });
+    }
+    if (item !== null) return item.first;
+    throw new VlinderError("not_found", `there is no turn "${turn}"`, {
+      details: { turn },
+      remedy: "`vlinder log` shows turns; what one did on another machine is known here after `vlinder sync pull`",
+    });
   }
 
   /**
@@ -134,6 +157,7 @@ export class Turns {
     const closed = (await open?.close(how, asked?.id)) ?? false;
     try {
       const ended = await this.#ground.writer.write((draft) => work(draft, this.required(turn)), asked);
+      open?.finish();
       if (open !== undefined && this.#open.get(turn) === open) this.#remove(open, ended);
       return ended;
     } catch (error) {
@@ -142,11 +166,19 @@ export class Turns {
     }
   }
 
-  /** Ends the turns that were open when the daemon stopped: what of them was durable is kept on their branches. */
-  async restore(): Promise<void> {
+  /** Ends the turns that were open when the daemon stopped, once: what of them was durable is kept on their branches. @throws unavailable */
+  restore(): Promise<void> {
+    return (this.#restored ??= this.#restore().catch((error: unknown) => {
+      this.#restored = null;
+      throw error;
+    }));
+  }
+
+  async #restore(): Promise<void> {
     for (const { bytes } of await this.#storage.notes(TURN_NOTES)) {
       const note = parseTurnNote(bytes);
-      if (this.#open.has(note.turn)) continue;
+      // Another try, after the storage was away: turns have begun and ended meanwhile.
+      if (this.#open.has(note.turn) || this.#ended.get(note.turn) !== undefined) continue;
       const kept = await this.#ground.writer.write((draft) => abandon(draft, this.#ground, note));
       this.#ended.set(note.turn, kept.kind);
       const { turn, session, name } = note;

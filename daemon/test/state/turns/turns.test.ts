@@ -4,6 +4,7 @@ import type { StateEngine } from "../../../src/state/engine.ts";
 import type { OpenTurn } from "../../../src/state/turns/open-turn.ts";
 import { MemoryObjects } from "../../../src/storage/backends/memory.ts";
 import { contents, key, op, openEngine, put } from "../harness.ts";
+import { FaultyObjects } from "../storage-faults.ts";
 
 const opened: StateEngine[] = [];
 afterEach(async () => {
@@ -234,5 +235,36 @@ describe("a turn", () => {
     const next = await begin(again.engine);
     await set(next, "/b", "works");
     expect(await again.engine.turns.complete(next.turn, null)).toMatchObject({ kind: "completed" });
+  });
+
+  test("leaves no note behind, whatever was being stored as it ended", async () => {
+    const storage = new FaultyObjects();
+    const { engine } = await open({ storage });
+    const turn = await begin(engine);
+    const before = storage.applies;
+    storage.hold();
+    await set(turn, "/a", "1");
+    const storing = [turn.flush()];
+    await expect.poll(() => storage.applies).toBe(before + 1);
+    await set(turn, "/b", "2");
+    storing.push(turn.flush());
+    const ended = engine.turns.complete(turn.turn, null);
+    storage.release();
+    await Promise.all([...storing, ended]);
+    await turn.flush();
+    expect(await storage.notes("turn/")).toEqual([]);
+    expect(await contents(engine)).toEqual({ "/a": "1", "/b": "2" });
+  });
+
+  test("takes no write that waited for room until it had ended", async () => {
+    const { engine } = await open();
+    const turn = await begin(engine);
+    // Over what may be unstored, so that the next one waits for the storage.
+    await set(turn, "/large", "x".repeat(9 << 20));
+    const late = set(turn, "/late", "x");
+    const ended = engine.turns.complete(turn.turn, null);
+    await expect(late).rejects.toMatchObject({ code: "conflict" });
+    await ended;
+    expect(Object.keys(await contents(engine))).toEqual(["/large"]);
   });
 });
