@@ -91,7 +91,8 @@ async function record({ client, agent }: Scope, key: string, begun: Ran, word: W
 function resultOf<T>(agent: string, key: string, { effect, result, form, lost: why }: Done): T {
   if (why !== null) throw lost(agent, key, effect, why);
   if (result === null) return undefined as T;
-  return form === "bytes" ? (result as T) : (JSON.parse(new TextDecoder().decode(result)) as T);
+  // Not a view of the message that it came in.
+  return form === "bytes" ? (Uint8Array.from(result) as T) : (JSON.parse(new TextDecoder().decode(result)) as T);
 }
 
 function unknown(
