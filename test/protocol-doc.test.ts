@@ -1,17 +1,21 @@
 import { mkdir, realpath, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { readmeExamples, runExample } from "../agent-runtime/test/readme-examples.ts";
 import { Placeholders, readProtocolDocument } from "../protocol/test/protocol-document.ts";
+import { HttpProvider, json } from "./harness/http-provider.ts";
 import { newStage } from "./harness/stage.ts";
 import { ask } from "./harness/wire.ts";
 
 const stage = newStage();
-const ADMIN = /^(agents|daemon|sync)\./;
+const ADMIN = /^(agents|daemon|providers|sync)\./;
 
 test("every example of PROTOCOL.md is answered as the document says", async () => {
   const { steps, manifest } = await readProtocolDocument();
-  const daemon = await stage.daemon();
+  const provider = await HttpProvider.start();
+  onTestFinished(() => provider.stop());
+  provider.answering = json({ choices: [], usage: { prompt_tokens: 1, completion_tokens: 2 } });
+  const daemon = await stage.daemon(`[providers.local]\nurl = "${provider.url}"\n`);
   const folder = await stage.path("example");
   await mkdir(folder);
   await writeFile(path.join(folder, "agent.toml"), manifest);

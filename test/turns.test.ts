@@ -70,7 +70,9 @@ test("run calls the agent's function, streams what it emits, and answers with it
   expect(text(first.output)).toBe(" you said hello");
   expect(heard.filter(({ what }) => what === "output").map((progress) => progress.text)).toEqual(["thinking…"]);
   expect(heard[0]).toMatchObject({ what: "turn", text: first.turn });
-  const second = await admin.request(AGENT, "run", { input: "again", session: first.session });
+  const parts: string[] = [];
+  const second = await story.run("again", { session: first.session, onOutput: (part) => parts.push(part) });
+  expect(parts).toEqual(["thinking…"]);
   expect(text(second.output)).toBe("hello→ you said hello you said again");
   expect(await headOf(admin, AGENT)).toBe(second.head);
 

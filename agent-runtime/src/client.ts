@@ -43,6 +43,8 @@ export interface RequestOptions {
   readonly timeout?: number;
   /** Called for each message about progress; asks for them too. */
   readonly onProgress?: (progress: Progress) => void;
+  /** Called for each part of a streamed answer, with its number and its encoded body. */
+  readonly onPart?: (number: number, body: Uint8Array) => void;
   /** Stops waiting: the request rejects with the signal's reason. What the daemon has begun it may finish. */
   readonly signal?: AbortSignal;
 }
@@ -59,7 +61,11 @@ export interface EventMessages {
 /** Done twice these would fail or mean something else, and they carry no id: not repeated once they may have arrived. */
 const ONCE: ReadonlySet<string> = new Set([
   "timeline.delete_branch",
+  // Each one may cost money: who calls decides about another try.
+  "service.infer",
+  "service.embed",
   "agents.remove",
+  "agents.restart",
   "agents.export",
   "agents.import",
   "agents.import_vlindercli",
@@ -106,9 +112,11 @@ export class Client {
     options: RequestOptions = {},
   ): Promise<AgentReplies[Op]> {
     const { shape } = agentRequests[operation];
-    const whole = complete(body, shape, options);
+    // A run takes as long as its turn: signs of life keep it from being given up.
+    const alive = operation === "run" ? { onProgress: () => {}, ...options } : options;
+    const whole = complete(body, shape, alive);
     checkRequest(agentRequests[operation], whole);
-    return this.send(agent, operation, encodeBody(whole, "msgpack"), options);
+    return this.send(agent, operation, encodeBody(whole, "msgpack"), alive);
   }
 
   /** The same for a body that is checked, complete and encoded. @throws VlinderError */
@@ -196,6 +204,7 @@ export class Client {
       body,
       timeout: options.timeout ?? this.timeout,
       signal,
+      onPart: options.onPart,
       onProgress: onProgress && ((data: Uint8Array) => onProgress(decodeBody(data) as unknown as Progress)),
     };
     for (let attempt = 0; ; attempt++) {

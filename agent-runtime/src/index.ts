@@ -1,9 +1,10 @@
-export { type Hash, type Json, type Metadata, type Progress, VlinderError } from "@vlinder/protocol";
+export { type Hash, type Json, type Metadata, type Progress, type RunReply, VlinderError } from "@vlinder/protocol";
 export { Client, type ConnectOptions, type EventMessages, type RequestOptions } from "./client.ts";
 export { type DaemonAddress, type DaemonLocation, findDaemon } from "./find-daemon.ts";
 export type { Effect } from "./effect.ts";
 export type { ByteSource, ByteStream, Content } from "./content.ts";
 export { type BatchChange, type Expect, Kv, KvReader, type PageRequest, type PutOptions } from "./kv.ts";
+export { type CallScope, providerFetch } from "./provider-fetch.ts";
 export { type ByteRange, StoredValue } from "./stored-value.ts";
 export { serve, type ServeOptions, type Server } from "./serve.ts";
 export { type BeginOptions, type Completed, Turn, type TurnOutput, type TurnRecord } from "./turn.ts";
@@ -11,4 +12,4 @@ export { type Uploaded, Uploader, type UploadOptions } from "./uploader.ts";
 export { Value } from "./value.ts";
 export { type Change, watch, type WatchOptions } from "./watch.ts";
 export { type SearchOptions, type VectorOptions, VectorReader, Vectors } from "./vectors.ts";
-export { type Branch, connect, type Past, Vlinder } from "./vlinder.ts";
+export { type Branch, connect, type Past, type RunOptions, Vlinder } from "./vlinder.ts";

@@ -1,4 +1,11 @@
-import { asBuffer, ERROR_CODE_HEADER, ERROR_HEADER, PROGRESS_HEADER, type VlinderError } from "@vlinder/protocol";
+import {
+  asBuffer,
+  ERROR_CODE_HEADER,
+  ERROR_HEADER,
+  PART_HEADER,
+  PROGRESS_HEADER,
+  type VlinderError,
+} from "@vlinder/protocol";
 import { Events, type Msg, type NatsConnection, nuid, type Status } from "nats";
 import { closed, denied, lost, noResponder, timedOut, tooLarge } from "./exchange-error.ts";
 
@@ -15,6 +22,8 @@ export interface Exchange {
   /** Milliseconds to the reply, or to the next message about progress. */
   readonly timeout: number;
   readonly onProgress?: ((body: Uint8Array) => void) | undefined;
+  /** Called for each part of a streamed answer, with its number. */
+  readonly onPart?: ((number: number, body: Uint8Array) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -123,7 +132,10 @@ export class Mux {
       this.settle(token)?.reject(noResponder(pending.exchange.subject));
     } else if (headers?.has(PROGRESS_HEADER)) {
       pending.deadline = performance.now() + pending.exchange.timeout;
-      this.report(token, pending, message.data);
+      this.report(token, () => pending.exchange.onProgress?.(message.data));
+    } else if (headers?.has(PART_HEADER)) {
+      pending.deadline = performance.now() + pending.exchange.timeout;
+      this.report(token, () => pending.exchange.onPart?.(Number(headers.get(PART_HEADER)), asBuffer(message.data)));
     } else {
       const failed = headers !== undefined && (headers.has(ERROR_CODE_HEADER) || headers.has(ERROR_HEADER));
       const error = failed ? headers.get(ERROR_HEADER) || headers.get(ERROR_CODE_HEADER) : null;
@@ -132,9 +144,9 @@ export class Mux {
   }
 
   /** A callback that throws ends its own request, and not the connection that it is called from. */
-  private report(token: string, pending: Pending, body: Uint8Array): void {
+  private report(token: string, tell: () => void): void {
     try {
-      pending.exchange.onProgress?.(body);
+      tell();
     } catch (error) {
       this.settle(token)?.reject(error);
     }

@@ -20,7 +20,7 @@ export interface Scope {
 
 /** The fields of a request that say which state is meant; a commit says it by itself. */
 export function fieldsOf(
-  scope: Scope,
+  scope: Pick<Scope, "at" | "branch" | "turn">,
   at: string | undefined = scope.at,
 ): { branch?: string; at?: string; turn?: string } {
   // What a turn has is on no commit that others could read; the rest of a page is on its chain, too.

@@ -1,6 +1,7 @@
 import { type AcceptReply, type CompleteReply, type Json, type SessionTurn, VlinderError } from "@vlinder/protocol";
 import { type Effect, once } from "./effect.ts";
 import { Kv } from "./kv.ts";
+import { providerFetch } from "./provider-fetch.ts";
 import type { Scope } from "./scope.ts";
 import { Vectors } from "./vectors.ts";
 
@@ -50,6 +51,8 @@ export class Turn {
   readonly retries: string | null;
   readonly kv: Kv;
   readonly vectors: Vectors;
+  /** `fetch` for the SDKs of model providers: calls go to what agent.toml declares, and are part of the turn. */
+  readonly fetch: typeof fetch;
   /** Aborted when the turn is ended by somebody else: cancelled, or its time was over. */
   readonly signal: AbortSignal;
   private readonly scope: Scope;
@@ -66,6 +69,7 @@ export class Turn {
     this.scope = { ...scope, branch: begun.branch, turn: { id: begun.turn, base: begun.base } };
     this.kv = new Kv(this.scope);
     this.vectors = new Vectors(this.scope);
+    this.fetch = providerFetch(this.scope);
     this.signal = this.controller.signal;
   }
 

@@ -1,9 +1,19 @@
-import { type AgentName, type EventName, parseAgentName, parseBranchName, VlinderError } from "@vlinder/protocol";
+import {
+  type AgentName,
+  type EventName,
+  invalid,
+  parseAgentName,
+  parseBranchName,
+  type Progress,
+  type RunReply,
+  VlinderError,
+} from "@vlinder/protocol";
 import { Client, type ConnectOptions, type EventMessages } from "./client.ts";
 import { Kv, KvReader } from "./kv.ts";
 import { Pipeline } from "./pipeline.ts";
+import { providerFetch } from "./provider-fetch.ts";
 import type { Scope } from "./scope.ts";
-import { type BeginOptions, outputBytes, Turn } from "./turn.ts";
+import { type BeginOptions, outputBytes, Turn, type TurnOutput } from "./turn.ts";
 import { Uploader } from "./uploader.ts";
 import { VectorReader, Vectors } from "./vectors.ts";
 
@@ -18,10 +28,23 @@ export interface Past {
   readonly vectors: VectorReader;
 }
 
+/** How a turn is asked for. */
+export interface RunOptions extends Omit<BeginOptions, "input"> {
+  /** Another provider or model than agent.toml says, for this turn. */
+  readonly provider?: string;
+  readonly model?: string;
+  /** Parts of the output, as the agent gives them. */
+  readonly onOutput?: (text: string) => void;
+  /** Stops waiting; the turn goes on. */
+  readonly signal?: AbortSignal;
+}
+
 /** An agent's state on one branch. */
 export interface Branch {
   readonly kv: Kv;
   readonly vectors: Vectors;
+  /** Calls models: give it to a provider's SDK as its `fetch`. See `providerFetch`. */
+  readonly fetch: typeof fetch;
 }
 
 /** An agent's storage: keys and vectors on `main`, on other branches, and as they were at any commit. */
@@ -30,6 +53,7 @@ export class Vlinder implements Branch {
   readonly client: Client;
   readonly kv: Kv;
   readonly vectors: Vectors;
+  readonly fetch: typeof fetch;
   private readonly main: Scope;
 
   constructor(client: Client, agent: AgentName) {
@@ -44,6 +68,7 @@ export class Vlinder implements Branch {
     };
     this.kv = new Kv(this.main);
     this.vectors = new Vectors(this.main);
+    this.fetch = providerFetch(this.main);
   }
 
   /** The state as it was at a commit: a hash or a unique prefix of it, from any reply's `state`. */
@@ -55,7 +80,7 @@ export class Vlinder implements Branch {
   /** @throws invalid, when it can't be a branch's name; that there is none is found by the first request */
   branch(name: string): Branch {
     const scope = { ...this.main, branch: parseBranchName(name) };
-    return { kv: new Kv(scope), vectors: new Vectors(scope) };
+    return { kv: new Kv(scope), vectors: new Vectors(scope), fetch: providerFetch(scope) };
   }
 
   /**
@@ -66,6 +91,18 @@ export class Vlinder implements Branch {
     const sent = input === undefined ? {} : { input: outputBytes(input) };
     const begun = await this.client.request(this.agent, "turn.begin", { ...options, ...sent });
     return new Turn(this.main, { ...begun, input: sent.input ?? null, retries: options.retries ?? null });
+  }
+
+  /**
+   * Asks the agent's code, which some process serves, and waits for what it answers. A turn that failed or ended with a
+   * conflict is a reply too: see its `kind`. @throws unavailable, when nobody serves the agent
+   */
+  run(input: TurnOutput, { onOutput, signal, ...options }: RunOptions = {}): Promise<RunReply> {
+    const onProgress = ({ what, text }: Progress): void => {
+      if (what === "output" && text !== undefined) onOutput?.(text);
+    };
+    const body = { ...options, input: outputBytes(input) };
+    return this.client.request(this.agent, "run", body, { onProgress, ...(signal && { signal }) });
   }
 
   /** The turn that a process of the agent takes up; null when another one has it. */
@@ -93,8 +130,17 @@ export class Vlinder implements Branch {
   }
 }
 
-/** Connects an agent to its storage. @throws unavailable when no daemon is reached, not_registered, denied */
-export async function connect(options: ConnectOptions & { readonly agent: string }): Promise<Vlinder> {
-  const agent = parseAgentName(options.agent);
-  return new Vlinder(await Client.connect(options), agent);
+/**
+ * Connects an agent to its storage. An agent that the daemon has started need not say which one it is: `VLINDER_AGENT` does.
+ * @throws unavailable when no daemon is reached, not_registered, denied, invalid
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Vlinder> {
+  const name = options.agent ?? process.env["VLINDER_AGENT"];
+  if (name === undefined || name === "") {
+    throw invalid("which agent connects is not said", {
+      remedy: 'name it: connect({ agent: "todo" }); or set VLINDER_AGENT, as the daemon does for agents that it starts',
+    });
+  }
+  const agent = parseAgentName(name);
+  return new Vlinder(await Client.connect({ ...options, agent }), agent);
 }

@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { sha256, VlinderError } from "@vlinder/protocol";
+import { connect } from "../src/index.ts";
 import { all, Stage } from "./support.ts";
 
 let stage: Stage;
@@ -26,6 +27,22 @@ test("text, bytes and JSON come back as they were put", async () => {
   expect(() => bytes?.text()).toThrow("not UTF-8");
   await kv.putJson("/c", { items: [1, "zwei"] });
   expect((await kv.get("/c"))?.json<{ items: unknown[] }>().items).toEqual([1, "zwei"]);
+});
+
+test("an agent that the daemon started need not say which one it is; any other must", async () => {
+  vi.stubEnv("VLINDER_AGENT", "");
+  const { url } = stage.server;
+  await expect(connect({ url })).rejects.toMatchObject({
+    code: "invalid",
+    remedy: expect.stringContaining("connect({"),
+  });
+  vi.stubEnv("VLINDER_AGENT", "from-the-environment");
+  vi.stubEnv("VLINDER_URL", url);
+  const [told, named] = [await connect(), await connect({ agent: "todo" })];
+  expect([told.agent, named.agent]).toEqual(["from-the-environment", "todo"]);
+  await told.close();
+  await named.close();
+  vi.unstubAllEnvs();
 });
 
 test("a missing key is null, an empty value is a value", async () => {

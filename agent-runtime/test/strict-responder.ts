@@ -337,6 +337,8 @@ export class StrictResponder {
         state.fork(String(body["name"]), view);
         return { branch: sha256(String(body["name"])), name: body["name"], state: view.state };
       }
+      case "service.infer":
+        throw new VlinderError("not_declared", "this agent declares no models");
       case "timeline.verify":
         return { ok: true, damage: [] };
       default:

@@ -1,4 +1,4 @@
-import { type Json, type Kv, VlinderError, type Vlinder } from "@vlinder/agent-runtime";
+import { type Json, type Kv, type Turn, VlinderError } from "@vlinder/agent-runtime";
 import { type Document, findFiles, passagesOf, readDocument, rootOf, searchText, storedText } from "./documents.ts";
 import { EMBEDDER, embed } from "./hashing-embedder.ts";
 import { CANDIDATES, score } from "./ranking.ts";
@@ -41,21 +41,24 @@ const BATCH = 500;
 const passageKey = (path: string, n: number): string => `/docs/${path}#${n}`;
 const pathOf = (key: string): string => key.slice("/docs/".length, key.lastIndexOf("#"));
 
+/** Where the passages stand: in a turn. */
+export type Shelves = Pick<Turn, "kv" | "vectors">;
+
 /** The librarian's shelves: passages under `/docs/`, with a vector under the same key. */
 export class Library {
-  private readonly vlinder: Vlinder;
+  private readonly shelves: Shelves;
   private readonly kv: Kv;
 
-  constructor(vlinder: Vlinder) {
-    this.vlinder = vlinder;
-    this.kv = vlinder.kv;
+  constructor(shelves: Shelves) {
+    this.shelves = shelves;
+    this.kv = shelves.kv;
   }
 
   /**
    * Brings the shelves to what the folders hold now. What is recorded about the files is written last and
    * in one piece, so a read that was interrupted is simply done again.
    */
-  async read(folders: readonly string[], onProgress: (done: number, total: number) => void): Promise<ReadResult> {
+  async read(folders: readonly string[]): Promise<ReadResult> {
     const roots = folders.map(rootOf);
     if (new Set(roots).size !== roots.length) {
       throw new VlinderError("invalid", `two folders have the same name: ${roots.join(", ")}`, {
@@ -82,11 +85,7 @@ export class Library {
     for (const { path, passages } of changed)
       for (const passage of passages) counts.add(searchText(path, storedText(passage)));
 
-    let done = 0;
-    await inGroups(changed, async (document) => {
-      await this.store(document, known.get(document.path), counts);
-      onProgress(++done, changed.length);
-    });
+    await inGroups(changed, (document) => this.store(document, known.get(document.path), counts));
     await inGroups(gone, (path) => this.remove(path, 0, known.get(path)?.passages ?? 0));
     const embedded = await this.embedAnew(counts);
     await this.record(changed, gone, counts, embedded);
@@ -97,9 +96,9 @@ export class Library {
   async ask(question: string, n: number): Promise<Answer[]> {
     const counts = await this.counts();
     if (counts.passages === 0) {
-      throw new VlinderError("not_found", "the librarian has read nothing yet", { remedy: "node main.ts read DIR" });
+      throw new VlinderError("not_found", "the librarian has read nothing yet", { remedy: "say: read FOLDER" });
     }
-    const nearest = await this.vlinder.vectors.search(embed(question, counts), { limit: CANDIDATES });
+    const nearest = await this.shelves.vectors.search(embed(question, counts), { limit: CANDIDATES });
     const read = await Promise.all(nearest.map(async (item) => ({ item, value: await this.kv.get(item.key) })));
     return read
       .flatMap(({ item, value }) => {
@@ -148,7 +147,7 @@ export class Library {
       const metadata = { file: path, title, line: passage.line };
       const vector = embed(searchText(path, text), counts);
       const key = passageKey(path, n);
-      return [this.kv.put(key, text), this.vlinder.vectors.put(key, vector, { metadata, model: EMBEDDER })];
+      return [this.kv.put(key, text), this.shelves.vectors.put(key, vector, { metadata, model: EMBEDDER })];
     });
     await Promise.all(puts);
     await this.remove(path, passages.length, before?.passages ?? 0);
@@ -156,7 +155,7 @@ export class Library {
 
   private async remove(path: string, from: number, to: number): Promise<void> {
     const keys = Array.from({ length: Math.max(0, to - from) }, (_, i) => passageKey(path, from + i));
-    await Promise.all(keys.flatMap((key) => [this.kv.delete(key), this.vlinder.vectors.delete(key)]));
+    await Promise.all(keys.flatMap((key) => [this.kv.delete(key), this.shelves.vectors.delete(key)]));
   }
 
   /**
@@ -170,10 +169,10 @@ export class Library {
     const keys: string[] = [];
     for await (const { key } of this.kv.list("/docs/")) keys.push(key);
     await inGroups(keys, async (key) => {
-      const [value, record] = await Promise.all([this.kv.get(key), this.vlinder.vectors.get(key)]);
+      const [value, record] = await Promise.all([this.kv.get(key), this.shelves.vectors.get(key)]);
       if (value === null || record === null) return;
       const vector = embed(searchText(pathOf(key), value.text()), counts);
-      await this.vlinder.vectors.put(key, vector, { metadata: record.metadata, model: EMBEDDER });
+      await this.shelves.vectors.put(key, vector, { metadata: record.metadata, model: EMBEDDER });
     });
     return counts.passages;
   }

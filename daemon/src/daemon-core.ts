@@ -12,12 +12,13 @@ import { exportAgent, type ExportRequest, importAgent, type ImportRequest } from
 import type { Agent } from "./registry/agent.ts";
 import type { Config } from "./registry/config.ts";
 import { renewDevice } from "./registry/device.ts";
-import type { Home } from "./registry/home.ts";
+import { type Home, providerKeys } from "./registry/home.ts";
 import { Housekeeper } from "./housekeeper.ts";
 import { Registry } from "./registry/registry.ts";
 import type { OpenSpec } from "./registry/agent.ts";
 import { StateEngine } from "./state/engine.ts";
 import type { TurnNews } from "./state/turns/turns.ts";
+import { Providers } from "./providers/providers.ts";
 import type { DurableMove } from "./state/writer.ts";
 import { openObjectStorage } from "./storage/objects.ts";
 import { FileShelf, MemoryShelf, type QuarantineShelf } from "./storage/quarantine-shelf.ts";
@@ -25,6 +26,7 @@ import { openSegments } from "./storage/segments/open.ts";
 import { openVectorStorage, resetVectorStorage } from "./storage/vectors/open.ts";
 import { type OnProgress, Sync } from "./sync/sync.ts";
 import { importVlinderCli, type VlinderCliImport } from "./foreign/vlindercli-import.ts";
+import { Replays } from "./turns/replays.ts";
 import { type RunGround, Runs } from "./turns/runs.ts";
 import { VectorIndex } from "./vectors/vector-index.ts";
 
@@ -44,13 +46,17 @@ export interface CoreOptions {
 export interface Core {
   readonly registry: Registry<StateEngine, VectorIndex>;
   readonly sync: Sync;
+  readonly providers: Providers;
   register(dir: string): Promise<Omit<RegisterReply, "creds">>;
   /** Turns that somebody waits for. */
   readonly runs: Runs;
+  readonly replays: Replays;
   /** Called with what becomes of every agent's turns. */
   onTurn(listener: OnTurn): void;
-  /** Where turns that wait for an agent's code are announced; nowhere until it is set. */
-  announceTurns(announce: RunGround["announce"]): void;
+  /** How turns that wait for an agent's code reach it; not at all until it is set. */
+  serveTurns(ground: RunGround): void;
+  /** An agent's process is gone: the turns that it had taken up fail. */
+  lostProcess(agent: AgentName, how: string): Promise<void>;
   /** Called with the durable moves of every agent's branches, from the first one of an agent on. */
   onMoves(listener: OnMoves): void;
   remove(name: AgentName, options: { readonly purge: boolean }): Promise<AdminReplies["agents.remove"]>;
@@ -72,10 +78,18 @@ export interface Core {
 
 export async function openCore({ home, config, log }: CoreOptions): Promise<Core> {
   let device = home.device;
+  const providers = new Providers(config.providers, { folder: providerKeys(home), env: process.env });
+  // What agents may declare is what is configured now: a reload may change it.
+  const current: Config = {
+    ...config,
+    get providers() {
+      return providers.table;
+    },
+  };
   const listeners: OnMoves[] = [];
   const turnListeners: OnTurn[] = [];
-  let announce: RunGround["announce"] = () => {};
-  const runs = new Runs({ announce: (agent, message) => announce(agent, message), wake: () => {} });
+  const runs = new Runs();
+  const replays = new Replays(runs);
   const limitOf = (name: AgentName): number | null => {
     const item = registry.list().find((one) => one.name === name);
     return item?.agent?.manifest?.limits.storage ?? config.limits.storage;
@@ -126,7 +140,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     return { engine, vectors: index };
   };
 
-  const registry = await Registry.open<StateEngine, VectorIndex>({ home, config, openAgent, log });
+  const registry = await Registry.open<StateEngine, VectorIndex>({ home, config: current, openAgent, log });
   const open = (): OpenedAgent[] => registry.list().flatMap(({ agent }) => (agent === null ? [] : [agent]));
   const sync = await Sync.open({
     home: home.path,
@@ -169,6 +183,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
   return {
     registry,
     sync,
+    providers,
     index,
     register: async (dir) => {
       const before = new Map(open().map(({ name, engine }) => [name, engine]));
@@ -188,10 +203,13 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       }
     },
     runs,
+    replays,
     onMoves: (listener) => void listeners.push(listener),
     onTurn: (listener) => void turnListeners.push(listener),
-    announceTurns: (how) => {
-      announce = how;
+    serveTurns: (ground) => runs.serve(ground),
+    lostProcess: async (name, how) => {
+      const agent = open().find((one) => one.name === name);
+      if (agent !== undefined) await runs.lost(name, agent.engine, `the agent's process ended: ${how}`);
     },
     remove: async (name, options) => {
       // One that can't be served can still be removed; and what was removed, purged later.

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { rm } from "node:fs/promises";
+import { access, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type AgentName,
@@ -14,15 +14,19 @@ import type { Logger } from "pino";
 import { type Broker, startBroker } from "./broker/broker.ts";
 import { type Core, openCore, type OpenedAgent, packageVersion } from "./daemon-core.ts";
 import { adminHandlers } from "./endpoints/admin.ts";
+import { keepProcess } from "./endpoints/agent-process.ts";
 import { changesHandlers } from "./endpoints/changes.ts";
 import { effectHandlers } from "./endpoints/effect.ts";
 import { kvHandlers } from "./endpoints/kv.ts";
+import { OpenCalls } from "./endpoints/open-calls.ts";
 import { retentionHandlers } from "./endpoints/retention.ts";
+import { serviceCallHandlers } from "./endpoints/service-calls.ts";
 import { EndpointService } from "./endpoints/service.ts";
 import { timelineHandlers } from "./endpoints/timeline.ts";
 import { turnHandlers } from "./endpoints/turn.ts";
 import { valueHandlers } from "./endpoints/value.ts";
 import { vectorHandlers } from "./endpoints/vector.ts";
+import { Processes } from "./processes/processes.ts";
 import { writeFileAtomic } from "./registry/atomic-file.ts";
 import { type Config, loadConfig } from "./registry/config.ts";
 import type { Home } from "./registry/home.ts";
@@ -86,7 +90,6 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   // After the replies, which go out in this turn: an event would have a packet of its own before theirs.
   core.onMoves((agent, moves) => setImmediate(() => publishMoves(broker, log, agent, moves)));
   core.onTurn((agent, news) => publishTurn(broker, log, agent, news));
-  core.announceTurns((agent, message) => publish(broker, log, agent, invokeSubject(agent), message));
   let finish = (): void => {};
   const stopped = new Promise<void>((resolve) => {
     finish = resolve;
@@ -108,7 +111,17 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     core.index(agent);
   };
   for (const { agent } of core.registry.list()) if (agent !== null) await provide(agent);
-  undo.push(keepReopening(() => core.registry.retry(), provide, log));
+  const processes = await openProcesses(home, broker, log, (agent, how) => void core.lostProcess(agent, how));
+  core.serveTurns({
+    announce: (agent, message) => publish(broker, log, agent, invokeSubject(agent), message),
+    wake: (agent) => void processes.ready(agent),
+  });
+  const served = async (agent: OpenedAgent): Promise<void> => {
+    await provide(agent);
+    await keepProcess(processes, agent);
+  };
+  undo.push(keepReopening(() => core.registry.retry(), served, log));
+  const calls = new OpenCalls();
   const handlers = {
     ...kvHandlers(core),
     ...changesHandlers(core),
@@ -118,32 +131,70 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     ...retentionHandlers(core),
     ...turnHandlers(core),
     ...effectHandlers(core),
+    ...serviceCallHandlers(core, calls),
   };
   const admin = adminHandlers({
     core,
     broker,
+    processes,
     home: home.path,
     version,
     started: Date.now(),
     drain: () => setImmediate(() => void stop()),
     reload: async () => {
-      const { log: logConfig } = await loadConfig(home);
-      if (logConfig.level === log.level) return [];
+      const { log: logConfig, providers } = await loadConfig(home);
+      const changed = core.providers.replace(providers) ? ["providers"] : [];
+      if (logConfig.level === log.level) return changed;
       log.level = logConfig.level;
-      return ["log.level"];
+      return [...changed, "log.level"];
     },
   });
+  // Calls that outlast the wait are broken off, and recorded so far as they came.
+  undo.push(() => calls.close());
   undo.push(() => service.stop(STOP_WAIT));
+  // Before the service: an agent's last requests are answered.
+  undo.push(() => processes.stop());
   await service.start(version, handlers, admin);
 
   const file = join(home.run, "daemon.json");
   const contents: DaemonFile = { url: broker.url, pid: process.pid, creds: broker.adminCreds, version };
   undo.push(() => rm(file, { force: true }));
   await broker.connection.flush();
+  for (const { agent } of core.registry.list()) {
+    if (agent === null) continue;
+    keepProcess(processes, agent).catch((err: unknown) => {
+      log.error({ agent: agent.name, err }, "the agent's process could not be looked after");
+    });
+  }
   await writeFileAtomic(file, `${JSON.stringify(contents)}\n`);
   await notify("--ready", log);
   log.info({ url: broker.url, home: home.path, version }, "vlinderd is ready");
   return { url: broker.url, adminCreds: broker.adminCreds, core, stopped, stop };
+}
+
+/** The agents that the daemon starts get its server's address and their own credentials, and never the daemon's. */
+async function openProcesses(
+  home: Home,
+  broker: Broker,
+  log: Logger,
+  gone: (agent: AgentName, how: string) => void,
+): Promise<Processes> {
+  const credsOf = async (agent: AgentName): Promise<string | null> => {
+    if (broker.own) return await broker.agentCreds(agent);
+    const file = home.agentCreds(agent);
+    return await access(file).then(
+      () => file,
+      () => null,
+    );
+  };
+  return await Processes.open({
+    home,
+    log,
+    access: async (agent) => ({ url: broker.url, creds: await credsOf(agent) }),
+    environment: process.env,
+    node: process.execPath,
+    gone,
+  });
 }
 
 /** Publishes the durable moves of an agent's branches. */

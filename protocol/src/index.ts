@@ -101,8 +101,13 @@ export type {
   AgentItem,
   CommitEventMessage,
   DaemonFile,
+  LogItem,
+  LogsReply,
   PlanReply,
+  ProcessItem,
   Progress,
+  ProviderItem,
+  ProviderTestReply,
   ImportFinding,
   PullReply,
   VlinderCliImportReply,
@@ -135,6 +140,7 @@ export type {
   SyncOwed,
 } from "./schemas/kv.ts";
 export type { ForgetReply, GcReply, QuarantineItem, SpaceItem } from "./schemas/retention.ts";
+export type { CallHead, CallPart, CallReply, Tokens } from "./schemas/service.ts";
 export type {
   BranchItem,
   ChangeItem,
@@ -155,6 +161,9 @@ export type {
   CompleteReply,
   FailReply,
   InvokeMessage,
+  ReplayCost,
+  ReplayReply,
+  ReplaySide,
   RunReply,
   SessionItem,
   SessionTurn,
@@ -181,5 +190,6 @@ export {
   invokeSubject,
   isAllowedReply,
   LATER_OPERATIONS,
+  PART_HEADER,
   PROGRESS_HEADER,
 } from "./subjects.ts";

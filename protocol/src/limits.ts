@@ -27,6 +27,8 @@ export const LIMITS = {
   page: 1000,
   /** Items of a page when the request names no limit. */
   defaultPage: 100,
+  /** How long `agents.logs` may wait for lines, in milliseconds. Over it: `invalid`. */
+  logWait: 30_000,
   /** Results of one vector search. */
   searchResults: 1000,
   /** An idempotency id, in characters. Over it: `invalid`. */
@@ -35,6 +37,16 @@ export const LIMITS = {
   reasonChars: 2000,
   /** An effect's key, in characters. Over it: `invalid`. */
   effectKeyChars: 512,
+  /** Body of a request to a provider, in bytes. Over it: `too_large`. */
+  callBytes: 900 * 1024,
+  /** A provider's answer, in bytes; what is longer is cut off. Over it: `too_large`. */
+  answerBytes: 32 * 1024 * 1024,
+  /** Bytes of a streamed answer that are sent ahead of what the caller has acknowledged. */
+  callWindow: 2 * 1024 * 1024,
+  /** A streamed call of which nothing was acknowledged for so long is broken off, in milliseconds. */
+  callIdle: 30 * 1000,
+  /** Calls of an agent that are under way at the same time. Over it: `unavailable`. */
+  calls: 32,
   /** How deep objects and arrays of a body may be nested. Over it: `invalid`. */
   depth: 32,
   /** Payload of one NATS message that the daemon sends, in bytes, headers apart. */

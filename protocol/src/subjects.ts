@@ -43,14 +43,19 @@ export const AGENT_OPERATIONS = [
   "effect.end",
   "effect.list",
   "effect.resolve",
+  "turn.replay",
   "session.list",
   "session.get",
   "run",
+  "run.override",
+  "service.infer",
+  "service.embed",
+  "service.ack",
 ] as const;
 export type AgentOperation = (typeof AGENT_OPERATIONS)[number];
 
 /** Named in the protocol and not served by this release: answered with `unavailable`. */
-export const LATER_OPERATIONS = ["timeline.promote", "service.infer", "service.embed"] as const;
+export const LATER_OPERATIONS = ["timeline.promote"] as const;
 
 /** What only the administrator can ask for. */
 export const ADMIN_OPERATIONS = [
@@ -59,6 +64,8 @@ export const ADMIN_OPERATIONS = [
   "agents.list",
   "agents.show",
   "agents.remove",
+  "agents.restart",
+  "agents.logs",
   "agents.export",
   "agents.import",
   "agents.import_vlindercli",
@@ -69,6 +76,8 @@ export const ADMIN_OPERATIONS = [
   "sync.status",
   "sync.push",
   "sync.pull",
+  "providers.list",
+  "providers.test",
 ] as const;
 export type AdminOperation = (typeof ADMIN_OPERATIONS)[number];
 
@@ -129,3 +138,6 @@ export const ERROR_HEADER = "Nats-Service-Error";
 
 /** On a message that is not yet the reply: progress of long work, asked for with `progress: true`. */
 export const PROGRESS_HEADER = "Vlinder-Progress";
+
+/** On a message that is not yet the reply: a part of a streamed answer. Its number, from 0 without a gap. */
+export const PART_HEADER = "Vlinder-Part";

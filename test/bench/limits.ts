@@ -103,6 +103,14 @@ const WANTED = {
     unit: "KB",
     limit: atMost("aim", 1),
   },
+  "turn/echo-and-fsync": {
+    what: "a turn of 20 puts and 20 gets, one after another, to 60 times an echo's p50 and 5 times that of an fsync",
+    limit: atMost("aim", 1),
+  },
+  "reads-noted": {
+    what: "in process: puts and gets of a turn whose reads are recorded to one whose reads are not",
+    limit: atLeast("aim", 0.85),
+  },
   "verify/sha256sum": {
     what: "verify of large values to `sha256sum` over the same bytes",
     limit: atLeast("aim", 0.5),

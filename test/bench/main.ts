@@ -15,6 +15,7 @@ import { memorySection } from "./wire/memory-section.ts";
 import { readersSection } from "./wire/readers-section.ts";
 import { startupSection } from "./wire/startup-section.ts";
 import { transactionsSection } from "./wire/transactions-section.ts";
+import { turnsSection } from "./wire/turns-section.ts";
 import { vectorsSection } from "./wire/vectors-section.ts";
 import { verifySection } from "./wire/verify-section.ts";
 import { wireSection } from "./wire/wire-section.ts";
@@ -29,6 +30,7 @@ const RUN: Readonly<Record<SectionName, (bench: Bench) => Promise<void>>> = {
   agents: agentsSection,
   readers: readersSection,
   transactions: transactionsSection,
+  turns: turnsSection,
   vectors: vectorsSection,
   verify: verifySection,
   startup: startupSection,

@@ -8,6 +8,7 @@ export const SECTIONS = [
   "agents",
   "readers",
   "transactions",
+  "turns",
   "vectors",
   "verify",
   "startup",

@@ -51,6 +51,18 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     load: async () => (await import("./commands/stop.ts")).defineStop,
   },
   {
+    name: "reload",
+    summary: "let the daemon read config.toml again",
+    group: DAEMON,
+    load: async () => (await import("./commands/reload.ts")).defineReload,
+  },
+  {
+    name: "provider",
+    summary: "who answers for models, and their keys",
+    group: DAEMON,
+    load: async () => (await import("./commands/provider.ts")).defineProvider,
+  },
+  {
     name: "service",
     summary: "run vlinderd as a service (systemd, launchd)",
     group: DAEMON,
@@ -64,9 +76,15 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
   },
   {
     name: "agent",
-    summary: "make, register, list and remove agents",
+    summary: "make, register, list, restart and remove agents",
     group: AGENTS,
     load: async () => (await import("./commands/agent.ts")).defineAgent,
+  },
+  {
+    name: "logs",
+    summary: "what an agent that the daemon runs has written",
+    group: AGENTS,
+    load: async () => (await import("./commands/logs.ts")).defineLogs,
   },
   {
     name: "kv",

@@ -6,7 +6,11 @@ import { ProgressBar, type ProgressStream } from "./render/progress.ts";
 
 /** Where a command line runs: a process's streams and environment, or a test's. */
 export interface Terminal {
-  readonly stdin: AsyncIterable<Uint8Array | string> & { readonly isTTY?: boolean };
+  readonly stdin: AsyncIterable<Uint8Array | string> & {
+    readonly isTTY?: boolean;
+    /** Of a real terminal: what is typed comes at once, and is not shown. */
+    setRawMode?(on: boolean): unknown;
+  };
   readonly stdout: ProgressStream & {
     /** False: wait for `drain` before there is more. */
     write(chunk: string | Uint8Array): unknown;

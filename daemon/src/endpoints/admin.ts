@@ -1,14 +1,19 @@
-import { type AdminReplies, type AgentName, type RegisterReply, VlinderError } from "@vlinder/protocol";
+import { type AdminReplies, type AgentName, LIMITS, type RegisterReply, VlinderError } from "@vlinder/protocol";
 import type { Broker } from "../broker/api.ts";
 import type { Core } from "../daemon-core.ts";
+import type { Processes } from "../processes/processes.ts";
+import { keepProcess } from "./agent-process.ts";
+import { testProvider } from "../providers/provider-test.ts";
 import { agentItem } from "./agent-item.ts";
 import { agentOf } from "./agent-access.ts";
+import { providerItems } from "./provider-item.ts";
 import { spaceItem } from "./retention.ts";
 import type { AdminHandlers } from "./service.ts";
 
 export interface AdminContext {
   readonly core: Core;
   readonly broker: Broker;
+  readonly processes: Processes;
   readonly home: string;
   readonly version: string;
   readonly started: number;
@@ -20,9 +25,10 @@ export interface AdminContext {
 
 /** `vlinder.admin.v1.*` */
 export function adminHandlers(context: AdminContext): AdminHandlers {
-  const { core, broker } = context;
+  const { core, broker, processes } = context;
   const { registry, sync } = core;
-  const items = (): Promise<AdminReplies["agents.list"]["items"]> => Promise.all(registry.list().map(agentItem));
+  const items = (): Promise<AdminReplies["agents.list"]["items"]> =>
+    Promise.all(registry.list().map((item) => agentItem(item, processes.report(item.name))));
 
   /** Makes the credentials that an agent needs; on a server of somebody else's they are made there. */
   const credsOf = async (agent: AgentName): Promise<string> => (broker.own ? await broker.agentCreds(agent) : "");
@@ -31,7 +37,10 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
     "agents.plan": ({ request }) => registry.plan(request.dir),
     "agents.register": async ({ request }): Promise<RegisterReply> => {
       const reply = await core.register(request.dir);
-      return { ...reply, creds: await credsOf(reply.agent as AgentName) };
+      const agent = reply.agent as AgentName;
+      const creds = await credsOf(agent);
+      const notes = await keepProcess(processes, registry.get(agent));
+      return { ...reply, creds, notes: [...reply.notes, ...notes] };
     },
     "agents.list": async () => ({ items: await items() }),
     "agents.show": async ({ request }): Promise<AdminReplies["agents.show"]> => {
@@ -39,7 +48,7 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       const view = await engine.stateOf();
       const usage = await engine.usage();
       return {
-        ...(await agentItem({ name, registration, agent: agentOf(core, name), error: null })),
+        ...(await agentItem({ name, registration, agent: agentOf(core, name), error: null }, processes.report(name))),
         snapshot: (await engine.commit(view.commit)).snapshot,
         contract: view.snapshot.contract,
         storage: {
@@ -54,9 +63,29 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       };
     },
     "agents.remove": async ({ request }) => {
-      // First: after a crash in between, the next start gives an agent that is still registered new ones.
-      await broker.revokeAgent(request.agent);
-      return await core.remove(request.agent, { purge: request.purge ?? false });
+      const purge = request.purge ?? false;
+      // While it may still write: an agent uses its last moments to put what it has.
+      await processes.drop(request.agent);
+      try {
+        // Before the removal: after a crash in between, the next start gives an agent that is still registered new ones.
+        await broker.revokeAgent(request.agent);
+        return await core.remove(request.agent, { purge });
+      } finally {
+        // It may be registered still, or again: who did that meanwhile has started it.
+        const item = registry.list().find(({ name }) => name === request.agent);
+        if (item === undefined) await processes.drop(request.agent);
+        else if (item.agent !== null) await keepProcess(processes, item.agent);
+        if (item === undefined && purge) await processes.forget(request.agent);
+      }
+    },
+    "agents.restart": async ({ request }): Promise<AdminReplies["agents.restart"]> => {
+      const { name } = agentOf(core, request.agent);
+      return { agent: name, process: await processes.restart(name) };
+    },
+    "agents.logs": ({ request: { agent, lines = LIMITS.defaultPage, after, wait = 0 } }) => {
+      // Also of one that can't be served: its log may say why.
+      if (!registry.list().some(({ name }) => name === agent)) agentOf(core, agent);
+      return processes.logs(agent, { lines, after, wait });
     },
     "agents.export": ({ request, progress }) =>
       core.exportAgent({ ...request, branch: request.branch, overwrite: request.overwrite ?? false, progress }),
@@ -85,6 +114,8 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       return { draining: true };
     },
     "daemon.reload": async () => ({ reloaded: await context.reload() }),
+    "providers.list": async () => ({ items: await providerItems(core) }),
+    "providers.test": ({ request }) => testProvider(core.providers.named(request.provider), core.providers),
     "sync.init": ({ request }) => sync.init(request.uri),
     "sync.status": () => sync.status(),
     "sync.push": ({ request, progress }) => sync.push(request.agent, progress),

@@ -1,11 +1,14 @@
-import type { AgentItem } from "@vlinder/protocol";
+import type { AgentItem, ProcessItem } from "@vlinder/protocol";
 import { MAIN } from "@vlinder/protocol";
 import type { Core, OpenedAgent } from "../daemon-core.ts";
 
 type RegistryItem = ReturnType<Core["registry"]["list"]>[number];
 
 /** An agent's line in `status` and `agent list`. One that can't be read has its error in place of numbers. */
-export async function agentItem({ name, agent, registration, error }: RegistryItem): Promise<AgentItem> {
+export async function agentItem(
+  { name, agent, registration, error }: RegistryItem,
+  process: ProcessItem | null,
+): Promise<AgentItem> {
   const base = {
     agent: name,
     dir: registration?.source ?? null,
@@ -13,8 +16,8 @@ export async function agentItem({ name, agent, registration, error }: RegistryIt
     branch: MAIN,
   };
   const nothing = { state: "" as AgentItem["state"], keys: 0, vectors: 0, size: 0, limit: null, time: null };
-  if (agent === null) return { ...base, ...nothing, error: error?.toBody() ?? null };
-  return { ...base, ...(await numbers(agent)), error: null };
+  if (agent === null) return { ...base, ...nothing, error: error?.toBody() ?? null, process };
+  return { ...base, ...(await numbers(agent)), error: null, process };
 }
 
 async function numbers({

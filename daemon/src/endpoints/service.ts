@@ -19,6 +19,7 @@ import {
   ERROR_HEADER,
   isAllowedReply,
   LATER_OPERATIONS,
+  PART_HEADER,
   type Progress,
   PROGRESS_HEADER,
   VlinderError,
@@ -34,6 +35,8 @@ export interface Call<Request> {
   readonly encoding: Encoding;
   /** Sends progress to who asked, when it was asked for. */
   readonly progress: (progress: Progress) => void;
+  /** Sends a part of a streamed answer, before the reply. @throws what the connection throws */
+  readonly part: (number: number, body: object) => void;
 }
 
 export interface AgentCall<Request> extends Call<Request> {
@@ -201,7 +204,8 @@ export class EndpointService {
     const request = route.schema === null ? body : checkRequest(route.schema, body);
     const wanted = (request as { progress?: boolean }).progress === true;
     const progress = wanted ? (p: Progress): void => respond(accepted, p, { [PROGRESS_HEADER]: "1" }) : NO_PROGRESS;
-    return route.handle({ request, encoding, progress }, agent);
+    const part = (number: number, one: object): void => respond(accepted, one, { [PART_HEADER]: String(number) });
+    return route.handle({ request, encoding, progress, part }, agent);
   }
 
   #answer(accepted: Accepted, body: object): void {

@@ -1,22 +1,28 @@
 import {
+  type AgentRequest,
   type CompleteReply,
   type FailReply,
   type Hash,
   LIMITS,
   MAIN,
+  type RunReply,
   type SessionItem,
   VlinderError,
 } from "@vlinder/protocol";
-import type { Core } from "../daemon-core.ts";
+import type { Core, OpenedAgent } from "../daemon-core.ts";
+import { requireDeclared } from "../providers/declared-model.ts";
 import type { Ended, Kept } from "../state/turns/landing.ts";
 import type { TurnItem } from "../state/turns/turn-index.ts";
 import { beginRequest } from "../turns/begin-request.ts";
 import { sessionTurns, turnsBefore } from "../turns/turn-item.ts";
 import { agentOf } from "./agent-access.ts";
 import { withOwed } from "./owed.ts";
-import type { AgentHandlers } from "./service.ts";
+import type { AgentCall, AgentHandlers } from "./service.ts";
 
-type Handlers = Pick<AgentHandlers, Extract<keyof AgentHandlers, `turn.${string}` | `session.${string}`> | "run">;
+type Handlers = Pick<
+  AgentHandlers,
+  Extract<keyof AgentHandlers, `turn.${string}` | `session.${string}` | `run.${string}`> | "run"
+>;
 
 function completeReply(turn: string, ended: Ended): CompleteReply {
   if (ended.kind === "completed") {
@@ -53,8 +59,10 @@ function sessionItem(session: string, turns: readonly TurnItem[]): SessionItem {
 /** `vlinder.v1.<agent>.turn.*`, `session.*` and `run`. */
 export function turnHandlers(core: Core): Handlers {
   return {
-    "turn.begin": ({ agent, request }) =>
-      agentOf(core, agent).engine.turns.begin(beginRequest(request, request.branch ?? MAIN), request.id),
+    "turn.begin": ({ agent, request }) => {
+      requireDeclaredModel(agentOf(core, agent), request);
+      return agentOf(core, agent).engine.turns.begin(beginRequest(request, request.branch ?? MAIN), request.id);
+    },
     "turn.accept": ({ agent, request }) => core.runs.accept(agent, agentOf(core, agent).engine, request),
     "turn.emit": ({ agent, request }) => {
       core.runs.emit(agentOf(core, agent).engine, request.turn, request.text);
@@ -88,9 +96,38 @@ export function turnHandlers(core: Core): Handlers {
       // JSON writes a control character as six.
       return { session, items: await sessionTurns(engine, items.slice(-limit), encoding === "json" ? 6 : 1) };
     },
-    run: async ({ agent, request, progress }) =>
-      withOwed(core, agent, await core.runs.run(agent, agentOf(core, agent).engine, request, progress)),
+    run: (call) => {
+      requireDeclaredModel(agentOf(core, call.agent), call.request);
+      return run(core, call);
+    },
+    "run.override": (call) => {
+      if (call.request.provider !== undefined) core.providers.named(call.request.provider);
+      return run(core, call);
+    },
+    "turn.replay": ({ agent, request, progress }) => {
+      if (request.provider !== undefined) core.providers.named(request.provider);
+      return core.replays.replay(agent, agentOf(core, agent).engine, request, progress);
+    },
   };
+}
+
+async function run(core: Core, { agent, request, progress }: AgentCall<AgentRequest<"run">>): Promise<RunReply> {
+  const asked = { begin: beginRequest(request, request.branch ?? MAIN), id: request.id };
+  return withOwed(core, agent, await core.runs.run(agent, agentOf(core, agent).engine, asked, progress));
+}
+
+/** An agent may choose among what is declared; a person, through subjects of their own, among all that is configured. */
+function requireDeclaredModel(
+  { name, manifest }: OpenedAgent,
+  { provider, model }: Pick<AgentRequest<"run">, "provider" | "model">,
+): void {
+  const infer = manifest?.services.infer ?? null;
+  if (model !== undefined) requireDeclared(model, infer?.models ?? []);
+  if (provider === undefined || provider === infer?.provider) return;
+  throw new VlinderError("not_declared", `the agent "${name}" does not declare the provider "${provider}"`, {
+    details: { agent: name, provider },
+    remedy: "declare it in agent.toml, or ask as an administrator: `vlinder run` and `vlinder replay` do",
+  });
 }
 
 function noSession(session: string): VlinderError {

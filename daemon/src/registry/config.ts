@@ -3,6 +3,7 @@ import { invalid } from "@vlinder/protocol";
 import { z } from "zod";
 import { readEnvironment } from "./config-env.ts";
 import type { Home } from "./home.ts";
+import { providersOf, providersSchema, type ProviderTable } from "./provider-config.ts";
 import { bytesOf, duration, millisecondsOf, size } from "./quantities.ts";
 import { BUILT_IN_SCHEMES } from "./storage-uri.ts";
 import { checkToml, messageOf, shown } from "./toml-check.ts";
@@ -49,6 +50,7 @@ const schema = z.strictObject({
   limits: z.strictObject({ storage: size.optional() }).prefault({}),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
   backends: z.record(z.string(), text).superRefine(checkSchemes).prefault({}),
+  providers: providersSchema.prefault({}),
 });
 
 /** The daemon's configuration: config.toml, with the environment on top, checked and whole. */
@@ -72,6 +74,8 @@ export interface Config {
   readonly log: { readonly level: LogLevel };
   /** URI scheme → npm package that exports its factory. */
   readonly backends: Readonly<Record<string, string>>;
+  /** Name → provider of models: built-in ones, and those of [providers]. */
+  readonly providers: ProviderTable;
 }
 
 /** Reads `config.toml` (there need be none) and the environment. @throws invalid, with the place */
@@ -90,20 +94,21 @@ export function configOf(source: TomlSource, env: NodeJS.ProcessEnv): Config {
   const merged = schema.safeParse(withSettings(source.table, set), { error: messageOf });
   if (!merged.success) {
     const issue = merged.error.issues[0];
-    const [section, key] = (issue?.path ?? []).map(String);
-    const from = set.find((one) => one.section === section && one.key === key);
+    const place = (issue?.path ?? []).map(String);
+    const from = set.find((one) => pathOf(one).every((part, i) => part === place[i]));
     throw invalid(`environment: ${from?.variable ?? "VLINDER_…"}: ${issue?.message ?? "not valid"}`, {
       remedy: "correct or unset the variable",
       details: { variable: from?.variable ?? null },
     });
   }
-  const { nats, sync, storage, limits, ...rest } = set.length === 0 ? file : merged.data;
+  const { nats, sync, storage, limits, providers, ...rest } = set.length === 0 ? file : merged.data;
   return {
     ...rest,
     nats: { url: nats.url ?? null, creds: nats.creds ?? null, port: nats.port },
     storage: { ...storage, quarantine: millisecondsOf(storage.quarantine) },
     limits: { storage: limits.storage === undefined ? null : bytesOf(limits.storage) },
     sync: { bucket: sync.bucket ?? null, when: sync.when },
+    providers: providersOf(providers),
   };
 }
 
@@ -119,13 +124,22 @@ function keysOf(section: z.ZodType): Readonly<Record<string, "text" | "number" |
   );
 }
 
-function withSettings(
-  table: Readonly<Record<string, unknown>>,
-  settings: readonly { readonly section: string; readonly key: string; readonly value: unknown }[],
-): Record<string, unknown> {
-  const merged: Record<string, unknown> = { ...table };
-  for (const { section, key, value } of settings) {
-    merged[section] = { ...(merged[section] as object | undefined), [key]: value };
+type Setting = Pick<ReturnType<typeof readEnvironment>[number], "section" | "key" | "value">;
+
+/** Where in the file the setting would be: VLINDER_PROVIDERS_GPU_BOX_KEY_ENV is `key_env` of [providers.gpu-box]. */
+function pathOf({ section, key }: Setting): string[] {
+  const [, name, field] = (section === "providers" && /^(.+)_(url|protocol|key_env|key_file)$/.exec(key)) || [];
+  return name === undefined || field === undefined ? [section, key] : [section, name.replaceAll("_", "-"), field];
+}
+
+function withSettings(table: Readonly<Record<string, unknown>>, settings: readonly Setting[]): Record<string, unknown> {
+  const merged = structuredClone(table) as Record<string, unknown>;
+  for (const setting of settings) {
+    const path = pathOf(setting);
+    const last = path.pop() as string;
+    let place = merged;
+    for (const part of path) place = (place[part] ??= {}) as Record<string, unknown>;
+    place[last] = setting.value;
   }
   return merged;
 }

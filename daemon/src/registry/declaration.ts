@@ -1,6 +1,7 @@
 import { readdir, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { asVlinderError, invalid, VlinderError } from "@vlinder/protocol";
+import { splitCommandLine } from "../processes/command-line.ts";
 import type { Config } from "./config.ts";
 import type { Home } from "./home.ts";
 import { type Manifest, manifestOf } from "./manifest.ts";
@@ -26,7 +27,8 @@ export async function readDeclaration(dir: string, home: Home, config: Config): 
       details: { dir },
     });
   }
-  const manifest = manifestOf(source, Object.keys(config.backends));
+  const manifest = manifestOf(source, Object.keys(config.backends), config.providers);
+  checkExecutable(source, manifest);
   const resolve = async (key: "object_storage" | "vector_storage", uri: string, fallback: string) => {
     try {
       return await resolveUri(uri, { ...uriRules(home, config, manifest.name), fallback });
@@ -43,6 +45,17 @@ export async function readDeclaration(dir: string, home: Home, config: Config): 
     throw source.error(["vector_storage"], "value", "object_storage is in the same file", "name another file");
   }
   return { dir: await realpath(dir), source, manifest, objects, vectors };
+}
+
+/** Here and not in the schema: what is registered already is served, whatever its executable. */
+function checkExecutable(source: TomlSource, { runtime, executable }: Manifest): void {
+  if (runtime !== "process" || executable === null) return;
+  try {
+    splitCommandLine(executable);
+  } catch (error) {
+    const { message, remedy } = asVlinderError(error);
+    throw source.error(["executable"], "value", message, remedy ?? "correct it");
+  }
 }
 
 /** What a storage URI of an agent may be, but for what `default` means. */

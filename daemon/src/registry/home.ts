@@ -81,3 +81,8 @@ function agentNameOrNull(text: string): AgentName | null {
     return null;
   }
 }
+
+/** Where `vlinder provider set` keeps keys. */
+export function providerKeys({ creds }: Pick<Home, "creds">): string {
+  return join(creds, "providers");
+}

@@ -13,19 +13,16 @@ import {
 } from "@vlinder/protocol";
 import { z } from "zod";
 import { SYNC_WHEN, type SyncWhen } from "./config.ts";
+import { PROVIDER_PROTOCOLS, type ProviderProtocol, type ProviderTable, spokenBy } from "./provider-config.ts";
 import { bytesOf, duration, size } from "./quantities.ts";
 import { unknownScheme } from "./storage-uri.ts";
 import { checkToml, shown, unknownName } from "./toml-check.ts";
 import type { TomlSource } from "./toml-source.ts";
 
-export const PROVIDERS = ["ollama", "openai", "anthropic", "openrouter"] as const;
-export type Provider = (typeof PROVIDERS)[number];
-export const PROVIDER_PROTOCOLS = ["openai", "anthropic"] as const;
-export type ProviderProtocol = (typeof PROVIDER_PROTOCOLS)[number];
-
 /** A model service that an agent may call. */
 export interface Service {
-  readonly provider: Provider;
+  /** As config.toml or vlinder itself names it. */
+  readonly provider: string;
   /** What the agent's own SDK speaks; null: the provider's. */
   readonly protocol: ProviderProtocol | null;
   readonly models: readonly string[];
@@ -54,9 +51,13 @@ export interface Manifest {
   readonly limits: { readonly storage: number | null };
 }
 
-/** Checks agent.toml; `schemes` are those of [backends]. @throws invalid, with file, line and column */
-export function manifestOf(source: TomlSource, schemes: readonly string[]): Manifest {
-  const file = checkToml(source, manifestSchema(schemes));
+/**
+ * Checks agent.toml; `schemes` are those of [backends], `providers` those of config.toml: null for a manifest that was
+ * registered before, since a provider that went must not keep the agent's memory from being served.
+ * @throws invalid, with file, line and column
+ */
+export function manifestOf(source: TomlSource, schemes: readonly string[], providers: ProviderTable | null): Manifest {
+  const file = checkToml(source, manifestSchema(schemes, providers));
   const { infer, embed } = file.requirements.services;
   return {
     name: parseAgentName(file.name),
@@ -99,25 +100,41 @@ export function contractOf(manifest: Manifest): Contract {
   };
 }
 
-function serviceOf(service: z.output<typeof serviceSchema> | undefined): Service | null {
+function serviceOf(service: z.output<ReturnType<typeof serviceSchema>> | undefined): Service | null {
   if (service === undefined) return null;
   return { provider: service.provider, protocol: service.protocol ?? null, models: service.models };
 }
 
 const text = z.string().min(1);
 
-const serviceSchema = z.strictObject({
-  provider: z.enum(PROVIDERS, {
-    error: (issue) => (typeof issue.input === "string" ? unknownName("provider", issue.input, PROVIDERS) : undefined),
-  }),
-  protocol: z
-    .enum(PROVIDER_PROTOCOLS, {
-      error: (issue) =>
-        typeof issue.input === "string" ? unknownName("protocol", issue.input, PROVIDER_PROTOCOLS) : undefined,
+function serviceSchema(providers: ProviderTable | null) {
+  return z
+    .strictObject({
+      provider: text,
+      protocol: z
+        .enum(PROVIDER_PROTOCOLS, {
+          error: (issue) =>
+            typeof issue.input === "string" ? unknownName("protocol", issue.input, PROVIDER_PROTOCOLS) : undefined,
+        })
+        .optional(),
+      models: z.array(text).min(1),
     })
-    .optional(),
-  models: z.array(text).min(1),
-});
+    .superRefine(({ provider, protocol }, context) => {
+      if (providers === null) return;
+      const known = Object.hasOwn(providers, provider) ? providers[provider] : undefined;
+      const issue = (path: string, message: string): void =>
+        context.addIssue({ code: "custom", path: [path], message });
+      if (known === undefined) {
+        issue(
+          "provider",
+          `${unknownName("provider", provider, Object.keys(providers))} (others: [providers.NAME] in config.toml)`,
+        );
+      } else if (protocol !== undefined && !spokenBy(known).includes(protocol)) {
+        const spoken = spokenBy(known).join(", ");
+        issue("protocol", `provider ${shown(provider)} speaks ${spoken}, not ${protocol}; nothing is translated`);
+      }
+    });
+}
 
 const dimension = z.custom<number>(
   (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= LIMITS.dimension,
@@ -147,7 +164,8 @@ function required(message: string) {
   return (issue: { readonly input?: unknown }): string | undefined => (issue.input === undefined ? message : undefined);
 }
 
-function manifestSchema(schemes: readonly string[]) {
+function manifestSchema(schemes: readonly string[], providers: ProviderTable | null) {
+  const service = serviceSchema(providers);
   return z
     .strictObject({
       name: z
@@ -167,7 +185,7 @@ function manifestSchema(schemes: readonly string[]) {
       vectors: z.strictObject({ dimension: dimension.optional(), metric: z.enum(METRICS).optional() }).optional(),
       requirements: z
         .strictObject({
-          services: z.strictObject({ infer: serviceSchema.optional(), embed: serviceSchema.optional() }).prefault({}),
+          services: z.strictObject({ infer: service.optional(), embed: service.optional() }).prefault({}),
         })
         .prefault({}),
       sync: z.strictObject({ when: z.enum(SYNC_WHEN).optional() }).prefault({}),

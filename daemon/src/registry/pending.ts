@@ -6,12 +6,7 @@ import type { Manifest } from "./manifest.ts";
  */
 export function pendingNotes(manifest: Manifest): string[] {
   const notes: string[] = [];
-  if (manifest.runtime === "process") {
-    notes.push(`the daemon does not start agents yet: start it yourself, with \`${manifest.executable}\``);
-  }
-  if (manifest.services.infer !== null || manifest.services.embed !== null) {
-    notes.push("[requirements.services] is recorded; calls to providers are not passed on yet");
-  }
+
   if (manifest.syncWhen !== null && manifest.syncWhen !== "manual") {
     notes.push("[sync] when is recorded; for now it is synced by `vlinder sync push` and `pull`");
   }

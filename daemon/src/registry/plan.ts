@@ -26,11 +26,15 @@ export function sameContract(a: Contract, b: Contract | null): boolean {
 export async function planOf(
   declaration: Declaration,
   admission: Admission,
-  record: Registration | null,
+  item: {
+    readonly registration: Registration | null;
+    readonly agent: { readonly manifest: Manifest | null } | null;
+  } | null,
   current: Contract | null,
   creds: string,
 ): Promise<PlanReply> {
   const { manifest, objects, vectors, source, dir } = declaration;
+  const record = item?.registration ?? null;
   const contract = contractFor(manifest, current);
   const steps: { what: string; detail: string }[] = [];
   const known = admission === "known" || admission === "adopt";
@@ -46,6 +50,7 @@ export async function planOf(
   }
   if (admission !== "known") steps.push({ what: "make credentials", detail: creds });
   if (!known || record?.manifest !== source.text) steps.push({ what: "write the registration", detail: dir });
+  steps.push(...processSteps(manifest, item?.agent?.manifest ?? null));
   return {
     agent: manifest.name,
     dir,
@@ -53,6 +58,14 @@ export async function planOf(
     registered: known,
     contract: sha256(encodeContract(contract)),
   };
+}
+
+/** What becomes of the process that the daemon runs for it. */
+function processSteps(manifest: Manifest, served: Manifest | null): { what: string; detail: string }[] {
+  const [before, now] = [served, manifest].map((one) => (one?.runtime === "process" ? one.executable : null));
+  if (now === before) return [];
+  if (typeof now !== "string") return [{ what: "stop the process", detail: before ?? "" }];
+  return [{ what: before === null ? "start the process" : "start the process anew", detail: now }];
 }
 
 async function verb(uri: ResolvedUri, what: string): Promise<string> {

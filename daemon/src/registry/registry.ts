@@ -101,10 +101,9 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
     const declaration = await readDeclaration(dir, this.#home, this.#config);
     const { name } = declaration.manifest;
     const item = this.#items.get(name);
-    const record = item?.registration ?? null;
     const admission = this.#admit(declaration);
     const current = item?.agent === null || item === undefined ? null : await item.agent.engine.contract();
-    return planOf(declaration, admission, record, current, this.#home.agentCreds(name));
+    return planOf(declaration, admission, item ?? null, current, this.#home.agentCreds(name));
   }
 
   /**
@@ -225,7 +224,7 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
   #manifestOf(registration: Registration): Manifest | null {
     if (registration.manifest === null) return null;
     const file = `agent.toml of ${registrationFile(this.#home.agentFolder(registration.name))}`;
-    return manifestOf(new TomlSource(registration.manifest, file), Object.keys(this.#config.backends));
+    return manifestOf(new TomlSource(registration.manifest, file), Object.keys(this.#config.backends), null);
   }
 
   #serve(agent: Agent<Engine, Vectors>): void {

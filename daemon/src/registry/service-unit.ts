@@ -41,6 +41,8 @@ export function systemdUnit(spec: ServiceSpec): string {
     "RestartSec=2",
     // On a stop the daemon answers what it accepted and pushes what it owes; then all is ended.
     "KillMode=mixed",
+    // An agent that takes too much memory is ended, and not the daemon with all the others.
+    "OOMPolicy=continue",
     "TimeoutStopSec=60",
     "LimitNOFILE=65536",
     "UMask=0077",

@@ -1,4 +1,4 @@
-import { type Hash, sha256 } from "@vlinder/protocol";
+import { type Hash, sha256, VlinderError } from "@vlinder/protocol";
 import type { UploadedOp, UploadedWrite } from "./uploads.ts";
 
 /** A write without the values' bytes. */
@@ -27,4 +27,12 @@ export function sizeOf(ops: readonly UploadedOp[]): number {
 /** What makes a request the same as another one with its id. */
 export function once(id: string | undefined, request: object): { id: string; request: Hash } | undefined {
   return id === undefined ? undefined : { id, request: sha256(JSON.stringify(request)) };
+}
+
+/** An id stands for one request. */
+export function reusedId(id: string): VlinderError {
+  return new VlinderError("conflict", `the id "${id}" was used for another request`, {
+    details: { id },
+    remedy: "make a new id for each request; use the same one only to repeat it",
+  });
 }

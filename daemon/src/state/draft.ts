@@ -67,6 +67,16 @@ export type Mark = Pick<BranchMove, "sealed" | "deleted">;
 
 export type LiveBranch = StoredBranch & { readonly head: Hash };
 
+/** A branch that may be written to. @throws not_found, sealed */
+export function writableBranch(table: BranchTable, name: BranchName, agent: AgentName): LiveBranch {
+  const branch = table.required(name);
+  if (!branch.sealed) return branch;
+  throw new VlinderError("sealed", `the branch "${name}" is sealed`, {
+    details: { branch: name },
+    remedy: `fork it to go on from there: vlinder fork ${agent} --from ${name} --name NAME`,
+  });
+}
+
 /** Changes as a commit has them: its own, or the hash of a change list. */
 export function storedChanges(changes: Changes): Changes | Hash {
   return changeCount(changes) > INLINE_CHANGES ? sha256(encodeChanges(changes)) : changes;
@@ -123,14 +133,9 @@ export class Draft {
     return this.#committer.device();
   }
 
-  /** A branch that may be written to. @throws not_found, sealed */
+  /** @throws not_found, sealed */
   writable(name: BranchName): LiveBranch {
-    const branch = this.table.required(name);
-    if (!branch.sealed) return branch;
-    throw new VlinderError("sealed", `the branch "${name}" is sealed`, {
-      details: { branch: name },
-      remedy: `fork it to go on from there: vlinder fork ${this.agent} --from ${name} --name NAME`,
-    });
+    return writableBranch(this.table, name, this.agent);
   }
 
   head(branch: LiveBranch): Head | Promise<Head> {

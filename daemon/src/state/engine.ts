@@ -40,10 +40,12 @@ import {
 import { Objects } from "./objects.ts";
 import { pathTo } from "./prove.ts";
 import { Receiver } from "./receive.ts";
+import { record, type RecordRequest } from "./record.ts";
 import { sweepReplies } from "./reply-sweep.ts";
 import { Keeping, type KeepingOptions } from "./retention/keeping.ts";
 import type { Retention } from "./retention/retention.ts";
 import { type Source, StoredSource } from "./source.ts";
+import { tell } from "./tell.ts";
 import type { TurnGround } from "./turns/turn-ground.ts";
 import { unreached, withTurns } from "./turns/removal.ts";
 import { type TurnNews, Turns } from "./turns/turns.ts";
@@ -120,7 +122,7 @@ export class StateEngine implements Exchange {
         this.timeline.index.stored(hash, commit, changes);
         this.turns.index.met(hash, commit);
       },
-      onDurable: (moves) => this.#tell(moves),
+      onDurable: (moves) => tell(this.#listeners, moves),
     });
     const ground: TurnGround = {
       writer: this.#writer,
@@ -170,7 +172,8 @@ export class StateEngine implements Exchange {
 
   async close(): Promise<void> {
     this.#stopSweep();
-    await this.turns.close();
+    const ending = this.turns.close();
+    if (ending !== null) await ending;
     // At once, so that nothing more is taken.
     const written = this.#writer.close();
     this.uploads.close();
@@ -317,6 +320,11 @@ export class StateEngine implements Exchange {
     return put === null ? reply : reply.finally(() => put.end());
   }
 
+  /** Keeps what happened outside of keys and vectors as a commit on a branch. @throws not_found, sealed */
+  record(request: RecordRequest): Promise<{ state: Hash }> {
+    return this.#writer.write((draft) => record(draft, request));
+  }
+
   setContract(contract: Contract): Promise<{ state: Hash; changed: boolean }> {
     return this.#writer.write((draft) => setContract(draft, contract));
   }
@@ -385,16 +393,5 @@ export class StateEngine implements Exchange {
 
   integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]> {
     return integrateAll(this.#writer, theirs);
-  }
-
-  /** The write is durable and will be answered; who listens and throws has a mistake to mend. */
-  #tell(moves: readonly DurableMove[]): void {
-    for (const listener of this.#listeners) {
-      try {
-        listener(moves);
-      } catch (error) {
-        process.emitWarning(error instanceof Error ? error : String(error));
-      }
-    }
   }
 }

@@ -3,6 +3,7 @@ import { asVlinderError, type Changes, type Commit, type Hash, LIMITS, VlinderEr
 import { BranchConflict, type BranchMove, type ObjectStorage, type StoredReply } from "../storage/object-storage.ts";
 import { andThen } from "./and-then.ts";
 import { arrivals } from "./arrivals.ts";
+import { reusedId } from "./asked.ts";
 import { addMove, type Batch, type Idempotency, type Job, newBatch, type Work } from "./batch.ts";
 import { BranchTable } from "./branch-table.ts";
 import { type Committer, Draft, type Working } from "./draft.ts";
@@ -107,6 +108,12 @@ export class Writer {
     return reply;
   }
 
+  /** The reply that a request got by its id, where it is stored; else null. @throws conflict: the id was another request's */
+  async earlier(once: Idempotency): Promise<unknown> {
+    const reply = await this.#reply(once.id);
+    return reply === null ? null : replyOf(reply, once);
+  }
+
   /** Does work while no write is computed or being stored: those that come meanwhile wait for it. */
   alone<T>(work: () => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(new VlinderError("unavailable", "the agent's state is being closed"));
@@ -202,8 +209,7 @@ export class Writer {
 
   #perform(job: Job, batch: Batch, draft: Draft, earlier: StoredReply | null): void | Promise<void> {
     if (earlier === null) return andThen(job.work(draft), (reply) => this.#take(job, batch, draft, reply));
-    if (earlier.request !== job.once?.request) throw reusedId(earlier.id);
-    const reply: unknown = JSON.parse(earlier.reply);
+    const reply = replyOf(earlier, job.once);
     batch.settle.push(() => job.resolve(reply));
   }
 
@@ -333,11 +339,9 @@ export class Writer {
   }
 }
 
-function reusedId(id: string): VlinderError {
-  return new VlinderError("conflict", `the id "${id}" was used for another request`, {
-    details: { id },
-    remedy: "make a new id for each request; use the same one only to repeat it",
-  });
+function replyOf({ id, request, reply }: StoredReply, once: Idempotency | undefined): unknown {
+  if (request !== once?.request) throw reusedId(id);
+  return JSON.parse(reply);
 }
 
 function unavailable(error: unknown): VlinderError {

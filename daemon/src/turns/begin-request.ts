@@ -14,7 +14,7 @@ export function beginRequest(
     ...(input === undefined ? {} : { input }),
     ...(limit === undefined ? {} : { limit: limit * 1000 }),
     ...(retries === undefined ? {} : { retries }),
-    info: {
+    instead: {
       ...(provider === undefined ? {} : { provider }),
       ...(model === undefined ? {} : { model }),
     },

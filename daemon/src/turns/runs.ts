@@ -3,15 +3,13 @@ import {
   type AgentName,
   type AgentRequest,
   type InvokeMessage,
-  MAIN,
   type Progress,
   type RunReply,
   VlinderError,
 } from "@vlinder/protocol";
 import type { StateEngine } from "../state/engine.ts";
 import type { Ended } from "../state/turns/landing.ts";
-import type { TurnNews } from "../state/turns/turns.ts";
-import { beginRequest } from "./begin-request.ts";
+import type { BeginRequest, TurnNews } from "../state/turns/turns.ts";
 import { endedTurn, turnValue } from "./turn-item.ts";
 
 /** How long an agent has to take up a turn, and how often it is told of it meanwhile, in milliseconds. */
@@ -20,7 +18,7 @@ const ANNOUNCE_EVERY = 1000;
 /** Between signs of life to who waits for a run. */
 const ALIVE_EVERY = 3000;
 
-type OnProgress = (progress: Progress) => void;
+export type OnProgress = (progress: Progress) => void;
 
 /** A turn that somebody waits for. */
 interface Waiting {
@@ -44,22 +42,28 @@ export interface RunGround {
 
 /** Runs of agents: a turn is begun, the agent's code takes it up and ends it, and who asked gets its output. */
 export class Runs {
-  readonly #ground: RunGround;
+  #ground: RunGround = { announce: () => {}, wake: () => {} };
   readonly #waiting = new Map<string, Waiting>();
 
-  constructor(ground: RunGround) {
+  /** How turns reach the agents' code. */
+  serve(ground: RunGround): void {
     this.#ground = ground;
   }
 
-  /** @throws unavailable, when no process of the agent takes it up; what `begin` throws */
+  /**
+   * @param begun told of the turn before the agent's code is
+   * @throws unavailable, when no process of the agent takes it up; what `begin` throws
+   */
   async run(
     agent: AgentName,
     engine: StateEngine,
-    request: AgentRequest<"run">,
+    asked: { readonly begin: BeginRequest; readonly id: string | undefined },
     progress: OnProgress,
+    onBegun: (turn: string) => void = () => {},
   ): Promise<Omit<RunReply, "sync">> {
-    const begun = await engine.turns.begin(beginRequest(request, request.branch ?? MAIN), request.id);
+    const begun = await engine.turns.begin(asked.begin, asked.id, true);
     const { turn, session, branch } = begun;
+    onBegun(turn);
     const waiting = this.#wait(agent, turn);
     waiting.watchers.add(progress);
     // Asked for again by its id, it may have ended meanwhile.

@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import Database from "better-sqlite3";
@@ -18,6 +18,8 @@ const EVIL = "/e\x1b[31mvil\x07";
 let folder: Awaited<ReturnType<typeof temporary>>;
 let daemon: RunningDaemon;
 let agentDir: string;
+/** Of an agent that the daemon starts. */
+let serverDir: string;
 let bucket: string;
 /** A file of VlinderCLI's, with nothing in it. */
 let stateDb: string;
@@ -32,6 +34,16 @@ async function json(...argv: string[]): Promise<Record<string, unknown>> {
   return document;
 }
 
+async function writeProcessAgent(executable: string): Promise<void> {
+  await mkdir(serverDir, { recursive: true });
+  const toml = `name = "server"\nobject_storage = "sqlite://o.db"\nruntime = "process"\nexecutable = "${executable}"\n`;
+  await writeFile(join(serverDir, "agent.toml"), toml);
+  await writeFile(
+    join(serverDir, "main.mjs"),
+    `console.log("\\x1b[31mred \\u202e"); console.error("oops"); setInterval(() => console.log("tick"), 100);`,
+  );
+}
+
 beforeAll(async () => {
   folder = await temporary();
   process.env["VLINDER_HOME"] = join(folder.path, "home");
@@ -39,6 +51,7 @@ beforeAll(async () => {
   process.env["XDG_CONFIG_HOME"] = join(folder.path, "config");
   daemon = await startDaemon(process.env["VLINDER_HOME"]);
   agentDir = join(folder.path, "todo");
+  serverDir = join(folder.path, "server");
   bucket = `file://${join(folder.path, "bucket")}`;
   stateDb = join(folder.path, "state.db");
   const old = new Database(stateDb);
@@ -60,6 +73,8 @@ beforeAll(async () => {
   const { items } = await agent.client.request(agent.agent, "effect.list", { status: "unknown" });
   effect = items[0]?.effect ?? "";
   await agent.close();
+  await writeProcessAgent("node main.mjs");
+  await json("agent", "add", serverDir);
   past = String((await json("kv", "put", "todo", "/a", "one"))["state"]);
   await json("kv", "put", "todo", "/a", "two");
   await json("kv", "put", "todo", EVIL, "x");
@@ -84,6 +99,7 @@ interface Case {
 const CASES: readonly Case[] = [
   { command: "status", works: () => ["status"] },
   { command: "doctor", works: () => ["doctor"] },
+  { command: "reload", works: () => ["reload"] },
   { command: "env", works: () => ["env"], fails: () => ["env", "--agent", "nobody"] },
   { command: "completion", works: () => ["completion", "bash"] },
   { command: "service install", works: () => ["service", "install"] },
@@ -105,6 +121,12 @@ const CASES: readonly Case[] = [
   },
   { command: "agent list", works: () => ["agent", "list"] },
   { command: "agent show", works: () => ["agent", "show", "todo"], fails: () => ["agent", "show", "nobody"] },
+  {
+    command: "agent restart",
+    works: () => ["agent", "restart", "server"],
+    fails: () => ["agent", "restart", "todo"],
+  },
+  { command: "logs", works: () => ["logs", "server", "-n", "5"], fails: () => ["logs", "todo"] },
   {
     command: "kv put",
     works: () => ["kv", "put", "todo", "/b", "1"],
@@ -199,8 +221,8 @@ const CASES: readonly Case[] = [
   },
   { command: "agent remove", works: () => ["agent", "remove", "spare"], fails: () => ["agent", "remove", "nobody"] },
 ];
-/** One ends the daemon, the other does not end: they have tests of their own. */
-const APART = ["stop", "kv watch"];
+/** One ends the daemon, the next does not end, and providers need one: they have tests of their own. */
+const APART = ["stop", "kv watch", "provider list", "provider set", "provider test"];
 
 const noAction: Act = () => async () => undefined;
 
@@ -258,6 +280,41 @@ test("kv blame names the commit of each key, and kv watch gives a line for each 
   }
   const refused = await vlinder(["kv", "watch", "todo", "--branch", "nope", "--json"]);
   expect([refused.code, documentOf(refused)]).toMatchObject([1, { error: { code: "not_found" } }]);
+}, 60_000);
+
+test("logs -f goes on until it is ended; what can't be started is shown with what to do", async () => {
+  const child = spawn(process.execPath, [PROGRAM, "logs", "server", "-n", "2", "-f", "--json"]);
+  let text = "";
+  child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
+  const count = () => text.split("\n").length - 1;
+  for (const end = Date.now() + 20_000; count() < 8 && Date.now() < end;) await sleep(20);
+  child.kill("SIGINT");
+  await once(child, "exit");
+  const lines = text
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { time: string; text: string });
+  expect(lines.length).toBeGreaterThanOrEqual(8);
+  const times = lines.map(({ time }) => time);
+  expect(times).toEqual(times.toSorted());
+  const all = await vlinder(["logs", "server", "-n", "100000"]);
+  expect(all.out).toMatch(/vlinderd: started, pid \d+/);
+  expect(all.out).toMatch(/Z {2}oops/);
+  expect(all.out).toContain("\\x1b[31mred");
+  expect((await vlinder(["logs", "server", "-n", "0"])).code).toBe(2);
+
+  expect((await vlinder(["status"])).out).toMatch(/server +running +main/);
+  expect((await vlinder(["agent", "show", "server"])).out).toMatch(/process +running {3}pid \d+ {3}up \d+ s/);
+  await writeProcessAgent("./nowhere");
+  expect((await vlinder(["agent", "add", serverDir])).out).toMatch(/note: its process could not be started/);
+  const status = await vlinder(["status"]);
+  expect(status.out).toMatch(/server +failed +main/);
+  expect(status.out).toMatch(/server: its process could not be started\nerror: .*nowhere.*\n {2}what to do: correct/);
+  expect((await vlinder(["agent", "restart", "server"])).code).toBe(1);
+  expect((await vlinder(["doctor"])).out).toMatch(/server: its process is failed: there is no program/);
+  await writeProcessAgent("node main.mjs");
+  expect((await vlinder(["agent", "add", serverDir])).out).not.toContain("note:");
+  expect((await vlinder(["status"])).out).toMatch(/server +running +main/);
 }, 60_000);
 
 test("a proof goes to a file, and is checked from there with no daemon", async () => {
@@ -397,7 +454,7 @@ describe("wrong usage is exit code 2", () => {
     [["vector", "search", "todo"]],
     [["vector", "search", "todo", "--vector", "1"]],
     [["vector", "search", "todo", "--vector", "nope"]],
-    [["vector", "search", "todo", "--text", "hello"]],
+    [["vector", "search", "todo", "--text", "hello", "--vector", "[1, 0]"]],
     [["completion", "tcsh"]],
     [["import", "todo.tar", "--into", "todo", "--name", "other"]],
     [["import", "vlindercli", "/Not An Agent/state.db"]],
@@ -408,9 +465,10 @@ describe("wrong usage is exit code 2", () => {
     expect(documentOf(ran)).toMatchObject({ error: { code: "invalid" } });
   });
 
-  test("--text says what it waits for", async () => {
-    const { err } = await vlinder(["vector", "search", "todo", "--text", "hello"]);
-    expect(err).toContain("service calls");
+  test("--text of an agent that declares no embeddings says what to declare", async () => {
+    const { code, err } = await vlinder(["vector", "search", "todo", "--text", "hello"]);
+    expect(code).toBe(1);
+    expect(err).toContain("[requirements.services.embed]");
   });
 });
 

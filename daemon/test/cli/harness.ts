@@ -23,12 +23,14 @@ export interface RunOptions {
   readonly tty?: boolean;
   readonly stdin?: Iterable<Uint8Array>;
   readonly env?: NodeJS.ProcessEnv;
+  /** Hears when the terminal is told to show what is typed no more, and to show it again. */
+  readonly rawMode?: (on: boolean) => void;
 }
 
 /** One command line in this process. */
 export async function vlinder(
   argv: readonly string[],
-  { tty = false, stdin, env = {} }: RunOptions = {},
+  { tty = false, stdin, env = {}, rawMode }: RunOptions = {},
 ): Promise<Ran> {
   const out: Buffer[] = [];
   const err: Buffer[] = [];
@@ -41,7 +43,7 @@ export async function vlinder(
       (async function* () {
         yield* stdin ?? [];
       })(),
-      { isTTY: tty },
+      { isTTY: tty, ...(rawMode === undefined ? {} : { setRawMode: rawMode }) },
     ),
     stdout: stream(out),
     stderr: stream(err),

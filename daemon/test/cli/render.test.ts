@@ -3,6 +3,7 @@ import { type AgentName, type ConflictItem, type Hash, VlinderError } from "@vli
 import { bucketUri } from "../../src/cli/bucket-uri.ts";
 import { errorLines, exitCodeOf, UnreachableError, usageError } from "../../src/cli/failure.ts";
 import { renderBlocks, renderJson } from "../../src/cli/outcome.ts";
+import { callFacts, callText } from "../../src/cli/render/call.ts";
 import { conflictBlocks } from "../../src/cli/render/conflicts.ts";
 import { paint, red, wantsColor, yellow } from "../../src/cli/render/color.ts";
 import { barOf, ProgressBar } from "../../src/cli/render/progress.ts";
@@ -264,5 +265,45 @@ describe("conflicts of a merge", () => {
     ]);
     expect(shown()).toEqual([""]);
     expect(shown({ space: "vectors" })).toHaveLength(4);
+  });
+});
+
+describe("calls of models", () => {
+  const sizes = (request: number, response: number) => ({
+    request: ["0" as Hash, request] as const,
+    response: ["0" as Hash, response] as const,
+  });
+  const info = { service: "infer", provider: "openai", model: "m", method: "POST", path: "/v1/responses", status: 200 };
+
+  test("say who was asked for what, and what it took", () => {
+    const event = {
+      info: { ...info, milliseconds: 2149, tokens: { input: 12_345, output: 6 } },
+      values: sizes(1234, 56),
+    };
+    expect(callText(event)).toBe("infer openai/m 200");
+    expect(callFacts(event)).toEqual([
+      ["request", "POST /v1/responses   1.2 kB"],
+      ["response", "56 B in 2.1 s"],
+      ["tokens", "12,345 in, 6 out"],
+    ]);
+    expect(callFacts({ info: { ...info, milliseconds: 150_000 } })).toEqual([
+      ["request", "POST /v1/responses   none"],
+      ["response", "none in 2 min"],
+      ["tokens", null],
+    ]);
+  });
+
+  test("that broke off, had no answer or no model say so", () => {
+    expect(callText({ info: { ...info, complete: false } })).toBe("infer openai/m 200, broken off");
+    const { status: _status, model: _model, ...rest } = info;
+    expect(callText({ info: rest })).toBe("infer openai//v1/responses no answer");
+  });
+
+  test("of another machine, whatever is in them, can be shown", () => {
+    for (const odd of [{}, { service: [1], provider: {}, model: 7, tokens: "many", milliseconds: "x", status: null }]) {
+      expect(callText({ info: odd })).toContain("?");
+      expect(callFacts({ info: odd })).toHaveLength(3);
+    }
+    expect(callFacts({})).toHaveLength(3);
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { configOf, loadConfig } from "../../src/registry/config.ts";
 import { openHome } from "../../src/registry/home.ts";
+import { keyVariables, providersOf } from "../../src/registry/provider-config.ts";
 import { TomlSource } from "../../src/registry/toml-source.ts";
 import { errorOf, temporaryFolder } from "./folders.ts";
 
@@ -20,6 +21,7 @@ test("without a file there are defaults", async () => {
     limits: { storage: null },
     log: { level: "info" },
     backends: {},
+    providers: providersOf({}),
   });
 });
 
@@ -31,6 +33,9 @@ test("the file, and the environment over it", () => {
     VLINDER_STORAGE_OUTSIDE: "/data:/mnt/x",
     VLINDER_SYNC_BUCKET: "file:///b",
     VLINDER_BACKENDS_S3KV: "some-package",
+    VLINDER_PROVIDERS_OLLAMA_URL: "http://gpu:11434",
+    VLINDER_PROVIDERS_GPU_BOX_URL: "http://10.0.0.7:8000/v1",
+    VLINDER_PROVIDERS_GPU_BOX_KEY_ENV: "GPU_KEY",
     VLINDER_HOME: "/h",
     VLINDER_URL: "nats://u",
     VLINDER_CREDS: "/c",
@@ -41,6 +46,8 @@ test("the file, and the environment over it", () => {
   const config = read(text, env);
   expect(config.nats).toEqual({ url: "nats://a", creds: null, port: 4444 });
   expect(config.storage).toMatchObject({ objects: "memory://x", outside: ["/data", "/mnt/x"] });
+  expect(config.providers["ollama"]?.url).toBe("http://gpu:11434");
+  expect(config.providers["gpu-box"]).toMatchObject({ url: "http://10.0.0.7:8000/v1", keyEnv: "GPU_KEY" });
   expect(config.sync.bucket).toBe("file:///b");
   expect(config.backends).toEqual({ redis: "vlinder-redis", s3kv: "some-package" });
 });
@@ -60,6 +67,25 @@ describe("what is wrong in the file is refused with its place", () => {
     ["[backends]\nsqlite = 'x'", '2:10: "sqlite" is built in'],
     ["[backends]\nRe_dis = 'x'", '2:10: "Re_dis" can\'t be a URI scheme: a-z first, then a-z, 0-9, +, . and -'],
     ["[backends]\nredis = 1", '2:9: "redis" must be a string, not 1'],
+    ["[providers.a]\nprotocol = 'openai'", '1:12: provider "a" needs a "url"'],
+    ["[providers.a_b]\nurl = 'http://x'", "1:12: \"a_b\" can't be a provider's name: a-z, 0-9 and -, at most 64"],
+    ["[providers.a]\nurl = 'ftp://x'", '2:7: "ftp://x" is no http:// or https:// URL'],
+    ["[providers.a]\nurl = 'http://me:pw@x'", '2:7: "http://me:pw@x" has a password in it: name a key_env or key_file'],
+    ["[providers.a]\nurl = 'http://x?key=1'", '2:7: "http://x?key=1" has a query or a fragment'],
+    [
+      "[providers.a]\nurl = 'http://x'\nprotocol = 'grpc'",
+      '3:12: "protocol" must be one of "openai", "anthropic", "ollama", not "grpc"',
+    ],
+    [
+      "[providers.a]\nurl = 'http://x'\nkey = 'sk-secret'",
+      '3:1: unknown key "key"; allowed: url, protocol, key_env, key_file',
+    ],
+    ["[providers.openai]\nkey_file = 'keys/a'", "2:12: must be an absolute path"],
+    ["[providers.openai]\nkey_env = 'A-B'", "2:11: must be the name of an environment variable"],
+    [
+      "[providers.openai]\nkey_env = 'A'\nkey_file = '/k'",
+      '3:12: either "key_env" or "key_file": two keys would be one too many',
+    ],
     ["nats = 1", '1:8: "nats" must be a table, not 1'],
   ])("%j", async (text, message) => {
     const error = await errorOf(() => read(text));
@@ -83,6 +109,8 @@ describe("what is wrong in the environment is refused with its variable", () => 
     ],
     ["VLINDER_STORAGE_OUTSIDE", "/a:b", 'environment: VLINDER_STORAGE_OUTSIDE: must be an absolute path, not "b"'],
     ["VLINDER_SYNC_BUCKET", "", "environment: VLINDER_SYNC_BUCKET is empty"],
+    ["VLINDER_PROVIDERS_GPU_URL", "gpu", 'environment: VLINDER_PROVIDERS_GPU_URL: "gpu" is no URL'],
+    ["VLINDER_PROVIDERS_GPU", "x", 'environment: VLINDER_PROVIDERS_GPU: "gpu" must be a table, not "x"'],
     ["VLINDER_BACKENDS_SQLITE", "x", 'environment: VLINDER_BACKENDS_SQLITE: "sqlite" is built in'],
   ])("%s=%s", async (variable, value, message) => {
     const error = await errorOf(() => read("", { [variable]: value }));
@@ -94,4 +122,24 @@ describe("what is wrong in the environment is refused with its variable", () => 
     const error = await errorOf(() => read("[nats]\nport = -1", { VLINDER_LOG_LEVEL: "warn" }));
     expect(error.message).toContain("config.toml:2:8");
   });
+});
+
+test("a provider's url is what an SDK takes as its base URL, and lenient about the version", () => {
+  const urlOf = (url: string, protocol: "openai" | "anthropic" | "ollama") =>
+    providersOf({ a: { url, protocol } })["a"]?.url;
+  expect(urlOf("http://h:1", "openai")).toBe("http://h:1/v1");
+  expect(urlOf("https://h/compatible/v3/", "openai")).toBe("https://h/compatible/v3");
+  expect(urlOf("https://h/v1", "anthropic")).toBe("https://h");
+  expect(urlOf("http://h:11434/", "ollama")).toBe("http://h:11434");
+  const { openai, local } = read(
+    "[providers.openai]\nurl = 'https://proxy/v1'\n[providers.local]\nurl = 'http://l'",
+  ).providers;
+  expect(openai).toMatchObject({ url: "https://proxy/v1", usualEnv: "OPENAI_API_KEY", needsKey: true });
+  expect(local).toMatchObject({ url: "http://l/v1", protocol: "openai", needsKey: false });
+  expect(keyVariables(providersOf({ a: { url: "http://a", key_env: "A_KEY" } }))).toEqual([
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "OPENROUTER_API_KEY",
+    "A_KEY",
+  ]);
 });

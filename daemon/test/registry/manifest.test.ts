@@ -3,10 +3,13 @@ import { join } from "node:path";
 import { decodeContract, encodeContract } from "@vlinder/protocol";
 import { describe, expect, test } from "vitest";
 import { contractOf, manifestOf } from "../../src/registry/manifest.ts";
+import { providersOf, type ProviderTable } from "../../src/registry/provider-config.ts";
 import { readTomlFile, TomlSource } from "../../src/registry/toml-source.ts";
 import { errorOf, temporaryFolder } from "./folders.ts";
 
-const read = (text: string, schemes: string[] = []) => manifestOf(new TomlSource(text, "agent.toml"), schemes);
+const PROVIDERS = providersOf({ local: { url: "http://127.0.0.1:8000" } });
+const read = (text: string, schemes: string[] = [], providers: ProviderTable | null = PROVIDERS) =>
+  manifestOf(new TomlSource(text, "agent.toml"), schemes, providers);
 const HEAD = 'name = "todo"\nobject_storage = "sqlite://objects.db"\n';
 
 test("the smallest agent.toml", () => {
@@ -24,6 +27,13 @@ test("the smallest agent.toml", () => {
     merge: {},
     limits: { storage: null },
   });
+});
+
+test("providers of config.toml may be declared, and one that went does not keep a registered agent from being read", async () => {
+  const text = `${HEAD}[requirements.services.infer]\nprovider = "local"\nmodels = ["x"]`;
+  expect(read(text).services.infer).toEqual({ provider: "local", protocol: null, models: ["x"] });
+  expect((await errorOf(() => read(text, [], providersOf({})))).message).toContain('unknown provider "local"');
+  expect(read(text, [], null).services.infer?.provider).toBe("local");
 });
 
 test("everything", () => {
@@ -135,9 +145,11 @@ const WRONG: [string, string, string][] = [
   ["process without executable", `${HEAD}runtime = "process"`,
     '3:11: runtime "process" needs an "executable": the command that starts the agent, like "node main.ts"'],
   ["unknown provider", `${HEAD}[requirements.services.infer]\nprovider = "olama"\nmodels = ["x"]`,
-    '4:12: unknown provider "olama"; did you mean "ollama"?'],
+    '4:12: unknown provider "olama"; did you mean "ollama"? (others: [providers.NAME] in config.toml)'],
+  ["a protocol that the provider does not speak", `${HEAD}[requirements.services.infer]\nprovider = "anthropic"\nprotocol = "openai"\nmodels = ["x"]`,
+    '5:12: provider "anthropic" speaks anthropic, not openai; nothing is translated'],
   ["unknown protocol", `${HEAD}[requirements.services.infer]\nprovider = "ollama"\nprotocol = "grpc"\nmodels = ["x"]`,
-    '5:12: unknown protocol "grpc"; allowed: openai, anthropic'],
+    '5:12: unknown protocol "grpc"; allowed: openai, anthropic, ollama'],
   ["models as text", `${HEAD}[requirements.services.infer]\nprovider = "ollama"\nmodels = "x"`,
     '5:10: "models" must be an array, not "x"'],
   ["a model of a wrong type", `${HEAD}[requirements.services.infer]\nprovider = "ollama"\nmodels = ["x",\n  7]`,
@@ -195,6 +207,6 @@ describe("the file", () => {
     const path = join(await temporaryFolder(), "agent.toml");
     await writeFile(path, "\ufeff" + HEAD.replaceAll("\n", "\r\n") + "x = 1");
     const source = await readTomlFile(path);
-    expect((await errorOf(() => manifestOf(source!, []))).message).toContain(`${path}:3:1: unknown key "x"`);
+    expect((await errorOf(() => manifestOf(source!, [], PROVIDERS))).message).toContain(`${path}:3:1: unknown key "x"`);
   });
 });

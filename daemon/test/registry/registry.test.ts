@@ -162,11 +162,25 @@ describe("register", () => {
     const { start, agentDir } = await world();
     const dir = await agentDir(
       "todo",
-      TODO + 'runtime = "process"\nexecutable = "node main.ts"\n[retention]\nstates = "9d"\n',
+      TODO + '[requirements.services.infer]\nprovider = "ollama"\nmodels = ["x"]\n[retention]\nstates = "9d"\n',
     );
     const { notes } = await (await start()).register(dir);
     expect(notes).toHaveLength(1);
-    expect(notes[0]).toContain("`node main.ts`");
+    expect(notes[0]).toContain("[requirements.services]");
+  });
+
+  test("an executable that can't be split into words is refused with its place; what is registered already is served", async () => {
+    const { start, agentDir, root } = await world();
+    const toml = (executable: string) => `${TODO}runtime = "process"\nexecutable = "${executable}"\n`;
+    const bad = await errorOf(async () => (await start()).register(await agentDir("todo", toml("node 'main.ts"))));
+    expect(bad).toMatchObject({ code: "invalid", message: expect.stringMatching(/agent\.toml:4:14: .*not closed/) });
+    const registry = await start();
+    await registry.register(await agentDir("todo", toml("node main.ts")));
+    const record = join(root, "home", "agents", "todo", "registration.json");
+    const text = await readFile(record, "utf8");
+    await registry.close();
+    await writeFile(record, text.replace("node main.ts", "node 'main.ts"));
+    expect((await start()).get(todo).manifest?.executable).toBe("node 'main.ts");
   });
 
   test("calls at the same time are done one after the other", async () => {

@@ -38,6 +38,9 @@ describe("the systemd unit", () => {
       'ExecStart="/usr/bin/node" --max-semi-space-size=16 "/opt/vlinder/bin/vlinderd.mjs"',
       'Environment="VLINDER_HOME=/home/ann/.vlinder"',
       "Restart=on-failure",
+      // The daemon ends its agents itself; and the kernel's end of one is not the end of all.
+      "KillMode=mixed",
+      "OOMPolicy=continue",
       "WantedBy=default.target",
     ]) {
       expect(unit.split("\n")).toContain(line);

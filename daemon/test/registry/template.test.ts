@@ -13,7 +13,7 @@ test("writes an agent that can be registered", async () => {
   expect(name).toBe("my-notes");
   expect(files).toEqual(["agent.toml", "main.ts", "package.json"].map((file) => join(dir, file)));
   const source = await readTomlFile(join(dir, "agent.toml"));
-  expect(manifestOf(source!, [])).toMatchObject({ name: "my-notes", objectStorage: "sqlite://objects.db" });
+  expect(manifestOf(source!, [], null)).toMatchObject({ name: "my-notes", objectStorage: "sqlite://objects.db" });
   const main = await readFile(join(dir, "main.ts"), "utf8");
   expect(main).toContain('connect({ agent: "my-notes" })');
   expect(() => stripTypeScriptTypes(main)).not.toThrow();

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { ErrorBody } from "../errors.ts";
 import type { Hash } from "../hash.ts";
+import { LIMITS } from "../limits.ts";
 import { agentField, branchField } from "./fields.ts";
 import type { SpaceItem } from "./retention.ts";
 
@@ -19,6 +20,16 @@ export const adminRequests = {
   "agents.list": z.strictObject({}),
   "agents.show": z.strictObject({ agent: agentField }),
   "agents.remove": z.strictObject({ agent: agentField, purge: z.boolean().optional() }),
+  "agents.restart": z.strictObject({ agent: agentField }),
+  "agents.logs": z.strictObject({
+    agent: agentField,
+    lines: z.int().min(1).max(1_000_000).optional(),
+    after: z
+      .string()
+      .regex(/^\d{1,15}-\d{1,15}$/, "must be a position from an earlier reply")
+      .optional(),
+    wait: z.int().min(0).max(LIMITS.logWait).optional(),
+  }),
   "agents.export": z.strictObject({
     agent: agentField,
     path: file,
@@ -44,6 +55,8 @@ export const adminRequests = {
   "sync.status": z.strictObject({}),
   "sync.push": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
   "sync.pull": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
+  "providers.list": z.strictObject({}),
+  "providers.test": z.strictObject({ provider: z.string().min(1).max(64) }),
 };
 
 export interface PlanReply {
@@ -84,6 +97,46 @@ export interface AgentItem {
   readonly time: string | null;
   /** Set when the agent can't be served: then the numbers are zero. */
   readonly error: ErrorBody | null;
+  /** What the daemon runs for it; null when something else starts it. */
+  readonly process: ProcessItem | null;
+}
+/** An agent's process. */
+export interface ProcessItem {
+  /** `waiting`: it has ended and is started again, at `next`; `failed`: it could not be started, and is tried again then. */
+  readonly state: "running" | "waiting" | "failed" | "stopped";
+  readonly pid: number | null;
+  /** Of the state. */
+  readonly since: string;
+  readonly next: string | null;
+  /** How often it was started again since the daemon started. */
+  readonly restarts: number;
+  /** Of the process before; either `code` or `signal` is set. */
+  readonly lastExit: { readonly code: number | null; readonly signal: string | null; readonly time: string } | null;
+  /** Why it could not be started. */
+  readonly error: ErrorBody | null;
+}
+export interface RestartReply {
+  readonly agent: string;
+  readonly process: ProcessItem;
+}
+/** A line of an agent's log. */
+export interface LogItem {
+  /** Null for a line that is damaged. */
+  readonly time: string | null;
+  /** What the process wrote, or `daemon`: what was done with it. */
+  readonly stream: "stdout" | "stderr" | "daemon";
+  readonly text: string;
+}
+export interface LogsReply {
+  readonly agent: string;
+  /** Oldest first. */
+  readonly items: readonly LogItem[];
+  /** Where the next page begins. */
+  readonly position: string;
+  /** There is more already. */
+  readonly more: boolean;
+  /** What came after the position that was asked for is gone in part: the log is bounded. */
+  readonly missed: boolean;
 }
 export interface AgentDetails extends AgentItem {
   readonly snapshot: Hash;
@@ -198,12 +251,46 @@ export interface StatusReply {
   readonly sync: SyncStatusReply;
 }
 
+/** A provider of models, as it is configured. Never its key. */
+export interface ProviderItem {
+  readonly provider: string;
+  readonly url: string;
+  readonly protocol: "openai" | "anthropic" | "ollama";
+  readonly key: {
+    /** Where it comes from; null: there is none. */
+    readonly from: "file" | "stored" | "systemd" | "environment" | null;
+    /** The file or the variable. */
+    readonly place: string | null;
+    /** Whether calls are refused without one. */
+    readonly required: boolean;
+    /** Why it can't be used. */
+    readonly error: ErrorBody | null;
+  };
+  /** Agents that declare it. */
+  readonly agents: readonly string[];
+  /** What a person should know. */
+  readonly notes: readonly string[];
+}
+export interface ProviderTestReply {
+  readonly provider: string;
+  readonly url: string;
+  /** Whether it answered, and took the key. */
+  readonly ok: boolean;
+  /** Of its answer; null: none came. */
+  readonly status: number | null;
+  readonly milliseconds: number;
+  /** What went wrong; null: nothing. */
+  readonly problem: ErrorBody | null;
+}
+
 export interface AdminReplies {
   "agents.plan": PlanReply;
   "agents.register": RegisterReply;
   "agents.list": { readonly items: readonly AgentItem[] };
   "agents.show": AgentDetails;
   "agents.remove": { readonly agent: string; readonly purged: boolean; readonly kept: string | null };
+  "agents.restart": RestartReply;
+  "agents.logs": LogsReply;
   "agents.export": ExportReply;
   "agents.import": ImportReply;
   "agents.import_vlindercli": VlinderCliImportReply;
@@ -214,6 +301,8 @@ export interface AdminReplies {
   "sync.status": SyncStatusReply;
   "sync.push": PushReply;
   "sync.pull": PullReply;
+  "providers.list": { readonly items: readonly ProviderItem[] };
+  "providers.test": ProviderTestReply;
 }
 
 /** `vlinder.v1.<agent>.events.commit`: one for each durable move of a branch. */

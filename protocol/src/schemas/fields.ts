@@ -50,7 +50,7 @@ export const refField = z.string().min(1).max(100);
 /**
  * A value's bytes. MessagePack: binary (or text, as its UTF-8). JSON: text, or `{"base64": "…"}`.
  */
-export const bytesField: z.ZodType<Uint8Array, unknown> = parsed((value) => checkSize(toBytes(value)));
+export const bytesField: z.ZodType<Uint8Array, unknown> = parsed((value) => checkSize(bytesOf(value)));
 
 /** @throws too_large */
 export function checkSize(bytes: Uint8Array): Uint8Array {
@@ -61,7 +61,8 @@ export function checkSize(bytes: Uint8Array): Uint8Array {
   });
 }
 
-function toBytes(value: unknown): Uint8Array {
+/** @throws invalid */
+export function bytesOf(value: unknown): Uint8Array {
   if (value instanceof Uint8Array) return value;
   if (typeof value === "string") {
     if (!value.isWellFormed()) throw new VlinderError("invalid", "a value's text has a lone surrogate");

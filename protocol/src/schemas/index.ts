@@ -4,6 +4,7 @@ import { changesRequests, type ChangesReplies } from "./changes.ts";
 import { effectRequests, type EffectReplies } from "./effect.ts";
 import { kvRequests, type KvReplies } from "./kv.ts";
 import { retentionRequests, type RetentionReplies } from "./retention.ts";
+import { serviceRequests, type ServiceReplies } from "./service.ts";
 import { timelineRequests, type TimelineReplies } from "./timeline.ts";
 import { turnRequests, type TurnReplies } from "./turn.ts";
 import { valueRequests, type ValueReplies } from "./value.ts";
@@ -18,6 +19,7 @@ export const agentRequests = {
   ...retentionRequests,
   ...turnRequests,
   ...effectRequests,
+  ...serviceRequests,
 };
 
 export type AgentReplies = KvReplies &
@@ -27,7 +29,8 @@ export type AgentReplies = KvReplies &
   TimelineReplies &
   RetentionReplies &
   TurnReplies &
-  EffectReplies;
+  EffectReplies &
+  ServiceReplies;
 
 /** A decoded, checked request, as the daemon sees it. */
 export type AgentRequest<Op extends keyof typeof agentRequests> = z.output<(typeof agentRequests)[Op]>;

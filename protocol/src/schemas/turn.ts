@@ -15,6 +15,18 @@ const model = z.string().min(1).max(LIMITS.modelBytes);
 /** Another provider or model than agent.toml says, for the calls of this turn. */
 const overrides = { provider: provider.optional(), model: model.optional() };
 
+const run = z.strictObject({
+  input: bytesField.optional(),
+  branch: branchField.optional(),
+  session: idField.optional(),
+  limit: limit.optional(),
+  retries: idField.optional(),
+  ...overrides,
+  /** Sends parts of the output, and a sign of life, before the reply. */
+  progress: z.boolean().optional(),
+  id: idField.optional(),
+});
+
 /** Requests of `vlinder.v1.<agent>.turn.*`, `session.*` and `run`. */
 export const turnRequests = {
   "turn.begin": z.strictObject({
@@ -46,17 +58,26 @@ export const turnRequests = {
     /** The newest of them; default 100. */
     limit: limitField.optional(),
   }),
-  run: z.strictObject({
-    input: bytesField.optional(),
-    branch: branchField.optional(),
-    session: idField.optional(),
-    limit: limit.optional(),
-    retries: idField.optional(),
-    ...overrides,
-    /** Sends parts of the output, and a sign of life, before the reply. */
-    progress: z.boolean().optional(),
-    id: idField.optional(),
-  }),
+  run,
+  /** The same for an administrator, with any provider that is configured, and any model. */
+  "run.override": run,
+  /** The same turn again, on a fork, from the state that it began from. */
+  "turn.replay": z
+    .strictObject({
+      turn: idField,
+      /** Answers calls from the record of the turn, in place of a provider. */
+      recorded: z.boolean().optional(),
+      ...overrides,
+      /** The fork's name; default `replay/<turn>`. */
+      branch: branchField.optional(),
+      limit: limit.optional(),
+      progress: z.boolean().optional(),
+      id: idField.optional(),
+    })
+    .refine(({ recorded, provider: p, model: m }) => recorded !== true || (p === undefined && m === undefined), {
+      path: ["recorded"],
+      error: "recorded answers come from the provider and model that answered then",
+    }),
 };
 
 export interface BeginReply {
@@ -131,6 +152,57 @@ export interface RunReply {
   readonly sync?: SyncOwed;
 }
 
+/** What a turn cost. */
+export interface ReplayCost {
+  readonly calls: number;
+  /** Tokens that providers counted. */
+  readonly input: number;
+  readonly output: number;
+  /** `<provider>/<model>` of those that were asked. */
+  readonly models: readonly string[];
+  /** Of the calls, and of the whole turn. */
+  readonly callMilliseconds: number;
+  readonly milliseconds: number;
+}
+
+export interface ReplaySide {
+  readonly kind: TurnKind;
+  /** The turn's final state and its snapshot. */
+  readonly state: Hash;
+  readonly snapshot: Hash;
+  readonly output: TurnValue | null;
+  readonly cost: ReplayCost;
+}
+
+export interface ReplayReply {
+  /** The new turn, and the one that it replays. */
+  readonly turn: string;
+  readonly of: string;
+  /** The fork that it ran on, and where that began. */
+  readonly branch: string;
+  readonly base: Hash;
+  readonly kind: "completed" | "failed" | "conflict";
+  readonly reason: string | null;
+  readonly original: ReplaySide;
+  readonly replay: ReplaySide;
+  readonly same: { readonly snapshot: boolean; readonly output: boolean };
+  /** Calls that the turn did not make then, of a replay of recorded calls. */
+  readonly diverged: readonly {
+    /** The how-manieth of the replay, from 1. */
+    readonly call: number;
+    readonly asked: { readonly method: string; readonly path: string; readonly request: Hash | null };
+    /** What the turn asked at that place; null: nothing more. */
+    readonly recorded: {
+      readonly method: string;
+      readonly path: string;
+      readonly request: Hash | null;
+      readonly commit: Hash;
+    } | null;
+  }[];
+  /** Recorded calls that the replay did not make. */
+  readonly unused: number;
+}
+
 /** Body of a message on `vlinder.v1.<agent>.events.turn`. */
 export interface TurnEventMessage {
   readonly agent: string;
@@ -184,4 +256,6 @@ export interface TurnReplies {
   /** Oldest first. */
   "session.get": { readonly session: string; readonly items: readonly SessionTurn[] };
   run: RunReply;
+  "run.override": RunReply;
+  "turn.replay": ReplayReply;
 }

@@ -5,6 +5,7 @@ import type { Define } from "../catalogue.ts";
 import { PATIENT } from "../context.ts";
 import type { Block, Outcome } from "../outcome.ts";
 import { agentBlocks } from "../render/agents.ts";
+import { processFact, processLines } from "../render/process.ts";
 import { bold, dim, green, yellow } from "../render/color.ts";
 import { short, shortHash } from "../render/hash.ts";
 import { shellQuoted } from "../render/shell.ts";
@@ -69,6 +70,22 @@ export const defineAgent: Define = (command, act) => {
         const agent = agentArgument(name);
         const reply = await (await context.client()).admin("agents.show", { agent });
         return { json: reply, people: () => detailBlocks(reply) };
+      }),
+    );
+  command
+    .command("restart")
+    .description("end the process that the daemon runs for an agent, and start it anew")
+    .argument("<agent>")
+    .action(
+      act(async (context, name: string): Promise<Outcome> => {
+        const agent = agentArgument(name);
+        const reply = await (await context.client()).admin("agents.restart", { agent }, PATIENT);
+        const { process } = reply;
+        return {
+          json: reply,
+          failed: process.state === "failed",
+          people: () => [facts([["process", processFact(process)]]), ...processLines(agent, process)],
+        };
       }),
     );
   command
@@ -139,6 +156,7 @@ function detailBlocks(reply: AgentDetails): Block[] {
         [reply.branch, " ", shortHash(reply.state), `   snapshot ${short(reply.snapshot)}   ${ago(reply.time)}`],
       ],
       ["holds", `${counted(reply.keys, "key")}, ${counted(reply.vectors, "vector")}, ${size(reply.size)}`],
+      ["process", processFact(reply.process)],
       ["space", spaceText(reply.space)],
       ["history", `${counted(reply.commits, "commit")} on ${counted(reply.branches, "branch", "branches")}`],
       ["objects", storage.objects],
@@ -146,6 +164,7 @@ function detailBlocks(reply: AgentDetails): Block[] {
       ["contract", reply.contract === null ? "none" : short(reply.contract)],
       ["creds", reply.creds === "" ? null : reply.creds],
     ]),
+    ...processLines(reply.agent, reply.process),
     ...(manifest === null ? [] : ["", dim("agent.toml"), ...manifest.trimEnd().split(/\r?\n/)]),
   ];
 }

@@ -3,6 +3,7 @@ import { agentArgument, refArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
 import type { Block, Outcome } from "../outcome.ts";
 import { dim, green, red, yellow } from "../render/color.ts";
+import { callFacts } from "../render/call.ts";
 import { conflictBlocks } from "../render/conflicts.ts";
 import { eventText } from "../render/event.ts";
 import { short } from "../render/hash.ts";
@@ -26,12 +27,14 @@ export const defineShow: Define = (command, act) => {
 function showBlocks(agent: AgentName, reply: ShowReply): Block[] {
   const { changes, changed, contract, conflicts = [] } = reply;
   const { info, kind, values } = reply.event;
+  const isCall = kind === "call";
   const result = kind === "effect" ? values?.["result"] : undefined;
   return [
     facts([
       ["commit", yellow(reply.hash)],
       ["event", eventText(reply)],
-      ["about", info === undefined ? null : JSON.stringify(info)],
+      ...(isCall ? callFacts(reply.event) : []),
+      ["about", info === undefined || isCall ? null : JSON.stringify(info)],
       ["result", result === undefined ? null : `${short(result[0])}, ${size(result[1])}`],
       ["time", reply.time === null ? null : `${reply.time}   ${ago(reply.time)}`],
       ["parents", reply.parents.length === 0 ? "none: it is the first" : reply.parents.map(short).join(", ")],

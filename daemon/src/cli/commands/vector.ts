@@ -9,6 +9,8 @@ import {
 } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
 import { smallContentOf } from "../content.ts";
+import type { Context } from "../context.ts";
+import { embeddingOf } from "../embedding.ts";
 import { UsageError } from "../failure.ts";
 import type { Block, Outcome } from "../outcome.ts";
 import { dim } from "../render/color.ts";
@@ -34,7 +36,7 @@ export const defineVector: Define = (command, act) => {
     .description("the nearest vectors, also of the past")
     .argument("<agent>")
     .option("--vector <json>", "what to search for, a JSON array; - reads standard input, @file a file")
-    .option("--text <text>", "comes with the service calls of a later release; until then use --vector")
+    .option("--text <text>", "what to search for, as the agent's declared embedding model has it")
     .option("-n, --limit <number>", "how many", "10")
     .option("--prefix <prefix>", "only keys that begin so")
     .option("--filter <json>", 'on metadata, like {"lang": "en", "year": {"gte": 2020}}')
@@ -44,20 +46,15 @@ export const defineVector: Define = (command, act) => {
       act(async (context, name: string, options: SearchOptions): Promise<Outcome> => {
         const [agent, fields] = [agentArgument(name), readFieldsOf(options)];
         const limit = countArgument(options.limit, MOST);
-        if (options.text !== undefined) {
-          throw new UsageError(
-            "--text comes with the service calls of a later release: this one has no embedding service to ask",
-            "embed the text yourself and give --vector",
-          );
-        }
-        if (options.vector === undefined) throw new UsageError("nothing to search for", "give --vector '[0.1, 0.2]'");
-        const text = Buffer.from(await smallContentOf(context, options.vector)).toString("utf8");
-        const vector = jsonArgument(text, "--vector");
-        if (!Array.isArray(vector) || !vector.every((one) => typeof one === "number")) {
-          throw new UsageError("--vector is no JSON array of numbers", "like '[0.1, 0.2]'");
+        if ((options.vector === undefined) === (options.text === undefined)) {
+          throw new UsageError("one thing to search for", "give --text 'some words' or --vector '[0.1, 0.2]'");
         }
         const filter = options.filter === undefined ? {} : { filter: jsonArgument(options.filter, "--filter") };
         const prefix = options.prefix === undefined ? {} : { prefix: prefixArgument(options.prefix) };
+        const vector =
+          options.text === undefined
+            ? await vectorArgument(context, options.vector ?? "")
+            : await embeddingOf(context, agent, options.text);
         const request = { vector, limit, ...prefix, ...filter, ...fields };
         const reply = await (await context.client()).request(agent, "vector.search", request);
         return { json: reply, people: () => searchBlocks(reply) };
@@ -85,6 +82,13 @@ export const defineVector: Define = (command, act) => {
       }),
     );
 };
+
+async function vectorArgument(context: Context, argument: string): Promise<number[]> {
+  const text = Buffer.from(await smallContentOf(context, argument)).toString("utf8");
+  const vector = jsonArgument(text, "--vector");
+  if (Array.isArray(vector) && vector.every((one) => typeof one === "number")) return vector;
+  throw new UsageError("--vector is no JSON array of numbers", "like '[0.1, 0.2]'");
+}
 
 function searchBlocks({ items, state }: SearchReply): Block[] {
   if (items.length === 0) return [dim(`no vector at ${short(state)}`)];

@@ -22,7 +22,20 @@ export function checkAgents(status: StatusReply | null): Finding[] {
       ? []
       : [bad("agents", "failed", `${agent}: ${error.message}`, remedyOf(error.details, `vlinder agent show ${agent}`))],
   );
-  return wrong.length > 0 ? wrong : [ok("agents", `${status.agents.length} served`)];
+  const down = status.agents.flatMap(({ agent, process }) =>
+    process === null || process.state === "running"
+      ? []
+      : [
+          bad(
+            "agents",
+            "warning",
+            `${agent}: its process is ${process.state}${process.error === null ? "" : `: ${process.error.message}`}`,
+            remedyOf(process.error?.details ?? {}, `vlinder logs ${agent}`),
+          ),
+        ],
+  );
+  const all = [...wrong, ...down];
+  return all.length > 0 ? all : [ok("agents", `${status.agents.length} served`)];
 }
 
 export async function checkBucket(status: StatusReply | null): Promise<Finding[]> {

@@ -5,6 +5,7 @@ import { dim, red } from "./color.ts";
 import { shortHash } from "./hash.ts";
 import { count, size } from "./size.ts";
 import { limitWarning } from "./space.ts";
+import { processLines, processText } from "./process.ts";
 import type { Text } from "./text.ts";
 import { ago } from "./time.ts";
 
@@ -15,6 +16,7 @@ export function agentBlocks(items: readonly AgentItem[]): Block[] {
     item.error === null
       ? [
           item.agent,
+          processText(item.process),
           item.branch,
           shortHash(item.state),
           count(item.keys),
@@ -23,12 +25,13 @@ export function agentBlocks(items: readonly AgentItem[]): Block[] {
           ago(item.time),
           item.dir ?? "",
         ]
-      : [item.agent, red("not served"), "", "", "", "", "", item.dir ?? ""],
+      : [item.agent, processText(item.process), red("not served"), "", "", "", "", "", item.dir ?? ""],
   );
   return [
     {
       columns: [
         { head: "agent" },
+        { head: "process" },
         { head: "branch" },
         { head: "state" },
         { head: "keys", right: true },
@@ -44,5 +47,6 @@ export function agentBlocks(items: readonly AgentItem[]): Block[] {
       return warning === null ? [] : [warning];
     }),
     ...items.flatMap(({ agent, error }): Block[] => (error === null ? [] : [`${agent}:`, ...errorLines(error)])),
+    ...items.flatMap(({ agent, process }) => processLines(agent, process)),
   ];
 }

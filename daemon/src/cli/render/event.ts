@@ -1,4 +1,5 @@
 import type { CommitItem } from "@vlinder/protocol";
+import { callText } from "./call.ts";
 import { dim } from "./color.ts";
 import { short } from "./hash.ts";
 import type { Span } from "./text.ts";
@@ -12,7 +13,7 @@ export function eventText({
   if (adopts !== null) return [event.kind, dim(` to ${short(adopts)}`)];
   if (parents.length > 1) return [event.kind, dim(` of ${parents.map(short).join(" and ")}`)];
   if (event.kind === "effect") return [event.kind, dim(effectText(event.info ?? {}))];
-  return [event.kind];
+  return event.kind === "call" ? [event.kind, dim(` ${callText(event)}`)] : [event.kind];
 }
 
 /** ` mail: done, as a person said` */

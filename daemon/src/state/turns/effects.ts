@@ -84,6 +84,7 @@ export class Effects {
       return { status: "unknown", effect, turn, time };
     }
     if (asked !== null) throw reusedId(id);
+    if (open.isReplay) throw onlyReplay(key, effect, open.turn);
     await this.#ground.quota().admit(() => 0);
     const begun = await open.record({ kind: "effect", info: { effect, key, status: "begun" } });
     const running = open.effects.add({ effect, key, begun, id, told: false, word: null });
@@ -260,6 +261,17 @@ function underWay(key: string, effect: string, turn: string): VlinderError {
     details: { effect, key, turn, status: "running" },
     remedy: `wait for it; when nobody is at it any more, end its turn first: turn.fail of "${turn}"`,
   });
+}
+
+function onlyReplay(key: string, effect: string, turn: string): VlinderError {
+  return new VlinderError(
+    "conflict",
+    `the effect "${key}" was not done, and a replay does nothing in the outside world`,
+    {
+      details: { effect, key, turn },
+      remedy: "run a turn that retries it, where it is to be done",
+    },
+  );
 }
 
 function saidOtherwise({ effect, key }: Effect): VlinderError {

@@ -2,6 +2,7 @@ import { type BranchName, type CommitEvent, type Hash, invalid, type Key, Vlinde
 import { andThen } from "../and-then.ts";
 import type { Space } from "../api.ts";
 import { askedOf, isPut, once, sizeOf } from "../asked.ts";
+import type { Idempotency } from "../batch.ts";
 import { BranchTable } from "../branch-table.ts";
 import { Draft, type LiveBranch, type Working } from "../draft.ts";
 import type { Found } from "../found.ts";
@@ -14,7 +15,7 @@ import { ReadLog } from "./read-log.ts";
 import { Remembered } from "./remembered.ts";
 import { recorded, storeValues } from "./recorded.ts";
 import { RunningEffects } from "./running-effects.ts";
-import type { Expected, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts";
+import type { Ending, Expected, Instead, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts";
 import { turnNote } from "./turn-note.ts";
 import { type Taken, Unstored } from "./unstored.ts";
 
@@ -24,15 +25,6 @@ const STORE_AFTER_MS = 500;
 /** Over it the turn's writes wait for the storage. */
 const MOST_UNSTORED = 8 << 20;
 
-/** Something is ending the turn. */
-interface Ending {
-  readonly how: string;
-  readonly by: string | undefined;
-  /** It did, or the turn goes on. */
-  readonly over: Promise<void>;
-  readonly settle: () => void;
-}
-
 /**
  * A turn's private chain of commits: from the branch's head, in memory, seen by nobody else. Writes are answered
  * from it at once. Whatever of it is stored before the turn ends is reached only from the turn's note.
@@ -41,12 +33,15 @@ export class OpenTurn implements TurnFacts {
   readonly turn: string;
   readonly session: string;
   readonly first: string;
+  readonly isReplay: boolean;
   readonly branch: LiveBranch;
   readonly started: number;
   readonly deadline: number;
+  readonly instead: Instead;
   readonly reads = new ReadLog();
   /** What it was told to do in the outside world. */
   readonly effects = new RunningEffects();
+  readonly #over = new AbortController();
   readonly #ground: TurnGround;
   readonly #working: Working;
   readonly #expected = new Map<string, Expected>();
@@ -70,7 +65,9 @@ export class OpenTurn implements TurnFacts {
     this.turn = facts.turn;
     this.session = facts.session;
     this.first = facts.first;
+    this.isReplay = facts.isReplay;
     this.branch = facts.branch;
+    this.instead = facts.instead;
     this.started = facts.started;
     this.deadline = facts.deadline;
     this.invoked = base.commit;
@@ -78,15 +75,22 @@ export class OpenTurn implements TurnFacts {
     this.#working = { table, heads: new Map([[facts.branch.id, base]]), unsaved: new Map() };
   }
 
-  /** The beginning of a turn as part of a transaction. */
-  static async begin(ground: TurnGround, facts: TurnFacts, draft: Draft, event: TurnEvent): Promise<OpenTurn> {
-    const base = await draft.head(facts.branch);
+  /** Begins a turn on a state that is durable. */
+  static async begin(ground: TurnGround, facts: TurnFacts, base: Head, event: TurnEvent): Promise<OpenTurn> {
     ground.watch.commit(base.commit);
     const turn = new OpenTurn(ground, facts, base);
     turn.invoked = await turn.#append(event);
-    // If the transaction fails, the turn does not come to be.
-    turn.#stored(turn.store(draft));
     return turn;
+  }
+
+  /** Aborted when the turn has ended, however it did. */
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  /** It has ended: what still goes on for it ends, too. */
+  ended(how: string): void {
+    this.#over.abort(new VlinderError("conflict", `the turn has ended: ${how}`, { details: { turn: this.turn } }));
   }
 
   get branchName(): BranchName {
@@ -292,15 +296,30 @@ export class OpenTurn implements TurnFacts {
       else if (this.#ending === null || this.#ended) break;
       else await this.#ending.over;
     }
-    if (this.#ended || this.#unstored.isEmpty) return;
+    if (!this.#ended && !this.#unstored.isEmpty) await this.#store();
+  }
+
+  /** Stores the beginning, with the reply that its id gets. @throws unavailable */
+  async storeBeginning(reply: object, asked: Idempotency | undefined): Promise<void> {
+    await this.#store(reply, asked);
+  }
+
+  #store(reply: object = {}, asked?: Idempotency): Promise<void> {
     this.#stopTimer();
-    this.#storing = this.#ground.writer
-      .write((draft) => this.store(draft))
-      .then((taken) => this.#stored(taken))
+    let taken: Taken | null = null;
+    const storing = this.#ground.writer
+      .write((draft) => {
+        taken = this.store(draft);
+        return reply;
+      }, asked)
+      .then(() => {
+        if (taken !== null) this.#stored(taken);
+      })
       .finally(() => {
         this.#storing = null;
       });
-    await this.#storing;
+    this.#storing = storing;
+    return storing;
   }
 
   #stored(taken: Taken): void {

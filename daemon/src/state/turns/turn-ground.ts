@@ -13,7 +13,7 @@ import type { Writer } from "../writer.ts";
 
 /** The parts of an engine that turns stand on. */
 export interface TurnGround {
-  readonly writer: Pick<Writer, "write">;
+  readonly writer: Pick<Writer, "write" | "branches" | "durableHead" | "earlier">;
   readonly source: Source;
   readonly committer: Committer;
   readonly objects: Objects;
@@ -26,13 +26,22 @@ export interface TurnGround {
   readonly findInPast: (key: Key, at: string) => Found | Promise<Found>;
 }
 
+export interface Instead {
+  readonly provider?: string;
+  readonly model?: string;
+}
+
 /** What a turn is, from its beginning on. */
 export interface TurnFacts {
   readonly turn: string;
   readonly session: string;
   /** The first turn of those that did one another again, up to this one; itself, when it does none again. */
   readonly first: string;
+  /** It shows what would be, and does nothing in the outside world. */
+  readonly isReplay: boolean;
   readonly branch: LiveBranch;
+  /** Another provider or model than agent.toml says, for its calls. */
+  readonly instead: Instead;
   /** Milliseconds since 1970. */
   readonly started: number;
   /** When it is ended by itself. */
@@ -51,4 +60,13 @@ export interface Expected {
   readonly space: Space;
   readonly key: Key;
   readonly hash: Hash | null;
+}
+
+/** Something is ending the turn. */
+export interface Ending {
+  readonly how: string;
+  readonly by: string | undefined;
+  /** It did, or the turn goes on. */
+  readonly over: Promise<void>;
+  readonly settle: () => void;
 }

@@ -13,6 +13,8 @@ export interface TurnItem {
   readonly invoked: Hash | null;
   /** Its `complete` or `fail` commit. */
   readonly ended: Hash | null;
+  /** The turn that it replays, on a fork: it is no part of the session's story. */
+  readonly replays: string | null;
   /** When it began, or, where that is not known, ended; ISO 8601. */
   readonly began: string;
   readonly time: string;
@@ -71,7 +73,7 @@ export class TurnIndex {
   async session(session: string): Promise<TurnItem[]> {
     await this.ready();
     const turns = [...(this.#sessions.get(session) ?? [])].map((turn) => this.#turns.get(turn) as TurnItem);
-    return turns.sort(byBeginning);
+    return turns.filter(({ replays }) => replays === null).sort(byBeginning);
   }
 
   /** Each session with its turns; the one that something happened in last is first. */
@@ -79,7 +81,8 @@ export class TurnIndex {
     await this.ready();
     const all = [...this.#sessions.keys()].map(async (session) => ({ session, turns: await this.session(session) }));
     const last = (turns: readonly TurnItem[]): string => turns.reduce((max, { time }) => (time > max ? time : max), "");
-    return (await Promise.all(all)).sort((a, b) => (last(a.turns) > last(b.turns) ? -1 : 1));
+    const found = (await Promise.all(all)).filter(({ turns }) => turns.length > 0);
+    return found.sort((a, b) => (last(a.turns) > last(b.turns) ? -1 : 1));
   }
 
   /** All that is here has been read. @throws unavailable */
@@ -106,8 +109,13 @@ export class TurnIndex {
     if (turn === undefined || session === undefined) return;
     const known = this.#turns.get(turn);
     if (event.kind === "invoke") {
-      const { first } = event.info ?? {};
-      const began = { invoked: hash, began: time, first: typeof first === "string" ? first : turn };
+      const { first, replays } = event.info ?? {};
+      const began = {
+        invoked: hash,
+        began: time,
+        first: typeof first === "string" ? first : turn,
+        replays: typeof replays === "string" ? replays : null,
+      };
       this.#set(
         known === undefined ? { turn, session, kind: "open", ended: null, time, ...began } : { ...known, ...began },
       );
@@ -116,8 +124,8 @@ export class TurnIndex {
     const kind = event.kind === "complete" ? "completed" : event.info?.["conflict"] === true ? "conflict" : "failed";
     // A machine that was copied may have ended the same turn twice: what was completed counts.
     if (known?.kind === "completed" && kind !== "completed") return;
-    const { invoked = null, began = time, first = turn } = known ?? {};
-    this.#set({ turn, session, invoked, began, first, kind, ended: hash, time });
+    const { invoked = null, began = time, first = turn, replays = null } = known ?? {};
+    this.#set({ turn, session, invoked, began, first, replays, kind, ended: hash, time });
   }
 
   #set(item: TurnItem): void {

@@ -1,13 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { type BranchName, type Hash, sha256, VlinderError } from "@vlinder/protocol";
 import type { ObjectStorage } from "../../storage/object-storage.ts";
-import { once } from "../asked.ts";
-import type { Draft } from "../draft.ts";
+import { once, reusedId } from "../asked.ts";
+import type { Idempotency } from "../batch.ts";
+import { type Draft, writableBranch } from "../draft.ts";
 import { TwoGenerations } from "../two-generations.ts";
 import { Effects } from "./effects.ts";
 import { abandon, complete, type Ended, keep } from "./landing.ts";
 import { OpenTurn } from "./open-turn.ts";
-import type { TurnGround } from "./turn-ground.ts";
+import type { Instead, TurnGround } from "./turn-ground.ts";
 import { TurnIndex } from "./turn-index.ts";
 import { parseTurnNote, TURN_NOTES } from "./turn-note.ts";
 
@@ -39,7 +40,9 @@ export interface BeginRequest {
   readonly limit?: number;
   /** The turn that this one does again. */
   readonly retries?: string;
-  readonly info?: Readonly<Record<string, string>>;
+  /** The turn that this one replays, for the record. */
+  readonly replays?: string;
+  readonly instead?: Instead;
 }
 
 const LIMIT = 10 * 60 * 1000;
@@ -56,6 +59,8 @@ export class Turns {
   /** What turns do in the outside world. */
   readonly effects: Effects;
   readonly #open = new Map<string, OpenTurn>();
+  /** By the ids of their requests; older ones are stored. */
+  readonly #begun = new TwoGenerations<string, { readonly request: Hash; readonly begun: Promise<Begun> }>(1000);
   readonly #deadlines = new Map<string, NodeJS.Timeout>();
   readonly #ended = new TwoGenerations<string, Ended["kind"]>(1000);
   readonly #tell: (news: TurnNews) => void;
@@ -86,31 +91,71 @@ export class Turns {
     });
   }
 
-  /** A turn on a branch's head; durable when it resolves. @throws not_found, sealed, conflict (the turn to be done again is open), unavailable */
-  async begin(request: BeginRequest, id?: string): Promise<Begun> {
+  /**
+   * A turn on a branch's head, answered from memory as all that a turn writes. With `durably` it is known after a crash,
+   * when it resolves. @throws not_found, sealed, unavailable, conflict (of the id, or the turn to be done again is open)
+   */
+  async begin(request: BeginRequest, id?: string, durably = false): Promise<Begun> {
+    const { input } = request;
+    const asked = once(id, { begin: request.branch, ...request, input: input === undefined ? null : sha256(input) });
+    const known = asked === undefined ? null : await this.#known(asked);
+    if (known !== null) return known;
+    const beginning = this.#begin(request, asked, durably);
+    if (asked === undefined) return await beginning;
+    this.#begun.set(asked.id, { request: asked.request, begun: beginning });
+    return await beginning.catch((error: unknown) => {
+      this.#begun.delete(asked.id);
+      throw error;
+    });
+  }
+
+  async #known(asked: Idempotency): Promise<Begun | null> {
+    const here = this.#begun.get(asked.id);
+    if (here === undefined) return (await this.#ground.writer.earlier(asked)) as Begun | null;
+    if (here.request === asked.request) return await here.begun;
+    throw reusedId(asked.id);
+  }
+
+  async #begin(request: BeginRequest, asked: Idempotency | undefined, durably: boolean): Promise<Begun> {
     if (this.#open.size >= MOST_OPEN) throw tooMany(this.#open.size);
-    const { branch: name, input, limit = LIMIT, retries, info } = request;
+    const { branch: name, input, limit = LIMIT, retries, replays, instead = {} } = request;
+    const { writer, source, committer } = this.#ground;
     const turn = `t-${stamp()}`;
-    const first = retries === undefined ? turn : await this.#firstOf(retries);
+    const again = retries ?? replays;
+    const first = again === undefined ? turn : await this.#firstOf(again);
     const session = request.session ?? `s-${stamp()}`;
-    const started = this.#ground.committer.now().getTime();
-    let open: OpenTurn | undefined;
-    const asked = { begin: name, ...request, input: input === undefined ? null : sha256(input) };
-    const begun = await this.#ground.writer.write(
-      async (draft): Promise<Begun> => {
-        const branch = draft.writable(name);
-        const deadline = started + Math.min(limit, MOST_LIMIT);
-        const event = {
-          kind: "invoke",
-          info: { ...info, ...(retries === undefined ? {} : { retries, first }) },
-          ...(input === undefined ? {} : { values: { input } }),
-        } as const;
-        open = await OpenTurn.begin(this.#ground, { turn, session, first, branch, started, deadline }, draft, event);
-        return { turn, session, branch: name, base: branch.head, state: open.head.commit };
+    const branch = writableBranch(writer.branches, name, committer.agent);
+    const base = writer.durableHead(branch.id);
+    const head = base?.commit === branch.head ? base : await source.at(branch.head);
+    const started = committer.now().getTime();
+    const isReplay = replays !== undefined;
+    const facts = {
+      turn,
+      session,
+      first,
+      isReplay,
+      branch,
+      instead,
+      started,
+      deadline: started + Math.min(limit, MOST_LIMIT),
+    };
+    const event = {
+      kind: "invoke",
+      info: {
+        ...instead,
+        ...(retries === undefined ? {} : { retries }),
+        ...(replays === undefined ? {} : { replays }),
+        ...(again === undefined ? {} : { first }),
       },
-      once(id, asked),
-    );
-    if (open !== undefined) this.#add(open);
+      ...(input === undefined ? {} : { values: { input } }),
+    } as const;
+    const open = await OpenTurn.begin(this.#ground, facts, head, event);
+    const begun = { turn, session, branch: name, base: branch.head, state: open.head.commit };
+    const stored = open.storeBeginning(begun, asked);
+    if (durably) await stored;
+    // Else what the storage refuses is met again by the turn's end.
+    else stored.catch(() => {});
+    this.#add(open);
     return begun;
   }
 
@@ -186,12 +231,11 @@ export class Turns {
     }
   }
 
-  /** Ends them all, since the daemon stops. */
-  async close(): Promise<void> {
+  /** Ends them all, since the daemon stops. Null: there are none. */
+  close(): Promise<unknown> | null {
     for (const timer of this.#deadlines.values()) clearTimeout(timer);
-    await Promise.all(
-      [...this.#open.keys()].map((turn) => this.fail(turn, "the daemon was stopped").catch(() => undefined)),
-    );
+    if (this.#open.size === 0) return null;
+    return Promise.allSettled([...this.#open.keys()].map((turn) => this.fail(turn, "the daemon was stopped")));
   }
 
   /** Bytes that are in no file yet. */
@@ -226,6 +270,7 @@ export class Turns {
     clearTimeout(this.#deadlines.get(turn));
     this.#deadlines.delete(turn);
     this.#open.delete(turn);
+    open.ended(ended.kind === "completed" ? "it was completed" : ended.reason);
     this.#ended.set(turn, ended.kind);
     this.#tell({ turn, session, branch: branch.name, what: ended.kind, ended });
   }

@@ -53,7 +53,8 @@ async function perform(world: World, one: Step): Promise<World> {
     case "begin": {
       const ended = world.turns.filter((turn) => !turn.open);
       const retried = one.retry === 9 ? undefined : ended.at(-1 - (one.retry % Math.max(1, ended.length)));
-      const { turn } = await engine.turns.begin({ branch: MAIN, ...(retried && { retries: retried.turn }) });
+      const request = { branch: MAIN, ...(retried && { retries: retried.turn }) };
+      const { turn } = await engine.turns.begin(request, undefined, true);
       world.turns.push({ turn, line: retried?.line ?? world.lines++, open: true });
       return world;
     }
@@ -132,7 +133,7 @@ test("whatever crashes when, nothing happens twice in turns that do one another 
     fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60 }), async (steps) => {
       const storage = new MemoryObjects("memory://model");
       let world = new World((await openEngine({ storage })).engine, storage);
-      await world.engine.turns.begin({ branch: MAIN }).then(({ turn }) => {
+      await world.engine.turns.begin({ branch: MAIN }, undefined, true).then(({ turn }) => {
         world.turns.push({ turn, line: world.lines++, open: true });
       });
       for (const one of steps) world = await perform(world, one);

@@ -159,6 +159,18 @@ describe("an effect", () => {
     expect(await engine.turns.complete(turn, null)).toMatchObject({ kind: "completed" });
   });
 
+  test("in a replay gives its result, and is not run where there is none", async () => {
+    const engine = await open();
+    const turn = await begin(engine);
+    await engine.turns.effects.end(await run(engine, turn), done("7"));
+    await engine.turns.complete(turn, null);
+    const replay = (await engine.turns.begin({ branch: MAIN, replays: turn })).turn;
+    expect(await resultOf(engine, replay)).toBe("7");
+    await expect(engine.turns.effects.begin(replay, "other")).rejects.toMatchObject({ code: "conflict" });
+    expect(await statusOf(engine, "other")).toEqual([]);
+    expect(await engine.turns.complete(replay, null)).toMatchObject({ kind: "completed" });
+  });
+
   test("of a turn that is open, or is not here, can't be retried", async () => {
     const engine = await open();
     const turn = await begin(engine);

@@ -1,0 +1,149 @@
+import { type AgentRequest, type CallReply, encodeBody, type Encoding, LIMITS, VlinderError } from "@vlinder/protocol";
+import type { Core } from "../daemon-core.ts";
+import type { ServiceName } from "../providers/endpoints.ts";
+import { type Listener, passCall, type PassedCall } from "../providers/passed-call.ts";
+import { type AskedCall, prepareCall } from "../providers/prepared-call.ts";
+import { agentOf } from "./agent-access.ts";
+import type { StateEngine } from "../state/engine.ts";
+import type { RecordedCalls } from "../turns/recorded-calls.ts";
+import { type CallScope, scopeOf } from "./call-scope.ts";
+import type { OpenCall, OpenCalls } from "./open-calls.ts";
+import type { AgentCall, AgentHandlers } from "./service.ts";
+
+type Handlers = Pick<AgentHandlers, Extract<keyof AgentHandlers, `service.${string}`>>;
+type ServiceCall = AgentCall<AgentRequest<"service.infer">>;
+
+/** Who waits is told that it goes on, in milliseconds. */
+const WORD = 2_000;
+/** JSON writes a control character as six: so much always fits. */
+const JSON_PART = Math.floor((LIMITS.replyBytes - 1024) / 6);
+
+/** `vlinder.v1.<agent>.service.*`: requests that are passed to the provider that agent.toml declares. */
+export function serviceCallHandlers(core: Core, calls: OpenCalls): Handlers {
+  return {
+    "service.infer": (call) => callProvider(core, calls, "infer", call),
+    "service.embed": (call) => callProvider(core, calls, "embed", call),
+    "service.ack": ({ agent, request: { call, received, cancel = false } }) => ({
+      open: calls.acknowledge(agent, call, received, cancel),
+    }),
+  };
+}
+
+async function callProvider(core: Core, calls: OpenCalls, service: ServiceName, call: ServiceCall): Promise<CallReply> {
+  const { agent, request } = call;
+  const { engine } = agentOf(core, agent);
+  const scope = scopeOf(core, agent, request);
+  const { method, path, headers = {}, body = null, stream = false } = request;
+  const asked: AskedCall = { service, method, path, headers, body };
+  const answer =
+    scope.recorded === null
+      ? await asking(core, call, asked, scope)
+      : await answering(asked, scope, scope.recorded, engine);
+  // Before it costs anything. The answer is kept in any case: it may be a little over.
+  await engine.retention.quota.admit(() => body?.length ?? 0);
+  const stated = { name: request.call, streamed: stream, outer: scope.signal };
+  return await calls.run(agent, stated, async (open) => {
+    const sender = stream ? new PartSender(call, open) : null;
+    let received = 0;
+    const listener = sender ?? { head: () => {}, part: (bytes: Uint8Array) => void (received += bytes.length) };
+    const words = setInterval(() => {
+      call.progress({ what: "waiting", done: sender?.bytes ?? received, total: null, unit: "bytes" });
+    }, WORD);
+    try {
+      const passed = await answer(open.signal, listener);
+      return replyOf(passed, sender, call.encoding);
+    } finally {
+      clearInterval(words);
+    }
+  });
+}
+
+type Answer = (signal: AbortSignal, listener: Listener) => Promise<PassedCall>;
+
+/** Asks the provider. Checked before anything is sent. */
+async function asking(core: Core, { agent }: ServiceCall, asked: AskedCall, scope: CallScope): Promise<Answer> {
+  const { manifest } = agentOf(core, agent);
+  const prepared = await prepareCall(asked, agent, manifest, core.providers, scope.instead);
+  return (signal, listener) => passCall(prepared, { record: scope.record, signal, listener });
+}
+
+/** Gives the answer that a turn got then: no provider is asked, and no key is needed. */
+async function answering(
+  asked: AskedCall,
+  scope: CallScope,
+  recorded: RecordedCalls,
+  engine: StateEngine,
+): Promise<Answer> {
+  const old = recorded.take(asked);
+  const body = Buffer.from(await engine.requiredValue(old.response.hash, old.response.size));
+  const headers = old.contentType === null ? {} : { "content-type": old.contentType };
+  return async (signal, listener) => {
+    signal.throwIfAborted();
+    const { service, method, path, body: request } = asked;
+    const { provider, model, status, milliseconds, tokens, contentType, complete, commit } = old;
+    await listener.head(status ?? 0, headers);
+    for (let start = 0; start < body.length; start += LIMITS.valueBytes) {
+      await listener.part(body.subarray(start, start + LIMITS.valueBytes));
+    }
+    const told = { provider, model, status, milliseconds, tokens, contentType, complete, from: commit };
+    const kept = await scope.record({ service, method, path, request, response: body, ...told });
+    if (!complete) throw brokenOff(old.provider, body.length);
+    return { status: status ?? 0, headers, body, tokens, state: kept?.state ?? null };
+  };
+}
+
+/** As it broke off then. */
+function brokenOff(provider: string, size: number): VlinderError {
+  return new VlinderError(
+    "unavailable",
+    `the recorded answer of the provider "${provider}" broke off after ${size} bytes`,
+    {
+      retryable: false,
+      details: { provider },
+      remedy: "replay the turn without --recorded to ask the provider again",
+    },
+  );
+}
+
+/** Sends an answer on as it comes, no faster than it is taken. */
+class PartSender implements Listener {
+  readonly #call: ServiceCall;
+  readonly #open: OpenCall;
+  parts = 0;
+  bytes = 0;
+
+  constructor(call: ServiceCall, open: OpenCall) {
+    this.#call = call;
+    this.#open = open;
+  }
+
+  head(status: number, headers: Readonly<Record<string, string>>): void {
+    this.#call.part(this.parts++, { status, headers });
+    void this.#open.window?.sent(0);
+  }
+
+  async part(bytes: Uint8Array): Promise<void> {
+    const most = this.#call.encoding === "json" ? JSON_PART : bytes.length;
+    for (let start = 0; start < bytes.length; start += most) {
+      const body = bytes.subarray(start, start + most);
+      this.#call.part(this.parts++, { body });
+      this.bytes += body.length;
+      await this.#open.window?.sent(body.length);
+      this.#open.signal.throwIfAborted();
+    }
+  }
+}
+
+function replyOf(passed: PassedCall, sender: PartSender | null, encoding: Encoding): CallReply {
+  const { status, headers, body, tokens } = passed;
+  const reply = { status, headers, size: body.length, tokens, state: passed.state };
+  if (sender !== null) return { ...reply, parts: sender.parts };
+  const whole = { ...reply, body };
+  if (body.length > JSON_PART && encodeBody(whole, encoding).length > LIMITS.replyBytes) {
+    throw new VlinderError("too_large", `the answer has ${body.length} bytes, more than one reply holds`, {
+      details: { size: body.length, limit: LIMITS.replyBytes, state: passed.state },
+      remedy: "ask with stream: true; the answer is recorded in the commit that details.state names",
+    });
+  }
+  return whole;
+}
