@@ -7,7 +7,6 @@ import {
   type AgentName,
   type CommitEventMessage,
   decodeBody,
-  LATER_OPERATIONS,
   PROGRESS_HEADER,
   type Progress,
 } from "@vlinder/protocol";
@@ -47,7 +46,7 @@ test("the services API finds the daemon, its endpoints and their numbers", async
   const subjects = (info["endpoints"] as { subject: string }[]).map(({ subject }) => subject);
   expect(subjects.toSorted()).toEqual(
     [
-      ...[...AGENT_OPERATIONS, ...LATER_OPERATIONS].map((operation) => `vlinder.v1.*.${operation}`),
+      ...AGENT_OPERATIONS.map((operation) => `vlinder.v1.*.${operation}`),
       ...ADMIN_OPERATIONS.map((operation) => `vlinder.admin.v1.${operation}`),
     ].toSorted(),
   );
@@ -61,13 +60,6 @@ test("the services API finds the daemon, its endpoints and their numbers", async
   const before = await numbers();
   await ask(wire, "vlinder.v1.counted.kv.get", { key: "/nothing" });
   expect(await numbers()).toMatchObject({ requests: before.requests + 1, errors: before.errors + 1 });
-});
-
-test("operations that this release does not serve say so", async () => {
-  for (const operation of LATER_OPERATIONS) {
-    const { error } = await ask(wire, `vlinder.v1.counted.${operation}`, {});
-    expect(error, operation).toMatchObject({ code: "unavailable", retryable: false });
-  }
 });
 
 test("an event comes for every durable move, from the agent's first one on", async () => {

@@ -1,5 +1,7 @@
 import { mkdir, realpath, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { decodeBody } from "@vlinder/protocol";
+import type { Msg } from "nats";
 import { expect, onTestFinished, test } from "vitest";
 import { readmeExamples, runExample } from "../agent-runtime/test/readme-examples.ts";
 import { Placeholders, readProtocolDocument } from "../protocol/test/protocol-document.ts";
@@ -11,7 +13,7 @@ const stage = newStage();
 const ADMIN = /^(agents|daemon|providers|sync)\./;
 
 test("every example of PROTOCOL.md is answered as the document says", async () => {
-  const { steps, manifest } = await readProtocolDocument();
+  const { steps, messages, manifest } = await readProtocolDocument();
   const provider = await HttpProvider.start();
   onTestFinished(() => provider.stop());
   provider.answering = json({ choices: [], usage: { prompt_tokens: 1, completion_tokens: 2 } });
@@ -26,6 +28,13 @@ test("every example of PROTOCOL.md is answered as the document says", async () =
     file: await stage.path("example.tar"),
   });
   const admin = await stage.wire(daemon);
+  const heard: { subject: string; body: unknown }[] = [];
+  admin.subscribe("vlinder.v1.example.*", { callback: hear });
+  admin.subscribe("vlinder.v1.example.events.*", { callback: hear });
+  function hear(_error: unknown, { subject, data, reply }: Msg): void {
+    if ((reply ?? "") !== "") return;
+    heard.push({ subject: subject.slice("vlinder.v1.example.".length), body: decodeBody(data) });
+  }
   const different: string[] = [];
   for (const { operation, request, reply, error, line } of steps) {
     const subject = ADMIN.test(operation) ? `vlinder.admin.v1.${operation}` : `vlinder.v1.example.${operation}`;
@@ -33,7 +42,14 @@ test("every example of PROTOCOL.md is answered as the document says", async () =
     if ((answer.error !== null) !== error) different.push(`line ${line}: ${JSON.stringify(answer.body)}`);
     for (const what of placeholders.differences(reply, answer.body)) different.push(`line ${line}: ${what}`);
   }
+  await admin.flush();
+  for (const { subject, body, line } of messages) {
+    const found = heard.filter((one) => one.subject === subject);
+    const differences = found.map((one) => placeholders.differences(body, one.body));
+    if (!differences.some((all) => all.length === 0)) different.push(`line ${line}: ${JSON.stringify(differences)}`);
+  }
   expect(different).toEqual([]);
+  expect(messages.map(({ subject }) => subject)).toEqual(["invoke", "events.turn"]);
   expect(steps.length).toBeGreaterThan(35);
 });
 

@@ -1,18 +1,28 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Client, serve, type Server, type Turn, type Vlinder } from "@vlinder/agent-runtime";
-import type { AgentName, Progress } from "@vlinder/protocol";
+import {
+  type AgentName,
+  agentSubject,
+  decodeBody,
+  encodeBody,
+  type Progress,
+  PROGRESS_HEADER,
+} from "@vlinder/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { headOf } from "./harness/reading.ts";
 import { newStage } from "./harness/stage.ts";
+import type { TestDaemon } from "./harness/test-daemon.ts";
 
 const stage = newStage();
 const AGENT = "story" as AgentName;
+let daemon: TestDaemon;
 let admin: Client;
 let story: Vlinder;
 let home = "";
 const servers: Server[] = [];
 
 beforeAll(async () => {
-  const daemon = await stage.daemon();
+  daemon = await stage.daemon();
   admin = await stage.admin(daemon);
   await stage.register(daemon, AGENT);
   story = await stage.sdk(daemon, AGENT);
@@ -114,6 +124,80 @@ test("nobody serves: said with a remedy, and the turn is not left open", async (
   const { items } = await admin.request(AGENT, "session.list", { limit: 1 });
   expect(items[0]?.last.kind).toBe("failed");
 }, 40_000);
+
+test("nobody serves a turn with a short limit: said before the limit is over, and as that", async () => {
+  const started = performance.now();
+  await expect(admin.request(AGENT, "run", { limit: 1 })).rejects.toMatchObject({
+    code: "unavailable",
+    message: expect.stringContaining("no process of the agent"),
+  });
+  expect(performance.now() - started).toBeLessThan(5000);
+});
+
+test("a run may take longer than a request: signs of life keep it", async () => {
+  let turns = 0;
+  const server = await serving(async () => {
+    turns++;
+    await sleep(8000);
+    return "at last";
+  });
+  const impatient = await stage.client({ home, timeout: 4500, retries: 0 });
+  const heard: string[] = [];
+  const onProgress = ({ what }: Progress): void => void heard.push(what);
+  const reply = await impatient.request(AGENT, "run", {}, { onProgress });
+  expect([text(reply.output), turns]).toEqual(["at last", 1]);
+  expect(heard).toEqual(["turn", "running", "running"]);
+  await ended(server);
+});
+
+test("session.get says how many turns there are, whatever of them is asked for", async () => {
+  for (const input of ["1", "2", "3"]) await (await story.begin({ input, session: "s-three" })).complete();
+  const { turns, items } = await admin.request(AGENT, "session.get", { session: "s-three", limit: 2 });
+  expect([turns, items.map(({ input }) => text(input?.value ?? null))]).toEqual([3, ["2", "3"]]);
+});
+
+test("a long part comes whole, in messages that fit, and whole characters", async () => {
+  const long = `${"\u0001".repeat(131_071)}😀${"\n".repeat(200_000)}`;
+  const server = await serving((turn) => turn.emit(long));
+  const wire = await stage.wire(daemon);
+  const inbox = "_INBOX.admin.parts";
+  const parts: string[] = [];
+  const reply = new Promise<string | undefined>((resolve) => {
+    wire.subscribe(inbox, {
+      callback: (_error, { headers, data }) => {
+        const body = decodeBody(data) as { what?: string; text?: string; kind?: string };
+        if (headers?.has(PROGRESS_HEADER) !== true) resolve(body.kind);
+        else if (body.what === "output") parts.push(body.text ?? "");
+      },
+    });
+  });
+  wire.publish(agentSubject(AGENT, "run"), encodeBody({ progress: true }, "json"), { reply: inbox });
+  expect(await reply).toBe("completed");
+  expect(parts.length).toBeGreaterThan(1);
+  expect(parts.join("") === long).toBe(true);
+  await ended(server);
+});
+
+test("a daemon that stops ends the turns that somebody waits for, and tells them", async () => {
+  const other = await stage.daemon();
+  await stage.register(other, AGENT);
+  const server = await serve(AGENT, ({ signal }) => new Promise((_, no) => signal.addEventListener("abort", no)), {
+    home: other.home,
+    onError: () => {},
+  });
+  const client = await stage.client({ home: other.home, retries: 0 });
+  let begun = (): void => {};
+  const running = new Promise<void>((resolve) => {
+    begun = resolve;
+  });
+  const reply = client.request(AGENT, "run", {}, { onProgress: begun });
+  await running;
+  const started = performance.now();
+  await other.stop();
+  expect(await reply).toMatchObject({ kind: "failed", reason: "the daemon was stopped" });
+  expect(performance.now() - started).toBeLessThan(5000);
+  await server.close();
+});
 
 test("a turn that is cancelled aborts the function's signal", async () => {
   let aborted: unknown;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "@vlinder/agent-runtime";
 import type { AgentName, PullReply } from "@vlinder/protocol";
 import { beforeAll, expect, test } from "vitest";
@@ -162,6 +163,42 @@ test("a rewind survives the trip, and so does a deleted branch", async () => {
     expect(await machine.branches()).toEqual(["main"]);
   }
   expect(await work.head()).toBe(await home.head());
+});
+
+test("a promote survives the trip, beside what the other wrote on the old main", async () => {
+  await meet();
+  const milk = await home.put("/shop/milk", "milk");
+  await home.put("/shop/carrots", "carrots");
+  await meet();
+  await home.admin.request(AGENT, "timeline.fork", { name: "fix", from: milk });
+  await home.put("/shop/bread", "bread", "fix");
+  const { sealed, branchId } = await home.admin.request(AGENT, "timeline.promote", { branch: "fix" });
+  const ham = await work.put("/shop/ham", "written on the old main");
+  await sleep(5);
+  await work.put("/shop/milk", "two bottles");
+  await meet();
+  await meet();
+  const found: string[] = [];
+  for (const machine of [home, work]) {
+    const keys = (await allKeys(machine.admin, AGENT)).map(({ key }) => key).filter((key) => key.startsWith("/shop/"));
+    expect(keys).toEqual(["/shop/bread", "/shop/ham", "/shop/milk"]);
+    expect(await machine.get("/shop/milk")).toBe("two bottles");
+    expect(await machine.get("/shop/carrots", sealed)).toBe("carrots");
+    await expect(machine.put("/shop/x", "x", sealed)).rejects.toMatchObject({ code: "sealed" });
+    const { items } = await machine.admin.request(AGENT, "timeline.branches", {});
+    expect(items.find(({ name }) => name === sealed)).toMatchObject({ id: branchId, sealed: true });
+    expect(await machine.admin.request(AGENT, "timeline.verify", {})).toMatchObject({ ok: true });
+    // A time means the same on both.
+    const { time } = await machine.admin.request(AGENT, "timeline.show", { ref: ham });
+    found.push((await machine.admin.request(AGENT, "timeline.show", { ref: `main@${time}` })).hash);
+  }
+  expect(found).toEqual([ham, ham]);
+  expect(await work.head()).toBe(await home.head());
+  expect(await work.snapshot()).toBe(await home.snapshot());
+  for (const branch of ["fix", sealed]) await home.admin.request(AGENT, "timeline.delete_branch", { branch });
+  await meet();
+  await meet();
+  expect(await work.branches()).toEqual(["main"]);
 });
 
 test("writes say what the bucket lacks, until it is pushed", async () => {

@@ -51,6 +51,9 @@ export interface RequestOptions {
 
 const NO_OPTIONS: RequestOptions = {};
 
+/** Milliseconds between looks at the connection, for who only listens. */
+const LOOK_EVERY = 2000;
+
 /** What the daemon publishes about an agent. */
 export interface EventMessages {
   readonly commit: CommitEventMessage;
@@ -168,12 +171,15 @@ export class Client {
       const subscription = this.mux.connection.subscribe(subject, queue === undefined ? {} : { queue });
       const end = (): void => subscription.unsubscribe();
       signal?.addEventListener("abort", end);
+      // Who only listens sends nothing that would find out that the daemon is at another address now.
+      const look = setInterval(() => void this.reachable(this.timeout).catch(() => {}), LOOK_EVERY).unref();
       try {
         for await (const message of subscription) yield decodeBody(message.data) as Message;
       } catch (cause) {
         if (cause instanceof VlinderError) throw cause;
         throw new VlinderError("denied", `these credentials may not listen to ${subject}`, { cause });
       } finally {
+        clearInterval(look);
         signal?.removeEventListener("abort", end);
         subscription.unsubscribe();
       }

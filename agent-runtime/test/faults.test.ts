@@ -21,6 +21,34 @@ async function folderFor(): Promise<string> {
   return folder;
 }
 
+/** An agent's connection to a daemon that can be moved to another address; its home says where it is. */
+async function movable(): Promise<{ vlinder: Vlinder; move: () => Promise<StrictResponder> }> {
+  const home = await folderFor();
+  const agents = join(home, "creds", "agents");
+  await mkdir(join(home, "run"), { recursive: true });
+  await mkdir(agents, { recursive: true });
+  const write = (url: string): Promise<void> =>
+    writeFile(join(home, "run", "daemon.json"), JSON.stringify({ url, pid: 1, creds: "admin.creds", version: "0" }));
+  const first = await startNats();
+  const responder = await StrictResponder.start(first.url);
+  await write(first.url);
+  await expect(connect({ agent: "todo", home })).rejects.toMatchObject({ code: "not_registered" });
+  await writeFile(join(agents, "todo.creds"), CREDS);
+  const vlinder = await connect({ agent: "todo", home, timeout: 1_000 });
+  onTestFinished(() => vlinder.close());
+  const move = async (): Promise<StrictResponder> => {
+    await responder.stop();
+    await first.stop();
+    const second = await startNats();
+    onTestFinished(() => second.stop());
+    const successor = await StrictResponder.start(second.url);
+    onTestFinished(() => successor.stop());
+    await write(second.url);
+    return successor;
+  };
+  return { vlinder, move };
+}
+
 /** The first `n` messages have the fault; says how many had it. */
 function firstMessages(stage: Stage, n: number, fault: Fault): () => number {
   let hit = 0;
@@ -184,33 +212,26 @@ describe("finding the daemon", () => {
   });
 
   test("a daemon that comes back at another address is found again through its home", async () => {
-    const home = await folderFor();
-    const agents = join(home, "creds", "agents");
-    await mkdir(join(home, "run"), { recursive: true });
-    await mkdir(agents, { recursive: true });
-    const write = (url: string): Promise<void> =>
-      writeFile(join(home, "run", "daemon.json"), JSON.stringify({ url, pid: 1, creds: "admin.creds", version: "0" }));
-    const first = await startNats();
-    const responder = await StrictResponder.start(first.url);
-    await write(first.url);
-    await expect(connect({ agent: "todo", home })).rejects.toMatchObject({ code: "not_registered" });
-    await writeFile(join(agents, "todo.creds"), CREDS);
-    const vlinder = await connect({ agent: "todo", home, timeout: 1_000 });
-    onTestFinished(() => vlinder.close());
+    const { vlinder, move } = await movable();
     await vlinder.kv.put("/a", "1");
     const events = vlinder.events("commit");
     const event = events.next();
-    await responder.stop();
-    await first.stop();
-    const second = await startNats();
-    onTestFinished(() => second.stop());
-    const successor = await StrictResponder.start(second.url);
-    onTestFinished(() => successor.stop());
-    await write(second.url);
+    const successor = await move();
     await vlinder.kv.put("/a", "2");
     expect(successor.state().line()).toHaveLength(2);
     await sleep(100);
     successor.publish("vlinder.v1.todo.events.commit", { branch: "main" });
+    expect((await event).value).toMatchObject({ branch: "main" });
+    await events.return();
+  });
+
+  test("also by who only listens, and asks for nothing", async () => {
+    const { vlinder, move } = await movable();
+    const events = vlinder.events("commit");
+    const event = events.next();
+    const successor = await move();
+    const publishing = setInterval(() => successor.publish("vlinder.v1.todo.events.commit", { branch: "main" }), 100);
+    onTestFinished(() => clearInterval(publishing));
     expect((await event).value).toMatchObject({ branch: "main" });
     await events.return();
   });

@@ -19,6 +19,7 @@ import {
 } from "@vlinder/protocol";
 import { connect, headers, type Msg, type NatsConnection } from "nats";
 import { StrictState } from "./strict-state.ts";
+import { StrictTurns } from "./strict-turns.ts";
 
 type Body = Record<string, unknown>;
 
@@ -41,6 +42,7 @@ export class StrictResponder {
   /** Rules of the protocol that the client broke; a test expects none. */
   readonly violations: string[] = [];
   readonly states = new Map<string, StrictState>();
+  private readonly turns = new Map<string, StrictTurns>();
   fault: (operation: string) => Fault = () => null;
   /** Whether one operation of a pipeline is refused for now. */
   operationFault: () => boolean = () => false;
@@ -78,6 +80,12 @@ export class StrictResponder {
     return state;
   }
 
+  private turnsOf(agent: string): StrictTurns {
+    const turns = this.turns.get(agent) ?? new StrictTurns(this.state(agent));
+    this.turns.set(agent, turns);
+    return turns;
+  }
+
   count(operation: string): number {
     return this.received.filter((message) => message.operation === operation).length;
   }
@@ -89,15 +97,15 @@ export class StrictResponder {
   private receive(message: Msg): void {
     const agent = agentOfSubject(message.subject);
     const operation = message.subject.split(".").slice(3).join(".");
-    if (message.reply === undefined) return;
-    if (!isAllowedReply(message.reply, agent)) this.violations.push(`reply subject ${message.reply}`);
+    if ((message.reply ?? "") === "") return;
+    if (!isAllowedReply(message.reply as string, agent)) this.violations.push(`reply subject ${message.reply}`);
     const body = decodeBody(message.data);
-    this.received.push({ operation, body, reply: message.reply });
+    this.received.push({ operation, body, reply: message.reply as string });
     const fault = this.fault(operation);
     if (fault === "lost") return;
     const keys = this.claim(operation, body);
     this.mostOpen = Math.max(this.mostOpen, ++this.open);
-    let reply: Body;
+    let reply: Body | null;
     try {
       if (fault === "unavailable") throw new VlinderError("unavailable", "not now");
       reply = this.perform(agent, operation as AgentOperation, body, message);
@@ -107,7 +115,7 @@ export class StrictResponder {
     setTimeout(() => {
       this.open--;
       for (const key of keys) this.onTheWay.set(key, (this.onTheWay.get(key) ?? 1) - 1);
-      if (fault !== "unanswered") this.answer(message, reply);
+      if (fault !== "unanswered" && reply !== null) this.answer(message, reply);
     }, this.delay());
   }
 
@@ -137,10 +145,16 @@ export class StrictResponder {
     return keys;
   }
 
-  private perform(agent: string, operation: AgentOperation, body: Body, message: Msg): Body {
+  /** Null: it is answered when its turn has ended. */
+  private perform(agent: string, operation: AgentOperation, body: Body, message: Msg): Body | null {
     if (!(operation in agentRequests)) throw new VlinderError("invalid", `unknown operation ${operation}`);
     const checked = checkRequest(agentRequests[operation], body) as Body;
     if (operation === "kv.pipeline") return this.pipeline(agent, checked["ops"] as Body[]);
+    if (operation === "run") {
+      const begun = this.turnsOf(agent).begin(checked, (reply) => this.answer(message, reply));
+      this.publish(`vlinder.v1.${agent}.invoke`, { agent, ...begun });
+      return null;
+    }
     if (body["progress"] === true) this.progress(message);
     return this.once(agent, operation, checked);
   }
@@ -220,9 +234,21 @@ export class StrictResponder {
     return reply;
   }
 
+  private turn(agent: string, operation: string, body: Body): Body {
+    const turns = this.turnsOf(agent);
+    if (operation === "turn.begin") return turns.begin(body);
+    if (operation === "turn.accept") return turns.accept(body);
+    if (operation === "turn.complete") return turns.complete(body);
+    if (operation === "turn.fail") return turns.fail(body);
+    turns.required(body["turn"]);
+    return {};
+  }
+
   private execute(agent: string, operation: string, body: Body): Body {
     const state = this.state(agent);
-    const branch = body["branch"] as string | undefined;
+    if (operation.startsWith("turn.")) return this.turn(agent, operation, body);
+    const branch =
+      body["turn"] !== undefined ? this.turnsOf(agent).line(body["turn"]) : (body["branch"] as string | undefined);
     const view = state.at(body["at"] as string | undefined, branch);
     const key = typeof body["key"] === "string" ? keyText(body["key"] as Key) : "";
     const space = operation.startsWith("vector.") ? "vectors" : "kv";

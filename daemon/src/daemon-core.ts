@@ -51,6 +51,8 @@ export interface Core {
   /** Turns that somebody waits for. */
   readonly runs: Runs;
   readonly replays: Replays;
+  /** Ends every open turn, since the daemon stops. */
+  endTurns(): Promise<void>;
   /** Called with what becomes of every agent's turns. */
   onTurn(listener: OnTurn): void;
   /** How turns that wait for an agent's code reach it; not at all until it is set. */
@@ -205,6 +207,9 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     runs,
     replays,
     onMoves: (listener) => void listeners.push(listener),
+    endTurns: async () => {
+      await Promise.all(registry.list().map(async ({ agent }) => await agent?.engine.turns.close()));
+    },
     onTurn: (listener) => void turnListeners.push(listener),
     serveTurns: (ground) => runs.serve(ground),
     lostProcess: async (name, how) => {

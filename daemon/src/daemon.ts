@@ -151,7 +151,8 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   });
   // Calls that outlast the wait are broken off, and recorded so far as they came.
   undo.push(() => calls.close());
-  undo.push(() => service.stop(STOP_WAIT));
+  // Nobody can end a turn any more: who waits for one is told.
+  undo.push(() => service.stop(STOP_WAIT, () => core.endTurns()));
   // Before the service: an agent's last requests are answered.
   undo.push(() => processes.stop());
   await service.start(version, handlers, admin);

@@ -73,6 +73,7 @@ export {
 export { LIMITS } from "./limits.ts";
 export { MsgpackWriter } from "./msgpack-writer.ts";
 export { parseJson } from "./parse-json.ts";
+export { parseRefTime } from "./ref-time.ts";
 export {
   type AgentName,
   type BranchName,
@@ -189,7 +190,6 @@ export {
   inboxPrefix,
   invokeSubject,
   isAllowedReply,
-  LATER_OPERATIONS,
   PART_HEADER,
   PROGRESS_HEADER,
 } from "./subjects.ts";

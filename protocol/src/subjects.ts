@@ -28,6 +28,7 @@ export const AGENT_OPERATIONS = [
   "timeline.delete_branch",
   "timeline.reflog",
   "timeline.fork",
+  "timeline.promote",
   "timeline.rewind",
   "timeline.merge",
   "timeline.verify",
@@ -53,9 +54,6 @@ export const AGENT_OPERATIONS = [
   "service.ack",
 ] as const;
 export type AgentOperation = (typeof AGENT_OPERATIONS)[number];
-
-/** Named in the protocol and not served by this release: answered with `unavailable`. */
-export const LATER_OPERATIONS = ["timeline.promote"] as const;
 
 /** What only the administrator can ask for. */
 export const ADMIN_OPERATIONS = [

@@ -13,10 +13,19 @@ export interface Step {
   readonly line: number;
 }
 
+/** What the daemon publishes by itself, as PROTOCOL.md shows it. */
+export interface ShownMessage {
+  /** The subject, after the agent's name. */
+  readonly subject: string;
+  readonly body: Json;
+  readonly line: number;
+}
+
 export interface ProtocolDocument {
   readonly text: string;
   /** In the order in which they are to be sent, to a daemon that has neither the agent nor a bucket. */
   readonly steps: readonly Step[];
+  readonly messages: readonly ShownMessage[];
   /** The agent.toml that the examples use. */
   readonly manifest: string;
 }
@@ -35,7 +44,11 @@ export async function readProtocolDocument(): Promise<ProtocolDocument> {
       line,
     };
   });
-  return { text, steps, manifest: /^```toml\n(.*?)^```$/ms.exec(text)?.[1] ?? "" };
+  const messages = [...text.matchAll(/^```json message (\S+)\n(.*?)^```$/gms)].map((match): ShownMessage => {
+    const [, subject = "", body = ""] = match;
+    return { subject, body: JSON.parse(body) as Json, line: text.slice(0, match.index).split("\n").length };
+  });
+  return { text, steps, messages, manifest: /^```toml\n(.*?)^```$/ms.exec(text)?.[1] ?? "" };
 }
 
 const KINDS: Readonly<Record<string, (value: unknown) => boolean>> = {

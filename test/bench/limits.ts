@@ -97,6 +97,12 @@ const WANTED = {
     what: ({ commits }) => `in process: a diff of 10 changes in ${figure(commits)} keys to 100 gets`,
     limit: atMost("aim", 1),
   },
+  "fork-time": {
+    what: ({ forks, middle }) =>
+      `a fork's time, of ${figure(forks)} forks of a state of ${figure(middle)} keys that are asked for together`,
+    unit: "ms",
+    limit: atMost("aim", 0.5),
+  },
   "fork-bytes": {
     what: ({ forks, middle }) =>
       `a fork's bytes on disk, of ${figure(forks)} forks of a state of ${figure(middle)} keys`,

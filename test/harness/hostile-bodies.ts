@@ -155,8 +155,10 @@ const OPERATIONS = [
     "a limit of 1.5": json({ limit: 1.5 }),
     "a limit as text": json({ limit: "10" }),
     "a prefix with NUL": json({ prefix: "\0" }),
-    "a commit of three digits": json({ at: "abc" }),
+    "no state": json({ at: "" }),
+    "a time that is none": json({ at: "main@2026-13-01" }),
   }),
+  ...bodies("kv.list", ["not_found"], { "a commit of three digits": json({ at: "abc" }) }),
   ...bodies("vector.put", ["invalid"], {
     "a vector of another dimension": json({ key: "/v", vector: [1, 2] }),
     "an empty vector": json({ key: "/v", vector: [] }),
@@ -186,7 +188,22 @@ const OPERATIONS = [
   ...bodies("timeline.fork", ["not_found"], {
     "from a state that is not there": json({ name: "x", from: "f".repeat(64) }),
   }),
+  ...bodies("timeline.promote", ["invalid"], {
+    "main into itself": json({ branch: "main" }),
+    "a branch named like a commit": json({ branch: "a".repeat(64) }),
+  }),
+  ...bodies("timeline.promote", ["not_found"], {
+    "a branch that is not there": json({ branch: "nowhere" }),
+    "into a branch that is not there": json({ branch: "main", into: "nowhere" }),
+  }),
+  ...bodies("timeline.rewind", ["invalid"], {
+    "to a time that is none": json({ to: "main@noon" }),
+    "to a day that is none": json({ to: "@2026-02-30" }),
+    "to more than a ref may have": json({ to: `${"m".repeat(150)}@2026-11-20` }),
+  }),
   ...bodies("timeline.rewind", ["not_found"], {
+    "to a time before everything": json({ to: "0001-01-01" }),
+    "to a time on a branch that is not there": json({ to: "nowhere@2026-11-20" }),
     "to a state that is not there": json({ to: "f".repeat(64) }),
     "to __proto__": json({ to: "__proto__" }),
   }),

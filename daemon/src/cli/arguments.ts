@@ -3,12 +3,14 @@ import {
   asVlinderError,
   type BranchName,
   keyText,
+  MAIN,
   parseAgentName,
   parseBranchName,
   parseKey,
   parseKeyPrefix,
 } from "@vlinder/protocol";
 import { UsageError } from "./failure.ts";
+import { momentOf } from "./moment.ts";
 
 /** Runs a parser over what was typed: what it refuses is wrong usage. */
 function typed<T>(parse: () => T): T {
@@ -36,18 +38,26 @@ export function prefixArgument(text: string): string {
   return keyText(typed(() => parseKeyPrefix(text)));
 }
 
-/** A commit or a value's hash: all digits, or a prefix that is unique. */
-export function hashArgument(text: string, what = "a commit"): string {
+/** A value's hash: all digits, or a prefix that is unique. */
+export function hashArgument(text: string): string {
   if (/^[0-9a-f]{4,64}$/.test(text)) return text;
   throw new UsageError(
-    `not ${what}: ${JSON.stringify(text.slice(0, 80))}`,
-    `${what} is 4 to 64 lower-case hex digits; a branch is named with --branch`,
+    `not a value's hash: ${JSON.stringify(text.slice(0, 80))}`,
+    "a value's hash is 4 to 64 lower-case hex digits",
   );
 }
 
-/** A commit or a branch. */
+/** What names a commit: a branch, a commit, a turn or a time, also `fix@2h`. */
 export function refArgument(text: string): string {
-  return /^[0-9a-f]{64}$/.test(text) ? text : branchArgument(text);
+  if (/^[0-9a-f]{64}$/.test(text)) return text;
+  const at = text.indexOf("@");
+  const time = momentOf(text.slice(at + 1), at >= 0);
+  if (at < 0) return time ?? branchArgument(text);
+  if (time !== null) return `${at === 0 ? MAIN : branchArgument(text.slice(0, at))}@${time}`;
+  throw new UsageError(
+    `not a time: ${JSON.stringify(text.slice(at + 1, at + 80))}`,
+    "write it like 2026-11-20T21:40Z, 2026-11-20, 2h, '3 d ago' or yesterday",
+  );
 }
 
 export function countArgument(text: string, most: number = Number.MAX_SAFE_INTEGER): number {
@@ -79,12 +89,12 @@ export function readFieldsOf({ branch, at }: ReadOptions): { branch?: BranchName
   if (branch !== undefined && at !== undefined) {
     throw new UsageError(
       "--at and --branch name two states",
-      "a commit says by itself which state it is: drop --branch",
+      "--at says by itself which state it is, like fix@2h: drop --branch",
     );
   }
   return {
     ...(branch === undefined ? {} : { branch: branchArgument(branch) }),
-    ...(at === undefined ? {} : { at: hashArgument(at) }),
+    ...(at === undefined ? {} : { at: refArgument(at) }),
   };
 }
 

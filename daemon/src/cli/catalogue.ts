@@ -87,6 +87,18 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     load: async () => (await import("./commands/logs.ts")).defineLogs,
   },
   {
+    name: "run",
+    summary: "talk to an agent: turn by turn, or one with -m",
+    group: AGENTS,
+    load: async () => (await import("./commands/run.ts")).defineRun,
+  },
+  {
+    name: "session",
+    summary: "list and read an agent's sessions",
+    group: AGENTS,
+    load: async () => (await import("./commands/session.ts")).defineSession,
+  },
+  {
     name: "kv",
     summary: "read and write an agent's values",
     group: MEMORY,
@@ -121,6 +133,12 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     summary: "begin a branch at any state",
     group: TIME,
     load: async () => (await import("./commands/fork.ts")).defineFork,
+  },
+  {
+    name: "promote",
+    summary: "put a branch in main's place; what main held stays, sealed",
+    group: TIME,
+    load: async () => (await import("./commands/promote.ts")).definePromote,
   },
   {
     name: "rewind",

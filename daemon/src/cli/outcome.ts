@@ -14,6 +14,8 @@ export interface Outcome {
   readonly people: () => readonly Block[] | Uint8Array | AsyncIterable<Uint8Array>;
   /** The thing asked is false, or part of it failed: exit code 1. */
   readonly failed?: boolean;
+  /** For people, on standard error, after the rest: what is about the result, and not part of it. */
+  readonly aside?: readonly Block[];
   /** What comes later, as it comes: lines for people, a document on a line of its own for `--json`. Then `json` is not printed. */
   readonly later?: AsyncIterable<{ readonly json: object; readonly people: readonly Block[] }>;
 }

@@ -50,7 +50,7 @@ function wantsJson(argv: readonly string[]): boolean {
 async function print(outcome: Outcome, context: Context | null, terminal: Terminal, json: boolean): Promise<number> {
   const { renderBlocks, renderJson } = await import("./outcome.ts");
   context?.endProgress();
-  const { stdout } = terminal;
+  const { stdout, stderr } = terminal;
   if (outcome.later !== undefined) {
     const color = wantsColor(stdout, terminal.env);
     for await (const one of outcome.later) stdout.write(json ? renderJson(one.json) : renderBlocks(one.people, color));
@@ -59,6 +59,7 @@ async function print(outcome: Outcome, context: Context | null, terminal: Termin
     const shown = outcome.people();
     if (Symbol.asyncIterator in shown) await writeAll(stdout, shown);
     else stdout.write(shown instanceof Uint8Array ? shown : renderBlocks(shown, wantsColor(stdout, terminal.env)));
+    if (outcome.aside !== undefined) stderr.write(renderBlocks(outcome.aside, wantsColor(stderr, terminal.env)));
   }
   const { EXIT } = await import("./failure.ts");
   return outcome.failed === true ? EXIT.failed : EXIT.fine;

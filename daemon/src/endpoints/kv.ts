@@ -135,7 +135,7 @@ export function kvHandlers(core: Core): Handlers {
       const { key, branch, at, after, limit = LIMITS.defaultPage } = request;
       const { commit: state } = await engine.stateOf(branch, at);
       const last = after === undefined ? undefined : await engine.resolve(after);
-      const page = { from: state, asked: state, after: last, limit };
+      const page = { from: [state], asked: state, after: last, limit };
       const { items, next } = await engine.timeline.historyPage(key, page);
       return { items: items.map(({ commit, ...entry }) => ({ state: commit, ...entry })), next, state };
     },

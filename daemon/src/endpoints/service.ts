@@ -18,7 +18,6 @@ import {
   ERROR_CODE_HEADER,
   ERROR_HEADER,
   isAllowedReply,
-  LATER_OPERATIONS,
   PART_HEADER,
   type Progress,
   PROGRESS_HEADER,
@@ -122,13 +121,6 @@ export class EndpointService {
           agents[operation]({ ...call, request: request as never, agent: agent as AgentName }),
       });
     }
-    for (const operation of LATER_OPERATIONS) {
-      add(agentSubjectPattern(operation), operation, {
-        agentOf: agentOfSubject,
-        schema: null,
-        handle: () => Promise.reject(notYet(operation)),
-      });
-    }
     for (const operation of ADMIN_OPERATIONS) {
       add(adminSubject(operation), operation, {
         agentOf: () => null,
@@ -138,10 +130,11 @@ export class EndpointService {
     }
   }
 
-  /** Takes no more requests, answers those that it has, within a bound. */
-  async stop(milliseconds: number): Promise<void> {
+  /** Takes no more requests, answers those that it has, within a bound; `settle` ends what they might wait for. */
+  async stop(milliseconds: number, settle: () => Promise<void> = async () => {}): Promise<void> {
     await this.#service?.stop();
     this.#service = null;
+    await settle();
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, milliseconds).unref());
     await Promise.race([Promise.all(this.#inFlight), deadline]);
     const left = this.#inFlight.size;
@@ -236,13 +229,6 @@ export class EndpointService {
 
 function count({ route, started }: Accepted): void {
   route.stats.milliseconds += performance.now() - started;
-}
-
-function notYet(operation: string): VlinderError {
-  return new VlinderError("unavailable", `${operation} is in the protocol, and not served by this release`, {
-    retryable: false,
-    remedy: "see CHANGELOG.md for what this release serves",
-  });
 }
 
 function busy(): VlinderError {

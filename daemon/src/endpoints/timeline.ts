@@ -1,4 +1,5 @@
 import {
+  type AgentRequest,
   type BranchName,
   changeCount,
   type ChangeItem,
@@ -51,7 +52,9 @@ function parsePosition(after: string | undefined): { space: Space; key: string }
   return { space: match[1] as Space, key: parseKeyPrefix(match[2] as string) };
 }
 
-async function diff(engine: StateEngine, from: Hash, to: Hash, after: string | undefined, limit: number) {
+async function diff(engine: StateEngine, request: AgentRequest<"timeline.diff">) {
+  const { after, limit = LIMITS.defaultPage, prefix = "" } = request;
+  const [from, to] = [await engine.resolve(request.from), await engine.resolve(request.to)];
   const position = parsePosition(after);
   const [a, b] = [await engine.view(from), await engine.view(to)];
   const items: DiffItem[] = [];
@@ -61,6 +64,10 @@ async function diff(engine: StateEngine, from: Hash, to: Hash, after: string | u
   pages: for (const space of spaces) {
     for await (const entry of a.diff(space, b)) {
       if (position !== null && position.space === space && entry.key <= position.key) continue;
+      if (!entry.key.startsWith(prefix)) {
+        if (entry.key > prefix) break;
+        continue;
+      }
       const key = keyText(entry.key);
       const last = items.at(-1);
       room -= 6 * key.length + 320;
@@ -82,9 +89,13 @@ export function timelineHandlers(core: Core): Handlers {
   return {
     "timeline.log": async ({ agent, request }) => {
       const engine = engineOf(agent);
-      const { from = MAIN, after, limit = LIMITS.defaultPage } = request;
+      const { from = MAIN, all = false, after, limit = LIMITS.defaultPage } = request;
+      if (all && request.from !== undefined) {
+        throw invalid("all and from exclude each other", { remedy: "all begins at every branch's head: drop from" });
+      }
       const last = after === undefined ? undefined : await engine.resolve(after);
-      const page = { from: await engine.resolve(from), asked: from, after: last, limit };
+      const heads = all ? engine.liveBranches().map(({ head }) => head) : [await engine.resolve(from)];
+      const page = { from: heads, asked: all ? "" : from, after: last, limit };
       const { items, next } = await engine.timeline.logPage(page);
       return { items: await Promise.all(items.map(({ hash, commit }) => commitItem(engine, hash, commit))), next };
     },
@@ -116,11 +127,7 @@ export function timelineHandlers(core: Core): Handlers {
         ...(conflicts.length === 0 ? {} : { conflicts: shown(conflicts, SHOWN_BYTES / 2) }),
       };
     },
-    "timeline.diff": async ({ agent, request }) => {
-      const engine = engineOf(agent);
-      const [from, to] = [await engine.resolve(request.from), await engine.resolve(request.to)];
-      return await diff(engine, from, to, request.after, request.limit ?? LIMITS.defaultPage);
-    },
+    "timeline.diff": ({ agent, request }) => diff(engineOf(agent), request),
     "timeline.branches": async ({ agent }) => {
       const engine = engineOf(agent);
       const branches = engine.liveBranches().toSorted((a, b) => (a.name < b.name ? -1 : 1));
@@ -150,6 +157,11 @@ export function timelineHandlers(core: Core): Handlers {
       const { branch, state } = await engine.fork(request.name, from, request.id, request.from ?? MAIN);
       core.index(agentOf(core, agent));
       return { branch, name: request.name, state };
+    },
+    "timeline.promote": async ({ agent, request }) => {
+      const reply = await engineOf(agent).promote(request.branch, request.into ?? MAIN, request.id);
+      core.index(agentOf(core, agent));
+      return reply;
     },
     "timeline.rewind": async ({ agent, request }) => {
       const engine = engineOf(agent);

@@ -11,7 +11,7 @@ import {
 } from "@vlinder/protocol";
 import type { Core, OpenedAgent } from "../daemon-core.ts";
 import { requireDeclared } from "../providers/declared-model.ts";
-import type { Ended, Kept } from "../state/turns/landing.ts";
+import type { Ended, Kept } from "../state/turns/ended.ts";
 import type { TurnItem } from "../state/turns/turn-index.ts";
 import { beginRequest } from "../turns/begin-request.ts";
 import { sessionTurns, turnsBefore } from "../turns/turn-item.ts";
@@ -40,7 +40,13 @@ function notCompleted(turn: string, { branch, reason, commit, expected }: Kept):
 }
 
 function failReply(turn: string, ended: Ended): FailReply {
-  if (ended.kind === "completed") throw new Error("a turn that was to fail was completed");
+  if (ended.kind === "completed") {
+    // As it turns out: when it was, that could not be said.
+    throw new VlinderError("conflict", `the turn "${turn}" has been completed`, {
+      details: { turn, commit: ended.commit, head: ended.head },
+      remedy: "what it wrote is on its branch; `vlinder rewind` takes it back",
+    });
+  }
   const { state, commit, branch, reason } = ended;
   return { turn, state, commit, branch, reason };
 }
@@ -84,7 +90,8 @@ export function turnHandlers(core: Core): Handlers {
     "session.get": async ({ agent, request, encoding }) => {
       const { session, before, limit = LIMITS.defaultPage } = request;
       const { engine } = agentOf(core, agent);
-      let items = await engine.turns.index.session(session);
+      const all = await engine.turns.index.session(session);
+      let items = all;
       if (before !== undefined) {
         const from = engine.turns.find(before)?.base ?? (await engine.turns.index.turn(before))?.invoked;
         if (from == null)
@@ -94,7 +101,8 @@ export function turnHandlers(core: Core): Handlers {
         throw noSession(session);
       }
       // JSON writes a control character as six.
-      return { session, items: await sessionTurns(engine, items.slice(-limit), encoding === "json" ? 6 : 1) };
+      const shown = await sessionTurns(engine, items.slice(-limit), encoding === "json" ? 6 : 1);
+      return { session, turns: all.length, items: shown };
     },
     run: (call) => {
       requireDeclaredModel(agentOf(core, call.agent), call.request);

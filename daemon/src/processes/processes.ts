@@ -122,9 +122,8 @@ export class Processes {
     name: AgentName,
     request: { readonly lines: number; readonly after?: string | undefined; readonly wait: number },
   ): Promise<LogsReply> {
-    const isKept = this.#kept.has(name);
-    const page = await this.#logOf(name).page(isKept ? request : { ...request, wait: 0 });
-    if (!isKept && page.position === "0-0") throw notOurs(name, "logged");
+    const page = await this.#logOf(name).page(request);
+    if (!this.#kept.has(name) && page.position === "0-0") throw notOurs(name, "logged");
     return { agent: name, ...page };
   }
 

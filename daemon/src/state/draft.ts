@@ -152,7 +152,7 @@ export class Draft {
     return andThen(this.head(branch), (parent) =>
       andThen(applyChanges(parent, changes), (state) => {
         const listed = changeCount(changes) === 0 ? {} : { changes: storedChanges(changes) };
-        const commit = this.#next(branch, parent, state.snapshot, told, listed);
+        const commit = this.#next(branch, [parent], state.snapshot, told, listed);
         return this.#append(branch, parent, commit, changes, state, told.event.kind);
       }),
     );
@@ -162,8 +162,18 @@ export class Draft {
   async rewind(branch: LiveBranch, adopts: Hash, told: Told): Promise<Head> {
     const parent = await this.head(branch);
     const state = adopted(parent, await this.source.at(adopts));
-    const commit = this.#next(branch, parent, state.snapshot, told, { adopts });
+    const commit = this.#next(branch, [parent], state.snapshot, told, { adopts });
     return this.#append(branch, parent, commit, {}, state, `rewind to ${adopts.slice(0, 12)}`);
+  }
+
+  /** Takes another head's keys and vectors, under this contract, as a commit on top of both. */
+  async promote(branch: LiveBranch, theirs: Head, contract: Hash | null, told: Told, why: string): Promise<Head> {
+    const ours = await this.head(branch);
+    const changes: Changes = contract === null || contract === theirs.snapshot.contract ? {} : { contract };
+    const state = await applyChanges(theirs, changes);
+    const listed = changeCount(changes) === 0 ? {} : { changes };
+    const commit = this.#next(branch, [theirs, ours], state.snapshot, told, listed);
+    return this.#append(branch, theirs, commit, changes, state, why);
   }
 
   /** Adds a commit that was computed elsewhere (the first ones, a merge) to its first parent's state, and moves the branch to it. */
@@ -216,21 +226,22 @@ export class Draft {
 
   #next(
     branch: LiveBranch,
-    parent: Head,
+    parents: readonly Head[],
     snapshot: Snapshot,
     { event, session, turn }: Told,
     { changes, adopts }: Pick<Commit, "changes" | "adopts">,
   ): Commit {
-    const now = this.#now;
+    // A clock may go back; history does not.
+    let time = this.#now;
+    for (const parent of parents) if (parent.time > time) time = parent.time;
     return {
       v: 1,
       agent: this.agent,
       branch: branch.id,
       device: this.#committer.device(),
-      parents: [parent.commit],
+      parents: parents.map(({ commit }) => commit),
       snapshot: hashSnapshot(snapshot),
-      // A clock may go back; history does not.
-      time: now > parent.time ? now : parent.time,
+      time,
       event,
       ...(changes === undefined ? null : { changes }),
       ...(adopts === undefined ? null : { adopts }),

@@ -5,18 +5,18 @@ import {
   type Changes,
   type Commit,
   type Contract,
-  type DeviceId,
   type Hash,
   type Key,
+  LIMITS,
   MAIN,
   makeProof,
   type Proof,
-  VlinderError,
 } from "@vlinder/protocol";
 import type { Kind, ObjectStorage, ReflogEntry, StoredBranch, StoredObject, Usage } from "../storage/object-storage.ts";
-import { MemorySegments, type SegmentStorage } from "../storage/segments/segment-storage.ts";
+import { MemorySegments } from "../storage/segments/segment-storage.ts";
 import { andThen } from "./and-then.ts";
 import { askedOf, isPut, once, sizeOf } from "./asked.ts";
+import type { EngineOptions } from "./engine-options.ts";
 import type { Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
@@ -25,7 +25,8 @@ import type { Found } from "./found.ts";
 import { Heads } from "./heads.ts";
 import { Timeline } from "./history/timeline.ts";
 import { integrateAll } from "./integrate.ts";
-import { commitsWithPrefix, resolveCommit } from "./log.ts";
+import { Listeners } from "./listeners.ts";
+import { commitsWithPrefix } from "./log.ts";
 import {
   deleteBranch,
   fork,
@@ -38,17 +39,17 @@ import {
   type WriteReply,
 } from "./mutations.ts";
 import { Objects } from "./objects.ts";
+import { promote, type PromoteReply } from "./promote.ts";
 import { pathTo } from "./prove.ts";
 import { Receiver } from "./receive.ts";
 import { record, type RecordRequest } from "./record.ts";
-import { sweepReplies } from "./reply-sweep.ts";
-import { Keeping, type KeepingOptions } from "./retention/keeping.ts";
+import { Refs } from "./refs.ts";
+import { Keeping } from "./retention/keeping.ts";
 import type { Retention } from "./retention/retention.ts";
 import { type Source, StoredSource } from "./source.ts";
-import { tell } from "./tell.ts";
 import type { TurnGround } from "./turns/turn-ground.ts";
 import { unreached, withTurns } from "./turns/removal.ts";
-import { type TurnNews, Turns } from "./turns/turns.ts";
+import { Turns } from "./turns/turns.ts";
 import { isPlain, type UploadedWrite, Uploads } from "./uploads.ts";
 import type { VerifyReport } from "./verify/run-verify.ts";
 import { verifyStart } from "./verify/verify-start.ts";
@@ -57,17 +58,8 @@ import { ValueReads } from "./value-reads.ts";
 import { StateView } from "./view.ts";
 import { type DurableMove, Writer } from "./writer.ts";
 
-export interface EngineOptions extends KeepingOptions {
-  readonly agent: AgentName;
-  readonly storage: ObjectStorage;
-  /** This home's id; asked anew for each commit, since a home that was copied takes another. */
-  readonly device: () => DeviceId;
-  readonly now?: () => Date;
-  /** Where the history index is kept, and closed with the engine; absent: in memory. */
-  readonly segments?: SegmentStorage;
-  /** Told of what becomes of turns, when it is durable. */
-  readonly onTurn?: (news: TurnNews) => void;
-}
+/** How often forgotten idempotency ids are swept out, in milliseconds. */
+const SWEEP = 60 * 60 * 1000;
 
 /** One agent's versioned state over its object storage. */
 export class StateEngine implements Exchange {
@@ -83,12 +75,13 @@ export class StateEngine implements Exchange {
   readonly #heads: Heads;
   readonly #source: Source;
   readonly #writer: Writer;
-  readonly #listeners = new Set<(moves: readonly DurableMove[]) => void>();
+  readonly #moves = new Listeners<readonly DurableMove[]>();
   readonly #verification: Verification;
-  readonly #stopSweep: () => void;
+  readonly #sweep: NodeJS.Timeout;
   readonly #now: () => Date;
   readonly #keeping: Keeping;
   readonly #reads: ValueReads;
+  readonly #refs: Refs;
 
   private constructor(options: EngineOptions, branches: readonly StoredBranch[], keeping: Keeping) {
     const { agent, storage, device, now = () => new Date(), segments = new MemorySegments() } = options;
@@ -108,7 +101,7 @@ export class StateEngine implements Exchange {
     this.#source = new StoredSource(this.#objects, this.#heads, keeping.erased);
     this.#reads = new ValueReads(this.#objects, this.#heads, keeping);
     this.timeline = new Timeline(this.#source, segments);
-    this.#listeners.add((moves) => {
+    this.#moves.add((moves) => {
       for (const { branch, to } of moves) if (to !== null) this.timeline.index.catchUp(branch, to);
     });
     const committer = { agent, device, now };
@@ -122,7 +115,7 @@ export class StateEngine implements Exchange {
         this.timeline.index.stored(hash, commit, changes);
         this.turns.index.met(hash, commit);
       },
-      onDurable: (moves) => tell(this.#listeners, moves),
+      onDurable: (moves) => this.#moves.tell(moves),
     });
     const ground: TurnGround = {
       writer: this.#writer,
@@ -137,7 +130,14 @@ export class StateEngine implements Exchange {
       findInPast: (key, at) => this.find(key, undefined, at),
     };
     this.turns = new Turns(ground, storage, options.onTurn ?? (() => {}));
-    this.#stopSweep = sweepReplies(storage, now);
+    this.#refs = new Refs({
+      branches: () => this.#writer.branches,
+      find: (hash) => this.#objects.findCommit(hash),
+      prefixed: (prefix) => commitsWithPrefix(storage, prefix),
+      lookback: this.timeline.lookback,
+      turns: async (turn) => (await this.turns.index.turn(turn))?.ended ?? null,
+    });
+    this.#sweep = setInterval(() => void this.#dropReplies(), SWEEP).unref();
   }
 
   /** Opens what is stored; an empty storage gets its first commits with `setContract` or from `receive`. */
@@ -155,7 +155,7 @@ export class StateEngine implements Exchange {
       contract: () => engine.contract(),
       now: engine.#now,
     });
-    turns.restore().catch((error: unknown) => {
+    turns.restored().catch((error: unknown) => {
       options.report?.(error, "turns that were open when the daemon stopped could not be ended yet");
     });
     return engine;
@@ -171,7 +171,7 @@ export class StateEngine implements Exchange {
   }
 
   async close(): Promise<void> {
-    this.#stopSweep();
+    clearInterval(this.#sweep);
     const ending = this.turns.close();
     if (ending !== null) await ending;
     // At once, so that nothing more is taken.
@@ -187,8 +187,7 @@ export class StateEngine implements Exchange {
 
   /** Called after each transaction with the moves that it made durable. Returns the way to stop it. */
   onMoves(listener: (moves: readonly DurableMove[]) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#moves.add(listener);
   }
 
   // Reads: durable state only.
@@ -206,21 +205,9 @@ export class StateEngine implements Exchange {
     return this.#writer.branches.required(name);
   }
 
-  /** A commit by a branch's name, a hash or a unique prefix. @throws not_found, invalid */
-  async resolve(ref: string): Promise<Hash> {
-    const branch = this.#writer.branches.byName(ref);
-    if (branch !== undefined) return branch.head;
-    if (!/^[0-9a-f]{4,64}$/.test(ref)) {
-      throw new VlinderError("not_found", `there is no branch or commit "${ref}"`, {
-        details: { ref },
-        remedy: "`vlinder branch list` and `vlinder log` show what there is; a commit is 4 hex digits or more",
-      });
-    }
-    return await resolveCommit(
-      ref,
-      (hash) => this.#objects.findCommit(hash),
-      (prefix) => commitsWithPrefix(this.#storage, prefix),
-    );
+  /** The commit that a ref names: see refs.ts. @throws not_found, invalid */
+  resolve(ref: string): Promise<Hash> {
+    return this.#refs.resolve(ref);
   }
 
   /** The state that a read asks for: a past commit, or a branch's head, at once where that is in memory. */
@@ -339,6 +326,10 @@ export class StateEngine implements Exchange {
     return this.#writer.write((draft) => rewind(draft, branch, to), once(id, { rewind: branch, to: asked }));
   }
 
+  promote(branch: BranchName, into: BranchName, id?: string): Promise<PromoteReply> {
+    return this.#writer.write((draft) => promote(draft, branch, into), once(id, { promote: branch, into }));
+  }
+
   merge(into: BranchName, from: Hash, how: MergeHow = {}, id?: string, asked: string = from): Promise<MergeReply> {
     const { prefer, dry } = how;
     // What writes nothing may be asked again.
@@ -384,14 +375,20 @@ export class StateEngine implements Exchange {
     const receiver = new Receiver(this.agent, this.#storage, this.#objects, this.#heads, erased, watch);
     const received = receiver.receive(objects, erasures);
     // What is refused is told to the caller.
-    void received.then(
-      () => this.turns.index.received(objects),
-      () => {},
-    );
+    const taken = (): void => this.turns.index.received(objects);
+    received.then(taken, () => {});
     return this.#keeping.receiving(received);
   }
 
   integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]> {
     return integrateAll(this.#writer, theirs);
+  }
+
+  async #dropReplies(): Promise<void> {
+    try {
+      await this.#storage.dropReplies(this.#now().getTime() - LIMITS.replyMemory);
+    } catch {
+      // The storage is away; old ids cost only space, and the next sweep comes in an hour.
+    }
   }
 }

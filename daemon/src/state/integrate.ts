@@ -9,6 +9,34 @@ import type { Writer } from "./writer.ts";
 
 const DAY = 24 * 60 * 60 * 1000;
 
+/** Takes in what other machines say of their branches, each branch by itself. */
+export async function integrateAll(
+  writer: Pick<Writer, "write" | "branches">,
+  theirs: readonly TheirBranch[],
+): Promise<Integrated[]> {
+  const byId = new Map<Hash, TheirBranch[]>();
+  for (const branch of theirs) byId.set(branch.id, [...(byId.get(branch.id) ?? []), branch]);
+  const results: Integrated[] = [];
+  for (const branches of byId.values()) {
+    try {
+      results.push(await writer.write((draft) => new Integrator(draft).integrate(branches)));
+    } catch (error) {
+      if (!(error instanceof VlinderError) || error.code !== "pruned") throw error;
+      const first = branches[0] as TheirBranch;
+      results.push(outOfReach(first, writer.branches.byId(first.id), error));
+    }
+  }
+  return results;
+}
+
+/** A branch whose state retention has dropped here can't be taken over or merged; the others can. */
+function outOfReach(theirs: TheirBranch, ours: StoredBranch | undefined, error: VlinderError): Integrated {
+  const { name, head, deleted } = theirs;
+  const notes = [`the branch "${name}" of another machine was not taken in: ${error.message}`];
+  const at = ours?.head ?? head ?? (deleted[0] as Hash);
+  return { name: ours?.name ?? name, result: "kept", head: at, conflicts: 0, notes };
+}
+
 /**
  * Takes in what other machines say of one branch: fast-forward, merge, take over, tombstones, seals.
  * All heads are folded together with the own one in hash order, so that every machine that has seen
@@ -168,28 +196,4 @@ export class Integrator {
       `commit ${head.slice(0, 12)} is dated ${time}, more than a day ahead: check the clock of the machine that wrote it`,
     );
   }
-}
-
-/** Takes in what other machines say, each branch in a transaction of its own. */
-export async function integrateAll(writer: Writer, theirs: readonly TheirBranch[]): Promise<Integrated[]> {
-  const byId = new Map<Hash, TheirBranch[]>();
-  for (const branch of theirs) byId.set(branch.id, [...(byId.get(branch.id) ?? []), branch]);
-  const results: Integrated[] = [];
-  for (const branches of byId.values()) {
-    try {
-      results.push(await writer.write((draft) => new Integrator(draft).integrate(branches)));
-    } catch (error) {
-      if (!(error instanceof VlinderError) || error.code !== "pruned") throw error;
-      const one = branches[0] as TheirBranch;
-      results.push(outOfReach(one, writer.branches.byId(one.id), error));
-    }
-  }
-  return results;
-}
-
-/** A branch whose state retention has dropped here can't be taken over or merged; the others can. */
-function outOfReach({ name, head, deleted }: TheirBranch, ours: StoredBranch | undefined, error: Error): Integrated {
-  const notes = [`the branch "${name}" of another machine was not taken in: ${error.message}`];
-  const at = ours?.head ?? head ?? (deleted[0] as Hash);
-  return { name: ours?.name ?? name, result: "kept", head: at, conflicts: 0, notes };
 }

@@ -13,7 +13,7 @@ export interface HistoryEntry {
 
 /**
  * What a commit did to a key; null when it gave it no other value. A merge that took one parent's value did not: the
- * commit that made the value is in that parent's history.
+ * commit that made the value is in that parent's history. A promote did where the branch that it replaced had another.
  */
 export async function keyChange(
   source: Source,
@@ -35,13 +35,15 @@ async function change(
   if (commit.parents.length === 1 && commit.adopts === undefined) {
     return listed === undefined ? null : { hash: listed[1], size: listed[2] };
   }
-  if (commit.adopts === undefined && listed === undefined) return null;
+  const isPromote = commit.event.kind === "promote";
+  if (commit.adopts === undefined && listed === undefined && !isPromote) return null;
   try {
     const now = await valueAt(source, hash, key);
-    for (const parent of commit.parents) if ((await valueAt(source, parent, key)).hash === now.hash) return null;
+    const before = isPromote ? commit.parents.slice(1) : commit.parents;
+    for (const parent of before) if ((await valueAt(source, parent, key)).hash === now.hash) return null;
     return now;
   } catch (error) {
-    // Whether a merge or a rewind changed the key can't be told from dropped states: what others put is listed in any case.
+    // Whether a merge, a rewind or a promote changed the key can't be told from dropped states: what others put is listed in any case.
     if (error instanceof VlinderError && error.code === "pruned") return null;
     throw error;
   }

@@ -33,7 +33,7 @@ function listed(changes: Changes, part: Part): Set<string> {
  * For each key, the commit that gave it the value that it has in a state. The value is followed down
  * the history that it came by: at a merge to a parent that has it (merges never count, unless the
  * value is the merge's own work, or somebody's choice); a rewind counts where it changed the key, and so does a promote
- * against the branch that it replaced. `segmentAt`, for keys of values alone, lets stretches be stepped over that changed none of the keys.
+ * against the branch that it replaced (not of the contract, which it merges). `segmentAt`, for keys of values alone, lets stretches be stepped over that changed none of the keys.
  */
 export async function lastChanges(
   source: Source,
@@ -98,6 +98,7 @@ export async function lastChanges(
       } else if (second !== undefined) {
         const head = await source.at(at.hash);
         const replaces =
+          part !== "contract" &&
           commit.event.kind === "promote" &&
           (await valueAt(head, part, key)) !== (await valueAt(await source.at(second), part, key));
         if (replaces || !(await followSame(head, commit.parents, key))) found.set(key, at);

@@ -97,6 +97,16 @@ export class Merger {
     return { parent: left.head, commit, changes, conflicts, objects };
   }
 
+  /** The contract that a merge of two commits would have. @throws unavailable */
+  async contract(a: Hash, b: Hash): Promise<Hash | null> {
+    const left: Side = { commits: [a], head: await this.#source.at(a) };
+    const right: Side = { commits: [b], head: await this.#source.at(b) };
+    const { contract } = left.head.snapshot;
+    if (contract === right.head.snapshot.contract) return contract;
+    const base = await this.#base(left, right);
+    return (await this.#joinContract({ base, left, right, prefer: null })).contract;
+  }
+
   /** What the left side must change to become the merge of both. */
   async #join(left: Side, right: Side, prefer: Sides["prefer"]): Promise<Joined> {
     const base = await this.#base(left, right);

@@ -8,13 +8,20 @@ import {
   VlinderError,
 } from "@vlinder/protocol";
 import type { StateEngine } from "../state/engine.ts";
-import type { Ended } from "../state/turns/landing.ts";
+import type { Ended } from "../state/turns/ended.ts";
 import type { BeginRequest, TurnNews } from "../state/turns/turns.ts";
 import { endedTurn, turnValue } from "./turn-item.ts";
 
-/** How long an agent has to take up a turn, and how often it is told of it meanwhile, in milliseconds. */
+/**
+ * How long an agent has to take up a turn, in milliseconds; of a turn with a short limit this part of it, so that who
+ * asked is told that nobody was there, and not that it took too long.
+ */
 const ACCEPT_WAIT = 15_000;
+const ACCEPT_PART = 0.9;
+/** How often it is told of it meanwhile. */
 const ANNOUNCE_EVERY = 1000;
+/** Characters of an emitted part that travel in one message: so many fit in any encoding. */
+const PART = 128 * 1024;
 /** Between signs of life to who waits for a run. */
 const ALIVE_EVERY = 3000;
 
@@ -58,9 +65,16 @@ export class Runs {
     agent: AgentName,
     engine: StateEngine,
     asked: { readonly begin: BeginRequest; readonly id: string | undefined },
-    progress: OnProgress,
+    onProgress: OnProgress,
     onBegun: (turn: string) => void = () => {},
   ): Promise<Omit<RunReply, "sync">> {
+    const progress: OnProgress = (one) => {
+      try {
+        onProgress(one);
+      } catch {
+        // The connection is closed. It is neither the agent's matter nor a timer's that somebody can't be told.
+      }
+    };
     const begun = await engine.turns.begin(asked.begin, asked.id, true);
     const { turn, session, branch } = begun;
     onBegun(turn);
@@ -77,7 +91,8 @@ export class Runs {
     }, ALIVE_EVERY);
     try {
       if (waiting.accept !== null) {
-        const taken = await this.#announce(waiting, { agent, ...begun });
+        const wait = Math.min(ACCEPT_WAIT, (asked.begin.limit ?? Number.POSITIVE_INFINITY) * ACCEPT_PART);
+        const taken = await this.#announce(waiting, { agent, ...begun }, wait);
         if (!taken) throw await nobodyServes(agent, engine, turn);
       }
       const ended = await waiting.ended;
@@ -121,8 +136,16 @@ export class Runs {
   /** A part of the output, for who waits. @throws not_found */
   emit(engine: StateEngine, turn: string, text: string): void {
     engine.turns.required(turn);
-    for (const progress of this.#waiting.get(turn)?.watchers ?? []) {
-      progress({ what: "output", done: text.length, total: null, unit: "bytes", text });
+    const watchers = [...(this.#waiting.get(turn)?.watchers ?? [])];
+    for (const part of partsOf(text)) {
+      const progress = {
+        what: "output",
+        done: Buffer.byteLength(part),
+        total: null,
+        unit: "bytes",
+        text: part,
+      } as const;
+      for (const tell of watchers) tell(progress);
     }
   }
 
@@ -156,14 +179,14 @@ export class Runs {
   }
 
   /** Whether somebody took it up, or ended it. */
-  async #announce({ accepted, ended, agent }: Waiting, message: InvokeMessage): Promise<boolean> {
+  async #announce({ accepted, ended, agent }: Waiting, message: InvokeMessage, wait: number): Promise<boolean> {
     const announce = (): void => this.#ground.announce(agent, message);
     this.#ground.wake(agent);
     announce();
     const again = setInterval(announce, ANNOUNCE_EVERY);
     let timer: NodeJS.Timeout | undefined;
     const over = new Promise<false>((resolve) => {
-      timer = setTimeout(() => resolve(false), ACCEPT_WAIT);
+      timer = setTimeout(() => resolve(false), wait);
     });
     try {
       return await Promise.race([accepted.then(() => true), ended.then(() => true), over]);
@@ -171,6 +194,16 @@ export class Runs {
       clearInterval(again);
       clearTimeout(timer);
     }
+  }
+}
+
+/** Cut between characters. */
+function* partsOf(text: string): Generator<string> {
+  for (let start = 0; start < text.length;) {
+    let end = Math.min(start + PART, text.length);
+    if (end < text.length && (text.codePointAt(end - 1) as number) > 0xffff) end--;
+    yield text.slice(start, end);
+    start = end;
   }
 }
 

@@ -8,7 +8,7 @@ import {
 } from "@vlinder/protocol";
 import { isAncestor } from "../state/ancestry.ts";
 import type { StateEngine } from "../state/engine.ts";
-import type { Ended } from "../state/turns/landing.ts";
+import type { Ended } from "../state/turns/ended.ts";
 import type { TurnItem } from "../state/turns/turn-index.ts";
 
 /** A value of an event by its name; null: it has none. */

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import Database from "better-sqlite3";
 import type { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { connect } from "@vlinder/agent-runtime";
+import { connect, serve, type Server } from "@vlinder/agent-runtime";
 import type { Act } from "../../src/cli/catalogue.ts";
 import { buildProgram } from "../../src/cli/program.ts";
 import { flipBit } from "../storage/damage.ts";
@@ -17,6 +17,8 @@ const EVIL = "/e\x1b[31mvil\x07";
 
 let folder: Awaited<ReturnType<typeof temporary>>;
 let daemon: RunningDaemon;
+/** The agent's code, for what runs it. */
+let server: Server;
 let agentDir: string;
 /** Of an agent that the daemon starts. */
 let serverDir: string;
@@ -75,6 +77,8 @@ beforeAll(async () => {
   await agent.close();
   await writeProcessAgent("node main.mjs");
   await json("agent", "add", serverDir);
+  server = await serve("todo", ({ input }) => `heard ${input}`);
+  await json("run", "todo", "-m", "first", "--session", "s-cases");
   past = String((await json("kv", "put", "todo", "/a", "one"))["state"]);
   await json("kv", "put", "todo", "/a", "two");
   await json("kv", "put", "todo", EVIL, "x");
@@ -83,6 +87,7 @@ beforeAll(async () => {
 }, 60_000);
 
 afterAll(async () => {
+  await server?.close();
   await daemon?.stop();
   await folder?.remove();
 });
@@ -121,6 +126,17 @@ const CASES: readonly Case[] = [
   },
   { command: "agent list", works: () => ["agent", "list"] },
   { command: "agent show", works: () => ["agent", "show", "todo"], fails: () => ["agent", "show", "nobody"] },
+  { command: "run", works: () => ["run", "todo", "-m", "hello"], fails: () => ["run", "nobody", "-m", "hello"] },
+  {
+    command: "session list",
+    works: () => ["session", "list", "todo"],
+    fails: () => ["session", "list", "nobody"],
+  },
+  {
+    command: "session get",
+    works: () => ["session", "get", "todo", "s-cases"],
+    fails: () => ["session", "get", "todo", "s-none"],
+  },
   {
     command: "agent restart",
     works: () => ["agent", "restart", "server"],
@@ -167,6 +183,11 @@ const CASES: readonly Case[] = [
     command: "fork",
     works: () => ["fork", "todo", "--from", past, "--name", `f-${Math.random().toString(36).slice(2)}`],
     fails: () => ["fork", "todo", "--name", "main"],
+  },
+  {
+    command: "promote",
+    works: () => ["promote", "todo", "p1", "--into", "p2"],
+    fails: () => ["promote", "todo", "main"],
   },
   {
     command: "rewind",
@@ -238,6 +259,11 @@ async function leaves(): Promise<{ path: string; command: Command }[]> {
 /** What a case needs that the one before used up. */
 async function prepare(command: string): Promise<void> {
   if (command === "branch delete") await vlinder(["fork", "todo", "--name", "x1"]);
+  if (command === "promote") {
+    await vlinder(["fork", "todo", "--name", "p1"]);
+    await vlinder(["fork", "todo", "--name", "p2"]);
+    await vlinder(["kv", "put", "todo", "/p", String(Math.random()), "--branch", "p1"]);
+  }
   if (command === "kv delete") await vlinder(["kv", "put", "todo", "/b", "1"]);
   if (command === "service uninstall") await vlinder(["service", "install"]);
   if (command === "agent remove") {
@@ -395,7 +421,8 @@ describe.each(CASES)("$command", ({ command, works, code = 0, fails }) => {
     await prepare(command);
     for (const tty of [false, true]) {
       const ran = await vlinder(works(), { tty, env: { NO_COLOR: "1" } });
-      if (tty && ["service uninstall", "branch delete", "kv delete", "agent remove"].includes(command)) continue;
+      if (tty && ["promote", "service uninstall", "branch delete", "kv delete", "agent remove"].includes(command))
+        continue;
       expect(ran.code).toBe(code);
       if (!tty) expect(ran.err).toBe("");
       expect(ran.out).not.toBe("");
@@ -442,7 +469,10 @@ describe("wrong usage is exit code 2", () => {
     [["kv", "get", "todo", "/a", "more"]],
     [["kv", "get", "Todo", "/a"]],
     [["kv", "get", "todo", ""]],
-    [["kv", "get", "todo", "/a", "--at", "main"]],
+    [["kv", "get", "todo", "/a", "--at", "main@noon"]],
+    [["fork", "todo", "--name", "f", "--from", "@"]],
+    [["log", "todo", "--all", "--branch", "main"]],
+    [["log", "todo", "--graph", "--turn", "t-1", "--at", "main", "--branch", "main"]],
     [["kv", "get", "todo", "/a", "--at", "ffff", "--branch", "main"]],
     [["kv", "put", "todo", "/a", "1", "--expect", "xyz"]],
     [["kv", "put", "todo", "/a", "@/no/such/file"]],
@@ -560,7 +590,7 @@ describe("values", () => {
     await json("kv", "put", "todo", "/a", "three", "--branch", "old");
     expect((await vlinder(["kv", "get", "todo", "/a", "--branch", "old"])).out).toBe("three");
     expect((await vlinder(["kv", "get", "todo", "/a"])).out).toBe("two");
-    expect((await vlinder(["diff", "todo", past.slice(0, 8), "old"])).out).toBe("~  /a  3 B → 5 B\n");
+    expect((await vlinder(["diff", "todo", past.slice(0, 8), "old"])).out).toBe("~  /a  3 B → 5 B\n1 changed\n");
   });
 
   test("a list follows all pages and stays at one state", async () => {

@@ -1,10 +1,10 @@
 import fc from "fast-check";
-import { type Hash, type Key, MAIN, type MergePolicy, parseKey, sha256 } from "@vlinder/protocol";
+import { type BranchName, type Hash, type Key, MAIN, type MergePolicy, parseKey, sha256 } from "@vlinder/protocol";
 import { describe, expect, test } from "vitest";
 import { conflictKey } from "../../src/state/conflict-key.ts";
 import type { StateEngine } from "../../src/state/engine.ts";
 import type { Space } from "../../src/state/api.ts";
-import { contract, type Opened } from "./harness.ts";
+import { contract, type Opened, put } from "./harness.ts";
 import { machine, meet, send, settle } from "./machines.ts";
 import { holds } from "./property.ts";
 
@@ -177,5 +177,45 @@ describe("machines that write and hear of each other at random", () => {
       await checkIntact(party);
     });
     await holds("gossip with rewinds", property, 40);
+  });
+
+  test("with promotes they still end on the same commit, and keep every main that was replaced", async () => {
+    const promotes = fc.record({ do: fc.constant("promote" as const), at, back: fc.nat(), key: fc.nat(6) });
+    const moves = fc.array(fc.oneof({ weight: 5, arbitrary: step }, { weight: 2, arbitrary: promotes }), {
+      minLength: 8,
+      maxLength: 30,
+      size: "max",
+    });
+    let sealed = 0;
+    const property = fc.asyncProperty(moves, async (steps) => {
+      const party = await open(3);
+      const replaced = new Set<Hash>();
+      for (const [n, step] of steps.entries()) {
+        if (step.do !== "promote") {
+          await party.step(step);
+          continue;
+        }
+        const engine = party.engine(step.at);
+        const past: Hash[] = [];
+        for await (const { hash } of engine.log(engine.branch(MAIN).head)) past.push(hash);
+        const name = `f${n}` as BranchName;
+        await engine.fork(name, past[step.back % past.length] as Hash);
+        await put(engine, { [`/fork/${step.key}`]: `fork ${n}` }, name);
+        replaced.add(engine.branch(MAIN).head);
+        await engine.promote(name, MAIN);
+      }
+      await party.settle();
+      // Branches travel besides main.
+      for (const a of party.machines) for (const b of party.machines) if (a !== b) await send(a.engine, b.engine);
+      await checkHistory(party);
+      await checkIntact(party);
+      for (const { engine } of party.machines) {
+        const kept = engine.liveBranches().filter((branch) => branch.sealed);
+        expect(new Set(kept.map(({ head }) => head))).toEqual(replaced);
+      }
+      sealed += replaced.size;
+    });
+    await holds("gossip with promotes", property, 40);
+    expect(sealed).toBeGreaterThan(40);
   });
 });

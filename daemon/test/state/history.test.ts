@@ -76,7 +76,7 @@ async function wholeHistory(source: Source, key: Key, from: Hash): Promise<Histo
 async function paged(timeline: Timeline, key: Key, from: Hash, limit: number): Promise<HistoryEntry[]> {
   const all: HistoryEntry[] = [];
   for (let after: Hash | undefined; ;) {
-    const { items, next } = await timeline.historyPage(key, { from, asked: from, after, limit });
+    const { items, next } = await timeline.historyPage(key, { from: [from], asked: from, after, limit });
     all.push(...items);
     if (next === null) return all;
     after = next;
@@ -114,7 +114,7 @@ class FaultySegments implements SegmentStorage {
 
 type Step =
   | { do: "write"; at: number; branch: number; keys: readonly number[]; put: boolean; tick: number }
-  | { do: "change"; how: "fork" | "rewind" | "merge"; at: number; branch: number; back: number }
+  | { do: "change"; how: "fork" | "rewind" | "merge" | "promote"; at: number; branch: number; back: number }
   | { do: "exchange"; both: boolean }
   | { do: "index"; at: number };
 
@@ -136,7 +136,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 3,
     arbitrary: fc.record({
       do: fc.constant("change" as const),
-      how: fc.constantFrom("fork" as const, "rewind" as const, "merge" as const),
+      how: fc.constantFrom("fork" as const, "rewind" as const, "merge" as const, "promote" as const),
       at,
       branch: fc.nat(3),
       back: fc.nat(12),
@@ -146,7 +146,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant("index" as const), at }) },
 );
 
-/** Two machines that write on several branches, fork, rewind, merge, and hear of each other. */
+/** Two machines that write on several branches, fork, rewind, merge, promote, and hear of each other. */
 class Party {
   readonly machines: readonly Opened[];
   readonly #indexed: readonly Timeline[];
@@ -172,6 +172,11 @@ class Party {
       await engine.write({ space: "kv", kind: "kv.batch", branch: name as BranchName, ops });
     } else if (step.how === "merge") {
       await engine.merge(name as BranchName, (branches[step.back % branches.length] as (typeof branches)[number]).head);
+    } else if (step.how === "promote") {
+      const promoted = (branches[step.back % branches.length] as (typeof branches)[number]).name;
+      await engine.promote(promoted as BranchName, name as BranchName).catch((error: unknown) => {
+        expect(error).toMatchObject({ code: "invalid" });
+      });
     } else {
       let back = head;
       for (let i = 0; i < step.back; i++) back = (await engine.commit(back)).parents[0] ?? back;
@@ -222,7 +227,7 @@ describe("history", () => {
               expect(await paged(timeline, key, head, limit)).toEqual(whole);
               // A place that is not remembered is found again.
               const after = whole[0]?.commit;
-              const behind = await timeline.historyPage(key, { from: head, asked: "new", after, limit: 1000 });
+              const behind = await timeline.historyPage(key, { from: [head], asked: "new", after, limit: 1000 });
               expect(behind.items).toEqual(whole.slice(after === undefined ? 0 : 1));
             }
             const there = await (await engine.view(head)).list("kv", { limit: 100 });

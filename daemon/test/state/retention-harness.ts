@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type BranchName, type Contract, type Hash, MAIN, sha256 } from "@vlinder/protocol";
-import { StateEngine, type EngineOptions } from "../../src/state/engine.ts";
+import type { EngineOptions } from "../../src/state/engine-options.ts";
+import { StateEngine } from "../../src/state/engine.ts";
 import { MemoryObjects } from "../../src/storage/backends/memory.ts";
 import type { Kind, ObjectName, ObjectStorage, Transaction } from "../../src/storage/object-storage.ts";
 import { MemoryShelf, type QuarantineShelf } from "../../src/storage/quarantine-shelf.ts";

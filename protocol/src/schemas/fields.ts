@@ -41,11 +41,11 @@ export const hashField: z.ZodType<Hash, unknown> = parsed((value) => {
   throw new VlinderError("invalid", "a hash is 64 lower-case hex digits");
 });
 
-/** A commit's hash or a unique prefix of it (4 digits or more). */
-export const commitPrefixField = z.string().regex(/^[0-9a-f]{4,64}$/, "a commit is 4 to 64 lower-case hex digits");
-
-/** A commit (hash or prefix) or a branch's name; which one is found out by the daemon. */
-export const refField = z.string().min(1).max(100);
+/**
+ * A branch's name, a commit (its hash, or 4 digits or more of it), a turn, or a time, also one on a branch (`fix@2026-11-20`);
+ * which one is found out by the daemon.
+ */
+export const refField = z.string().min(1).max(160);
 
 /**
  * A value's bytes. MessagePack: binary (or text, as its UTF-8). JSON: text, or `{"base64": "…"}`.
@@ -117,7 +117,7 @@ export const writeFields = {
 export const readFields = {
   branch: branchField.optional(),
   turn: idField.optional(),
-  at: commitPrefixField.optional(),
+  at: refField.optional(),
 };
 
 /** The value's hash that the key must have now, or null for "must not exist". */

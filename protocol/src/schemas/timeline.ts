@@ -3,13 +3,15 @@ import type { CommitEvent } from "../format/commit.ts";
 import type { Proof } from "../format/proof.ts";
 import type { Hash } from "../hash.ts";
 import { LIMITS } from "../limits.ts";
-import { branchField, idField, keyField, limitField, refField } from "./fields.ts";
+import { branchField, idField, keyField, limitField, prefixField, refField } from "./fields.ts";
 
-/** Requests of `vlinder.v1.<agent>.timeline.*`. A `ref` is a commit (hash or prefix) or a branch's name. */
+/** Requests of `vlinder.v1.<agent>.timeline.*`. A `ref` is a branch's name, a commit, a turn or a time. */
 export const timelineRequests = {
   "timeline.log": z.strictObject({
-    /** Where to start: a branch or commit; default `main`. */
+    /** Where to start; default `main`. */
     from: refField.optional(),
+    /** Start at the heads of all branches. */
+    all: z.boolean().optional(),
     /** Continue behind this commit, from a reply's `next`. */
     after: refField.optional(),
     limit: limitField.optional(),
@@ -18,6 +20,7 @@ export const timelineRequests = {
   "timeline.diff": z.strictObject({
     from: refField,
     to: refField,
+    prefix: prefixField.optional(),
     after: z
       .string()
       .max(LIMITS.keyBytes + 16)
@@ -28,6 +31,12 @@ export const timelineRequests = {
   "timeline.delete_branch": z.strictObject({ branch: branchField }),
   "timeline.reflog": z.strictObject({ branch: branchField.optional(), limit: limitField.optional() }),
   "timeline.fork": z.strictObject({ from: refField.optional(), name: branchField, id: idField.optional() }),
+  "timeline.promote": z.strictObject({
+    branch: branchField,
+    /** Whose place it takes; default `main`. */
+    into: branchField.optional(),
+    id: idField.optional(),
+  }),
   "timeline.rewind": z.strictObject({ to: refField, branch: branchField.optional(), id: idField.optional() }),
   "timeline.merge": z.strictObject({
     from: refField,
@@ -42,7 +51,7 @@ export const timelineRequests = {
   "timeline.prove": z.strictObject({
     key: keyField,
     space: z.enum(["kv", "vectors"]).optional(),
-    /** A branch or commit; default `main`. */
+    /** Default `main`. */
     at: refField.optional(),
   }),
 };
@@ -179,6 +188,12 @@ export interface TimelineReplies {
   "timeline.delete_branch": { readonly state: Hash };
   "timeline.reflog": { readonly items: readonly ReflogItem[] };
   "timeline.fork": { readonly branch: Hash; readonly name: string; readonly state: Hash };
+  "timeline.promote": {
+    readonly state: Hash;
+    /** The sealed branch that keeps the old head, and its id. */
+    readonly sealed: string;
+    readonly branchId: Hash;
+  };
   "timeline.rewind": { readonly state: Hash };
   "timeline.merge": {
     readonly state: Hash;

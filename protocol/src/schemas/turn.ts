@@ -253,8 +253,8 @@ export interface TurnReplies {
   "turn.complete": CompleteReply;
   "turn.fail": FailReply;
   "session.list": { readonly items: readonly SessionItem[]; readonly next: string | null };
-  /** Oldest first. */
-  "session.get": { readonly session: string; readonly items: readonly SessionTurn[] };
+  /** Oldest first; `turns` is how many the session has in all. */
+  "session.get": { readonly session: string; readonly turns: number; readonly items: readonly SessionTurn[] };
   run: RunReply;
   "run.override": RunReply;
   "turn.replay": ReplayReply;

@@ -5,6 +5,7 @@
  *
  * The control file has one line, `<call> <errno> <skip> <count> <text>`: of the calls (`write`: write and pwrite, `fsync`: fsync and
  * fdatasync) on files whose path contains the text, the first `skip` go through, then `count` fail (0: all). No file: nothing fails.
+ * With an errno of -9 the process is killed (SIGKILL) in place of the call that would fail.
  * Every fault that fires appends a line to `<control>.fired`.
  *
  * `fsync-lost` fails an fsync as a disk does that lost its cache: what was written to the file since its last good fsync is
@@ -15,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,6 +122,7 @@ static int fault(const char *kind, int fd, off_t offset, size_t length) {
     }
     if (loses && strcmp(kind, "fsync") == 0) settle(fd, path, !found);
     if (found) fired(call, path);
+    if (found && error == -9) kill(getpid(), SIGKILL);
   }
   pthread_mutex_unlock(&lock);
   return found ? error : 0;

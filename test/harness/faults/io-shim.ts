@@ -6,7 +6,8 @@ import { fileURLToPath } from "node:url";
 import type { Fault } from "./fault.ts";
 
 const SOURCE = fileURLToPath(new URL("io-shim.c", import.meta.url));
-const NUMBERS = { EIO: 5, ENOSPC: 28, EROFS: 30 } as const;
+/** `KILL` ends the process (SIGKILL) at the call. */
+const NUMBERS = { EIO: 5, ENOSPC: 28, EROFS: 30, KILL: -9 } as const;
 
 /** Which calls fail. */
 export interface ShimFault {

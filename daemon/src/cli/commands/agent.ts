@@ -98,6 +98,7 @@ export const defineAgent: Define = (command, act) => {
         const agent = agentArgument(name);
         const purge = options.purge === true;
         const reply = await (await context.client()).admin("agents.remove", { agent, purge }, PATIENT);
+        if (purge) await (await import("../talk/line-history.ts")).dropHistory(agent);
         return {
           json: reply,
           people: () => [

@@ -1,47 +1,66 @@
-import type { AgentName, DiffItem, DiffReply } from "@vlinder/protocol";
+import type { AgentName, DiffReply } from "@vlinder/protocol";
 import type { Client } from "@vlinder/agent-runtime";
-import { agentArgument, refArgument } from "../arguments.ts";
+import { agentArgument, prefixArgument, refArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
-import type { Outcome } from "../outcome.ts";
+import type { Block, Outcome } from "../outcome.ts";
 import { collect } from "../pages.ts";
-import { dim, green, red, yellow } from "../render/color.ts";
+import { dim, yellow } from "../render/color.ts";
 import { short } from "../render/hash.ts";
-import { size } from "../render/size.ts";
-import type { Text } from "../render/text.ts";
+import { countsOf, countsText, differenceTable, valueBlocks, withValues } from "../values/diff-report.ts";
+
+interface Options {
+  readonly values?: true;
+  readonly prefix?: string;
+}
 
 export const defineDiff: Define = (command, act) => {
   command
     .argument("<agent>")
-    .argument("<from>", "a commit or branch")
-    .argument("<to>", "a commit or branch")
+    .argument("<from>", "a commit, branch, turn or time")
+    .argument("<to>", "a commit, branch, turn or time")
+    .option("--values", "what changed in the values: lines of text, places of JSON")
+    .option("--prefix <prefix>", "only keys that begin with this")
     .action(
-      act(async (context, name: string, fromText: string, toText: string): Promise<Outcome> => {
+      act(async (context, name: string, fromText: string, toText: string, options: Options): Promise<Outcome> => {
         const [agent, from, to] = [agentArgument(name), refArgument(fromText), refArgument(toText)];
-        const reply = await diffOf(await context.client(), agent, from, to);
-        const same = reply.items.length === 0 && !reply.contractChanged;
-        return {
-          json: reply,
-          people: () => [
-            { columns: [{}, {}, {}], rows: reply.items.map(rowOf) },
-            ...(reply.contractChanged ? [[yellow("~"), " the contract"]] : []),
-            ...(same ? [dim(`${short(reply.from)} and ${short(reply.to)} hold the same`)] : []),
-          ],
+        const prefix = options.prefix === undefined ? {} : { prefix: prefixArgument(options.prefix) };
+        const client = await context.client();
+        const reply = await diffOf(client, agent, { from, to, ...prefix });
+        const counts = countsOf(reply.items);
+        const document = { ...reply, counts };
+        if (options.values !== true) {
+          return { json: document, people: () => [differenceTable(reply.items), ...summary(reply)] };
+        }
+        if (context.json) {
+          const items = await withValues(client, agent, reply);
+          return { json: { ...document, items }, people: () => [] };
+        }
+        const later = async function* () {
+          for await (const people of valueBlocks(client, agent, reply)) yield { json: {}, people };
+          yield { json: {}, people: summary(reply) };
         };
+        return { json: document, people: () => [], later: later() };
       }),
     );
 };
 
 /** Every page. A branch that moves meanwhile does not matter: the first reply says which commits they are. */
-async function diffOf(client: Client, agent: AgentName, from: string, to: string): Promise<DiffReply> {
+async function diffOf(
+  client: Client,
+  agent: AgentName,
+  request: { readonly from: string; readonly to: string; readonly prefix?: string },
+): Promise<DiffReply> {
   const { first, items } = await collect(null, (after, limit, page: DiffReply | null) =>
-    client.request(agent, "timeline.diff", { from: page?.from ?? from, to: page?.to ?? to, after, limit }),
+    client.request(agent, "timeline.diff", { ...request, ...(page && { from: page.from, to: page.to }), after, limit }),
   );
   return { ...first, items, next: null };
 }
 
-function rowOf({ space, key, from, to }: DiffItem): Text[] {
-  const shown: Text = space === "vectors" ? [key, dim(" (vector)")] : key;
-  if (from === null) return [green("+"), shown, to === null ? "" : size(to.size)];
-  if (to === null) return [red("-"), shown, size(from.size)];
-  return [yellow("~"), shown, from.size === to.size ? size(to.size) : `${size(from.size)} → ${size(to.size)}`];
+function summary({ from, to, items, contractChanged }: DiffReply): Block[] {
+  const same = items.length === 0 && !contractChanged;
+  return [
+    ...(contractChanged ? [[yellow("~"), " the contract"]] : []),
+    ...(same ? [dim(`${short(from)} and ${short(to)} hold the same`)] : []),
+    ...(items.length === 0 ? [] : [dim(countsText(countsOf(items)))]),
+  ];
 }

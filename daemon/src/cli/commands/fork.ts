@@ -8,7 +8,7 @@ export const defineFork: Define = (command, act) => {
   command
     .argument("<agent>")
     .requiredOption("--name <name>", "the new branch")
-    .option("--from <ref>", "a commit or branch, default main")
+    .option("--from <ref>", "a branch, commit, turn or time, default main")
     .action(
       act(async (context, agentName: string, options: { name: string; from?: string }): Promise<Outcome> => {
         const [agent, name] = [agentArgument(agentName), branchArgument(options.name)];

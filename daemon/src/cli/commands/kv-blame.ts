@@ -8,7 +8,7 @@ import { short, shortHash } from "../render/hash.ts";
 import { size } from "../render/size.ts";
 import { ago } from "../render/time.ts";
 import { AT, BRANCH } from "./kv-options.ts";
-import { origin } from "./log.ts";
+import { origin } from "../render/event.ts";
 
 interface BlameOptions extends ReadOptions {
   readonly limit?: string;

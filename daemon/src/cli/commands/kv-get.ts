@@ -12,7 +12,7 @@ import type { Block, Outcome } from "../outcome.ts";
 import { dim, green } from "../render/color.ts";
 import { short, shortHash } from "../render/hash.ts";
 import { size } from "../render/size.ts";
-import { plain, textOf } from "../render/text.ts";
+import { shownText, textOf } from "../render/text.ts";
 import { AT, BRANCH } from "./kv-options.ts";
 
 interface GetOptions extends ReadOptions {
@@ -99,9 +99,9 @@ function shownValue(value: Uint8Array | null, length: number, hash: Hash): Block
   if (value === null) return [dim(`${size(length)}, sha-256 ${short(hash)}; to a file: -o FILE`)];
   const text = textOf(value);
   if (text === null) return [dim(`not text: ${size(length)}, sha-256 ${short(hash)}; to a file: -o FILE`)];
-  const lines = text.split(/\r?\n/);
+  const lines = shownText(text).split("\n");
   if (lines.at(-1) === "") lines.pop();
-  return lines.map((line) => line.split("\t").map(plain).join("    "));
+  return lines;
 }
 
 function rangeArgument(text: string): ByteRange {

@@ -1,12 +1,12 @@
 import type { Change } from "@vlinder/agent-runtime";
-import { agentArgument, branchFieldOf, hashArgument, prefixArgument } from "../arguments.ts";
+import { agentArgument, branchFieldOf, prefixArgument, refArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
 import type { Block, Outcome } from "../outcome.ts";
 import { dim, red, yellow } from "../render/color.ts";
 import { short, shortHash } from "../render/hash.ts";
 import { size } from "../render/size.ts";
 import { BRANCH } from "./kv-options.ts";
-import { origin } from "./log.ts";
+import { origin } from "../render/event.ts";
 
 interface WatchOptions {
   readonly from?: string;
@@ -18,13 +18,13 @@ export const defineWatch: Define = (command, act) => {
     .description("what changes, commit by commit, until Ctrl-C")
     .argument("<agent>")
     .argument("[prefix]", "only keys that begin so")
-    .option("--from <commit>", "begin with what came after this commit; default: now")
+    .option("--from <ref>", "begin with what came after this state; default: now")
     .option(...BRANCH)
     .action(
       act(async (context, name: string, text: string | undefined, options: WatchOptions): Promise<Outcome> => {
         const agent = agentArgument(name);
         const prefix = text === undefined ? "" : prefixArgument(text);
-        const from = options.from === undefined ? {} : { from: hashArgument(options.from) };
+        const from = options.from === undefined ? {} : { from: refArgument(options.from) };
         const branch = branchFieldOf(options);
         const client = await context.client();
         const { watch } = await import("@vlinder/agent-runtime");

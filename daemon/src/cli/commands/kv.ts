@@ -226,7 +226,7 @@ const defineHistory: Define = (command, act) => {
 
 function expectArgument({ expect }: WriteOptions): string | null | undefined {
   if (expect === undefined) return undefined;
-  return expect === "none" ? null : hashArgument(expect, "a value's hash");
+  return expect === "none" ? null : hashArgument(expect);
 }
 
 /** The `expect` of a write. People type the first digits; the whole hash is what the key has now. */

@@ -1,36 +1,55 @@
-import type { CommitItem } from "@vlinder/protocol";
+import type { AgentName, CommitItem, Hash } from "@vlinder/protocol";
 import { agentArgument, countArgument, type ReadOptions, readFieldsOf, refArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
-import type { Outcome } from "../outcome.ts";
-import { collect } from "../pages.ts";
+import { UsageError } from "../failure.ts";
+import type { Block, Outcome } from "../outcome.ts";
 import { dim } from "../render/color.ts";
-import { eventText } from "../render/event.ts";
+import { eventText, origin } from "../render/event.ts";
 import { shortHash } from "../render/hash.ts";
 import { count } from "../render/size.ts";
 import { ago } from "../render/time.ts";
+import { graphBlocks } from "./log-graph.ts";
+import { logPages, type Wanted } from "./log-pages.ts";
 
 interface LogOptions extends ReadOptions {
   readonly limit: string;
   readonly after?: string;
+  readonly all?: true;
+  readonly graph?: true;
+  readonly session?: string;
+  readonly turn?: string;
 }
 
 export const defineLog: Define = (command, act) => {
   command
     .argument("<agent>")
     .option("-n, --limit <number>", "how many", "20")
-    .option("--after <commit>", "only what is older than this commit")
-    .option("--at <commit>", "begin at this commit")
+    .option("--after <ref>", "only what is older than this commit")
+    .option("--at <ref>", "begin at this commit, branch, turn or time")
     .option("--branch <name>", "the branch, default main")
+    .option("--all", "all branches")
+    .option("--graph", "draw how branches part and come together")
+    .option("--session <id>", "only commits of this session")
+    .option("--turn <id>", "only commits of this turn")
     .action(
       act(async (context, name: string, options: LogOptions): Promise<Outcome> => {
-        const [agent, { at, branch }] = [agentArgument(name), readFieldsOf(options)];
-        const wanted = countArgument(options.limit);
-        const from = at ?? branch;
-        const start = options.after === undefined ? undefined : refArgument(options.after);
+        const agent = agentArgument(name);
+        const wanted = wantedOf(options);
         const client = await context.client();
-        const { items, next } = await collect(wanted, (after, limit) =>
-          client.request(agent, "timeline.log", { from, after: after ?? start, limit }),
-        );
+        if (options.graph === true && !context.json) {
+          if (wanted.session !== undefined || wanted.turn !== undefined) {
+            throw new UsageError("a graph has all commits", "drop --graph, or --session and --turn");
+          }
+          const { items: branches } = await client.request(agent, "timeline.branches", {});
+          const later = graphBlocks(branches, logPages(client, agent, wanted), (next) => more(agent, options, next));
+          return { json: {}, people: () => [], later };
+        }
+        const items: CommitItem[] = [];
+        let next: Hash | null = null;
+        for await (const page of logPages(client, agent, wanted)) {
+          for (const item of page.items) items.push(item);
+          ({ next } = page);
+        }
         return {
           json: { items, next },
           people: () => [
@@ -50,18 +69,39 @@ export const defineLog: Define = (command, act) => {
                 origin(item),
               ]),
             },
-            ...(next === null ? [] : [dim(`more: vlinder log ${agent}${of(branch)} --after ${next.slice(0, 12)}`)]),
+            ...more(agent, options, next),
           ],
         };
       }),
     );
 };
 
-/** The session and turn that a commit belongs to. */
-export function origin({ session, turn }: Pick<CommitItem, "session" | "turn">): string {
-  return [session, turn].filter((one) => one !== null).join("/");
+function wantedOf(options: LogOptions): Wanted {
+  const { at, branch } = readFieldsOf(options);
+  const from = at ?? branch;
+  if (options.all === true && from !== undefined) {
+    throw new UsageError("--all begins at every branch", "drop --all, or --at and --branch");
+  }
+  const { session, turn } = options;
+  return {
+    start: { ...(options.all === true ? { all: true } : {}), ...(from === undefined ? {} : { from }) },
+    limit: countArgument(options.limit),
+    ...(options.after === undefined ? {} : { after: refArgument(options.after) }),
+    ...(session === undefined ? {} : { session }),
+    ...(turn === undefined ? {} : { turn }),
+  };
 }
 
-function of(branch: string | undefined): string {
-  return branch === undefined ? "" : ` --branch ${branch}`;
+function more(agent: AgentName, options: LogOptions, next: Hash | null): Block[] {
+  if (next === null) return [];
+  const { at, branch, all, graph, session, turn } = options;
+  const given = [
+    ...(at === undefined ? [] : ["--at", refArgument(at)]),
+    ...(branch === undefined ? [] : ["--branch", branch]),
+    ...(all === true ? ["--all"] : []),
+    ...(graph === true ? ["--graph"] : []),
+    ...(session === undefined ? [] : ["--session", session]),
+    ...(turn === undefined ? [] : ["--turn", turn]),
+  ];
+  return [dim(`more: vlinder log ${[agent, ...given, "--after", next.slice(0, 12)].join(" ")}`)];
 }

@@ -11,6 +11,8 @@ import type { Text } from "../render/text.ts";
 const HOLD = 10_000;
 /** Between two tries while the daemon is away. */
 const RETRY = 500;
+/** After an answer without lines: a daemon that stops holds no question. */
+const BREATH = 100;
 
 interface LogsOptions {
   readonly lines: string;
@@ -65,6 +67,7 @@ async function* follow(
     if (page.missed) yield { json: { missed: true }, people: [yellow("lines are missing here: the log was rotated")] };
     for (const item of page.items) yield shown(item);
     after = page.position;
+    if (page.items.length === 0) await sleep(BREATH);
   }
 }
 

@@ -2,12 +2,12 @@ import { agentArgument, branchFieldOf, refArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
 import type { Outcome } from "../outcome.ts";
 import { dim, green } from "../render/color.ts";
-import { short, shortHash } from "../render/hash.ts";
+import { short, shortHash, shortRef } from "../render/hash.ts";
 
 export const defineRewind: Define = (command, act) => {
   command
     .argument("<agent>")
-    .requiredOption("--to <ref>", "the commit or branch whose keys and vectors it takes")
+    .requiredOption("--to <ref>", "the commit, branch or time whose keys and vectors it takes")
     .option("--branch <name>", "the branch, default main")
     .action(
       act(async (context, name: string, options: { to: string; branch?: string }): Promise<Outcome> => {
@@ -19,7 +19,12 @@ export const defineRewind: Define = (command, act) => {
         return {
           json: reply,
           people: () => [
-            [green("rewound "), branch.branch ?? "main", ` to what ${short(to)} held; state `, shortHash(reply.state)],
+            [
+              green("rewound "),
+              branch.branch ?? "main",
+              ` to what ${shortRef(to)} held; state `,
+              shortHash(reply.state),
+            ],
             ...(before === undefined ? [] : [dim(`undo: vlinder rewind ${agent} --to ${short(before.hash)}${on}`)]),
           ],
         };

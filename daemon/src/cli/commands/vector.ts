@@ -40,7 +40,7 @@ export const defineVector: Define = (command, act) => {
     .option("-n, --limit <number>", "how many", "10")
     .option("--prefix <prefix>", "only keys that begin so")
     .option("--filter <json>", 'on metadata, like {"lang": "en", "year": {"gte": 2020}}')
-    .option("--at <commit>", "as it was at this commit")
+    .option("--at <ref>", "as it was at this commit, branch or time")
     .option("--branch <name>", "the branch, default main")
     .action(
       act(async (context, name: string, options: SearchOptions): Promise<Outcome> => {
@@ -66,7 +66,7 @@ export const defineVector: Define = (command, act) => {
     .argument("<agent>")
     .argument("[prefix]", "only keys that begin so")
     .option("-n, --limit <number>", "at most so many, default all")
-    .option("--at <commit>", "as it was at this commit")
+    .option("--at <ref>", "as it was at this commit, branch or time")
     .option("--branch <name>", "the branch, default main")
     .action(listAction(act, "vector.list", "vector"));
   command

@@ -11,6 +11,10 @@ export function eventText({
   parents,
 }: Pick<CommitItem, "event" | "adopts" | "parents">): (string | Span)[] {
   if (adopts !== null) return [event.kind, dim(` to ${short(adopts)}`)];
+  if (event.kind === "promote") {
+    const { branch, sealed } = event.info ?? {};
+    return [event.kind, dim(` ${nameOf(branch)}: was ${nameOf(sealed)}`)];
+  }
   if (parents.length > 1) return [event.kind, dim(` of ${parents.map(short).join(" and ")}`)];
   if (event.kind === "effect") return [event.kind, dim(effectText(event.info ?? {}))];
   return event.kind === "call" ? [event.kind, dim(` ${callText(event)}`)] : [event.kind];
@@ -20,4 +24,14 @@ export function eventText({
 function effectText({ key, status, by }: Readonly<Record<string, unknown>>): string {
   const word = typeof status === "string" ? status.replace("_", " ") : "";
   return ` ${typeof key === "string" ? key : ""}: ${word}${by === "person" ? ", as a person said" : ""}`;
+}
+
+/** It may be from anywhere. */
+function nameOf(value: unknown): string {
+  return typeof value === "string" ? value : "?";
+}
+
+/** The session and turn that a commit belongs to. */
+export function origin({ session, turn }: Pick<CommitItem, "session" | "turn">): string {
+  return [session, turn].filter((one) => one !== null).join("/");
 }

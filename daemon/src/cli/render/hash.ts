@@ -8,6 +8,11 @@ export function short(hash: string): string {
   return hash.slice(0, DIGITS);
 }
 
+/** What named a commit: a hash is cut. */
+export function shortRef(ref: string): string {
+  return /^[0-9a-f]{8,64}$/.test(ref) ? short(ref) : ref;
+}
+
 export function shortHash(hash: string): Span {
   return yellow(short(hash));
 }

@@ -25,6 +25,15 @@ export function plain(text: string): string {
   return text.toWellFormed().replace(UNSAFE, (one) => NAMED[one] ?? written(one));
 }
 
+/** The same for text of several lines: lines stay lines, and a tab is space. */
+export function shownText(text: string): string {
+  return text
+    .replaceAll("\r\n", "\n")
+    .split("\n")
+    .map((line) => line.split("\t").map(plain).join("    "))
+    .join("\n");
+}
+
 function written(one: string): string {
   const code = one.charCodeAt(0);
   return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;

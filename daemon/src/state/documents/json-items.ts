@@ -28,8 +28,8 @@ export function mergeItems(
   older: readonly JsonNode[],
   mergeValues: (base: JsonNode, newer: JsonNode, older: JsonNode) => Piece,
 ): { items: Piece[]; contested: boolean } {
-  const inNewer = match(base, newer);
-  const inOlder = match(base, older);
+  const inNewer = matchItems(base, newer);
+  const inOlder = matchItems(base, older);
   const entries: Entry[] = [];
   for (const [i, was] of base.entries()) {
     const [newerAt, olderAt] = [inNewer[i] as number, inOlder[i] as number];
@@ -51,7 +51,7 @@ export function mergeItems(
 }
 
 /** For each item of the base, where a side has it: in its place, moved, or changed. */
-function match(base: readonly JsonNode[], side: readonly JsonNode[]): Int32Array {
+export function matchItems(base: readonly JsonNode[], side: readonly JsonNode[]): Int32Array {
   const matches = align(
     base.map(({ id }) => id),
     side.map(({ id }) => id),

@@ -5,6 +5,7 @@ import { type Attribution, lastChanges } from "../last-change.ts";
 import type { Source } from "../source.ts";
 import { TwoGenerations } from "../two-generations.ts";
 import { HistoryIndex } from "./history-index.ts";
+import { type Lookback, lookingBack } from "./lookback.ts";
 import { keyNumber } from "./segment.ts";
 import { type Step, Way } from "./way.ts";
 import { type Mark, type Skip, Walk } from "./walk.ts";
@@ -16,7 +17,7 @@ export interface TimelinePage<Item> {
 }
 
 export interface PageOf {
-  readonly from: Hash;
+  readonly from: readonly Hash[];
   /** What was asked for, as text: a page goes on where one of the same question ended. */
   readonly asked: string;
   /** Go on behind this commit. */
@@ -47,7 +48,7 @@ export class Timeline {
 
   /** Newest first. */
   async *log(from: Hash): AsyncGenerator<Met> {
-    const walk = new Walk(this.#source, from);
+    const walk = new Walk(this.#source, [from]);
     for (let met = await walk.next(); met !== null; met = await walk.next()) yield met;
   }
 
@@ -63,7 +64,7 @@ export class Timeline {
   /** Commits that gave a key another value, newest first. */
   async *history(key: Key, from: Hash): AsyncGenerator<HistoryEntry> {
     this.index.catchUp("read", from);
-    const walk = new Walk(this.#source, from, this.#without(key));
+    const walk = new Walk(this.#source, [from], this.#without(key));
     for (let met = await walk.next(); met !== null; met = await walk.next()) {
       const entry = await keyChange(this.#source, key, met);
       if (entry !== null) yield entry;
@@ -71,7 +72,7 @@ export class Timeline {
   }
 
   historyPage(key: Key, page: PageOf): Promise<TimelinePage<HistoryEntry>> {
-    this.index.catchUp("read", page.from);
+    for (const from of page.from) this.index.catchUp("read", from);
     return this.#page(`history ${key}`, page, this.#without(key), (met) => keyChange(this.#source, key, met));
   }
 
@@ -81,6 +82,12 @@ export class Timeline {
     const head = await this.#source.at(state);
     return await lastChanges(this.#source, { commits: [state], head }, "kv", keys, this.index.segment);
   }
+
+  /** What a branch was at a time. */
+  readonly lookback: Lookback = (branch, time, isHidden) => {
+    this.index.catchUp("read", branch.head);
+    return lookingBack(this.#source, this.index.segment)(branch, time, isHidden);
+  };
 
   /** The first steps from a commit to a branch's head. @throws invalid, when the one does not lead to the other */
   steps(from: Hash, branch: { readonly id: BranchId; readonly head: Hash }, limit: number): Promise<Step[]> {

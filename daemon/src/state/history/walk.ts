@@ -33,7 +33,7 @@ export interface Mark {
 export type Skip = (top: Hash) => Segment | null;
 
 /**
- * Commits reachable from one, newest first: by (time, hash), and never a commit before one of its children that the
+ * Commits reachable from some, newest first: by (time, hash), and never a commit before one of its children that the
  * walk has met.
  *
  * What is stepped over, a chain, changes nothing in the order of the rest. A commit below it has its turn when all of the
@@ -48,15 +48,15 @@ export class Walk {
   /** Commits of the current time that had their turn. Older children than they are can't come, so others need not be kept. */
   #done = new Set<Hash>();
   #time = "";
-  #begin: Hash | null;
+  #begin: readonly Hash[];
   #current: Link | null = null;
   readonly #breather = new Breather();
 
-  constructor(source: Pick<Source, "commit">, from: Hash | Mark, skip: Skip = () => null) {
+  constructor(source: Pick<Source, "commit">, from: readonly Hash[] | Mark, skip: Skip = () => null) {
     this.#source = source;
     this.#skip = skip;
-    this.#begin = typeof from === "string" ? from : null;
-    if (typeof from === "string") return;
+    this.#begin = "open" in from ? [] : from;
+    if (!("open" in from)) return;
     this.#done = new Set(from.done);
     this.#time = from.time;
     for (const link of from.open) this.#add(link);
@@ -64,11 +64,9 @@ export class Walk {
 
   /** The next commit; null at the end. */
   async next(): Promise<{ hash: Hash; commit: Commit } | null> {
-    if (this.#begin !== null) {
-      const hash = this.#begin;
-      this.#begin = null;
-      await this.#meet(hash, null);
-    }
+    const begin = this.#begin;
+    this.#begin = [];
+    for (const hash of begin) await this.#meet(hash, null);
     if (this.#current !== null) {
       const { commit } = this.#current;
       this.#current = null;

@@ -32,18 +32,25 @@ export class CommitTable {
     const table = new CommitTable();
     const missing = new Set<number>();
     let done = 0;
+    const add = (hash: Hash, bytes: Uint8Array): void => {
+      const commit = parsed(hash, bytes);
+      const number = table.#add(hash, commit, missing);
+      missing.delete(number);
+      visit(commit, number);
+    };
     for await (const page of sweepObjects(storage, "commit")) {
-      for (const { hash, bytes } of page) {
-        const commit = parsed(hash, bytes);
-        const number = table.#add(hash, commit, missing);
-        missing.delete(number);
-        visit(commit, number);
-      }
+      for (const { hash, bytes } of page) add(hash, bytes);
       done += page.length;
       progress(done);
       await nextTurn();
     }
-    for (const number of missing) throw new DamagedObject("commit", table.hash(number), "missing");
+    // Read in the order of hashes, a commit that came meanwhile may have been met, and its parent's place passed by then.
+    for (const number of missing) {
+      const hash = table.hash(number);
+      const [bytes] = await storage.read("commit", [hash]);
+      if (bytes == null) throw new DamagedObject("commit", hash, "missing");
+      add(hash, bytes);
+    }
     return table;
   }
 

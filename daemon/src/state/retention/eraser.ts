@@ -62,7 +62,8 @@ export class Eraser {
 
   /** Changes nothing. */
   async plan({ key: asked, isPrefix }: Forgotten, progress: OnProgress): Promise<ForgetPlan> {
-    const { storage } = this.#ground;
+    const { storage, uploads } = this.#ground;
+    await uploads.storeTurns?.();
     const isAsked = (key: Key): boolean => (isPrefix ? key.startsWith(asked) : key === asked);
     const targets = await findPuts(storage, (_space, key) => isAsked(key), reading(progress));
     const hashes = new Set<Hash>();
@@ -101,11 +102,13 @@ export class Eraser {
    * done again.
    */
   async carryOut(commits: readonly Hash[], progress: OnProgress): Promise<CarriedOut> {
-    const { watch, received, alone, storage } = this.#ground;
+    const { watch, received, alone, storage, uploads } = this.#ground;
     const touched = watch.start();
     const begun = this.#erased.now;
     try {
       await received();
+      // What an open turn has of these values is found then, as any other put.
+      await uploads.storeTurns?.();
       await alone(async () => {});
       const own = await this.#erasures(commits, null);
       const hashes = new Map(own.flatMap(({ values }) => values.map(({ hash, size }) => [hash, size] as const)));

@@ -24,7 +24,10 @@ export interface Ground {
   readonly pruned: Pruned;
   readonly watch: Watch;
   /** What they hold is asked for at the beginning; what comes later is told to the watch. */
-  readonly uploads: Pick<Uploads, "reached" | "erase" | "unstored">;
+  readonly uploads: Pick<Uploads, "reached" | "erase" | "unstored"> & {
+    /** Stores what open turns have, for who looks for all that was ever put. Returns the ends of their chains. */
+    readonly storeTurns?: () => Promise<readonly Hash[]>;
+  };
   /** Runs work while no write is being computed or stored. It must be short. */
   readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
   /** Waits for the end of what is taking in objects from outside now. */

@@ -194,14 +194,16 @@ export class Retention {
   }
 
   async #commitErasure(values: readonly ErasedValue[]): Promise<Hash> {
-    const { erased, write } = this.#options;
+    const { erased, write, ground } = this.#options;
+    // What open turns have put until now is covered, as what is on a branch.
+    const turns = (await ground.uploads.storeTurns?.()) ?? [];
     const list = encodeErased(values);
     const hash = sha256(list);
     const state = await write(async (draft) => {
       const main = draft.writable(MAIN);
       // Where branches were deleted, too: what was put on one is in history still, and would be taken for a later put.
       const ends = draft.table.all().flatMap(({ head, deleted }) => (head === null ? deleted : [head, ...deleted]));
-      const heads = [...new Set(ends)].filter((head) => head !== main.head).sort();
+      const heads = [...new Set([...ends, ...turns])].filter((head) => head !== main.head).sort();
       draft.value(hash, list);
       const { commit } = await draft.commit(
         main,

@@ -1,6 +1,5 @@
 import { type EffectBeginReply, type EffectForm, type Hash, LIMITS, sha256, VlinderError } from "@vlinder/protocol";
 import { type Attempt, type Effect, effectId, type Said, type Standing, standing, wordText } from "./effect.ts";
-import { keptBranch } from "./landing.ts";
 import { keepMore } from "./kept-event.ts";
 import type { OpenTurn } from "./open-turn.ts";
 import type { RunningEffect } from "./running-effects.ts";
@@ -14,7 +13,7 @@ export interface EffectTurns {
   /** @throws not_found */
   required(turn: string): OpenTurn;
   /** Turns that were open when the daemon stopped have ended by then. @throws unavailable */
-  restore(): Promise<void>;
+  restored(): Promise<void>;
 }
 
 /** What somebody says became of an effect. */
@@ -75,7 +74,7 @@ export class Effects {
       return await this.#tell(open, last, id);
     }
     // What became of it may not be stored yet, and is known from there.
-    if (last !== null) await open.flush();
+    if (last !== null) await open.durable();
     const now = this.#standing(effect);
     if (now?.status === "done") return await this.#done(effect, now.said as Said);
     if (now?.status === "running") throw underWay(key, effect, now.last.turn);
@@ -93,7 +92,7 @@ export class Effects {
 
   /** Tells the caller to do it, once that it may have been done is durable. */
   async #tell(open: OpenTurn, running: RunningEffect, id: string | undefined): Promise<EffectBeginReply> {
-    await open.flush();
+    await open.durable();
     const { effect, key, begun } = running;
     if (await open.goesOn()) {
       open.effects.tell(running, id);
@@ -116,7 +115,7 @@ export class Effects {
    * @throws not_found, conflict (something else was said), sealed, unavailable
    */
   async end(begun: Hash, word: Word): Promise<{ readonly effect: string; readonly state: Hash }> {
-    await this.#turns.restore();
+    await this.#turns.restored();
     await this.#turns.index.ready();
     const found = this.#turns.index.effects.begunBy(begun);
     if (found === null) throw notBegun(begun);
@@ -133,7 +132,7 @@ export class Effects {
     if (open !== null && running?.begun === begun && (await open.goesOn())) {
       running.word ??= { text, commit: await open.record(event) };
       if (running.word.text !== text) throw saidOtherwise(effect);
-      await open.flush();
+      await open.durable();
       return running.word.commit;
     }
     const said = [...effect.said.values()].filter(({ attempts }) => attempts.includes(begun));
@@ -141,12 +140,12 @@ export class Effects {
     if (same !== undefined) return same.commit;
     // Who did it knows better than who said that it was not done.
     if (said.some(({ status }) => status !== "not_done")) throw saidOtherwise(effect);
-    return await this.#keep(turn, event);
+    return (await this.#keep(turn, event)).state;
   }
 
   /** A person's word. Durable when it resolves. @throws not_found, invalid (not unique), conflict, sealed, unavailable */
   async resolve(prefix: string, word: Word & { readonly status: "done" | "not_done" }): Promise<Resolved> {
-    await this.#turns.restore();
+    await this.#turns.restored();
     await this.#turns.index.ready();
     const [effect, ...others] = this.#turns.index.effects.withPrefix(prefix);
     if (effect === undefined) throw noEffect(prefix);
@@ -163,13 +162,12 @@ export class Effects {
     if (said !== null && isSaid(said, word)) return { ...known, state: said.commit, branch: null };
     if (said?.status === "done" && (word.status === "not_done" || said.lost === null)) throw saidOtherwise(effect);
     const of = said === null ? unanswered.map(({ begun }) => begun) : said.attempts;
-    const state = await this.#keep(last.turn, told(effect, of, word, "person"));
-    return { ...known, state, branch: keptBranch(last.turn) };
+    return { ...known, ...(await this.#keep(last.turn, told(effect, of, word, "person"))) };
   }
 
   /** Those that were begun last first. */
   async list(): Promise<KnownEffect[]> {
-    await this.#turns.restore();
+    await this.#turns.restored();
     await this.#turns.index.ready();
     const all = [...this.#turns.index.effects.all()].flatMap((one): KnownEffect[] => {
       const { effect, key, attempts } = one;
@@ -187,7 +185,7 @@ export class Effects {
   readonly #isOpen = (turn: string): boolean => this.#turns.find(turn) !== null;
 
   /** A commit beside what a turn that has ended did, where that is kept. */
-  async #keep(turn: string, event: TurnEvent): Promise<Hash> {
+  async #keep(turn: string, event: TurnEvent): Promise<Pick<Resolved, "state" | "branch">> {
     const item = await this.#turns.index.turn(turn);
     if (item === null || item.ended === null) {
       throw new VlinderError("not_found", `how the turn "${turn}" ended is not here`, { details: { turn } });

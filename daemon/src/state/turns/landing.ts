@@ -5,41 +5,24 @@ import { Draft } from "../draft.ts";
 import type { Head } from "../head.ts";
 import { Merger } from "../merge.ts";
 import { getEntry } from "../tree/read.ts";
+import type { Ended, Kept } from "./ended.ts";
 import type { OpenTurn } from "./open-turn.ts";
 import { type Recorded, recorded, storeValues } from "./recorded.ts";
 import type { Expected, TurnGround } from "./turn-ground.ts";
 import { noTurnNote, type TurnNote } from "./turn-note.ts";
 
-/** How a turn ended well. */
-export interface Completed {
-  readonly kind: "completed";
-  /** The turn's final state: the commit before its `complete`. */
-  readonly state: Hash;
-  /** The `complete` commit. */
-  readonly commit: Hash;
-  /** The branch's head after it: `commit`, or a merge. */
-  readonly head: Hash;
-  readonly merged: boolean;
-  /** Keys that both the turn and the branch changed. */
-  readonly conflicts: number;
+/** The name of the branch that keeps what a turn did that came to nothing: somebody may have taken it for another one. */
+export function keptBranch(table: BranchTable, turn: string): BranchName {
+  const name = (n: number): BranchName => (n === 1 ? `turn/${turn}` : `turn/${turn}-${n}`) as BranchName;
+  let n = 1;
+  while (table.byName(name(n)) !== undefined) n++;
+  return name(n);
 }
 
-/** A turn that moved no branch; what it did is kept on one of its own. */
-export interface Kept {
-  readonly kind: "failed" | "conflict";
-  readonly state: Hash;
-  readonly commit: Hash;
-  readonly branch: BranchName;
-  readonly reason: string;
-  /** Of a conflict. */
-  readonly expected?: { readonly key: string; readonly expected: Hash | null; readonly actual: Hash | null };
-}
-
-export type Ended = Completed | Kept;
-
-/** The name of the branch that keeps what a turn did that came to nothing. */
-export function keptBranch(turn: string): BranchName {
-  return `turn/${turn}` as BranchName;
+/** How a turn has ended already, of which the transaction was applied though it failed; null: it has not. */
+export async function ended(draft: Draft, { tried }: Pick<OpenTurn, "tried">): Promise<Ended | null> {
+  for (const one of tried) if ((await draft.source.findCommit(one.commit)) !== null) return one;
+  return null;
 }
 
 /** Ends a turn with `complete`, and makes its chain part of the branch: forward, or by a merge. */
@@ -63,6 +46,8 @@ export async function complete(draft: Draft, turn: OpenTurn, output: Uint8Array 
     const reason = `the key ${keyText(key)} has been changed on the branch since the turn expected something of it`;
     return await keep(draft, turn, { ...conflict(reason), expected: { key: keyText(key), expected, actual } });
   }
+  const other = await otherDimension(draft, turn, moved);
+  if (other !== null) return await keep(draft, turn, conflict(other));
   const ours = branch.head;
   const head = await end(draft, turn, last);
   const merged = await new Merger(draft.agent, draft.source).merge(branch.id, ours, head.commit);
@@ -119,7 +104,7 @@ export async function abandon(
 
 /** The branch of a turn that came to nothing. */
 function keepBranch(draft: Draft, turn: string, how: Omit<Kept, "commit" | "branch">, head: Head): Kept {
-  const branch = keptBranch(turn);
+  const branch = keptBranch(draft.table, turn);
   const why = `turn ${turn} ${how.kind === "conflict" ? "ended with a conflict" : "failed"}`;
   draft.move({ id: randomBytes(32).toString("hex") as Hash, name: branch, head: null }, head, why);
   return { ...how, commit: head.commit, branch };
@@ -159,6 +144,16 @@ async function append(
   for (const [hash, unsaved] of chain.unsaved) draft.unsaved.set(hash, unsaved);
   draft.notes.push(noTurnNote(turn));
   return head;
+}
+
+/** Its first vector fixed the dimension, and the branch's first vector another one since: no merge can hold both. */
+async function otherDimension(draft: Draft, turn: OpenTurn, moved: Head): Promise<string | null> {
+  const { contract } = turn.head.snapshot;
+  if (contract === null || contract === turn.contract || moved.snapshot.contract === null) return null;
+  const mine = (await turn.ending().source.contract(contract)).vectors?.dimension;
+  const theirs = (await draft.source.contract(moved.snapshot.contract)).vectors?.dimension;
+  if (mine === undefined || theirs === undefined || mine === theirs) return null;
+  return `vectors of the turn have ${mine} components, and those of the branch ${theirs} since`;
 }
 
 /** The first expectation that the branch no longer meets. */

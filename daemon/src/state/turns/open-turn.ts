@@ -2,7 +2,7 @@ import { type BranchName, type CommitEvent, type Hash, invalid, type Key, Vlinde
 import { andThen } from "../and-then.ts";
 import type { Space } from "../api.ts";
 import { askedOf, isPut, once, sizeOf } from "../asked.ts";
-import type { Idempotency } from "../batch.ts";
+import type { Idempotency, Work } from "../batch.ts";
 import { BranchTable } from "../branch-table.ts";
 import { Draft, type LiveBranch, type Working } from "../draft.ts";
 import type { Found } from "../found.ts";
@@ -10,12 +10,14 @@ import type { Head } from "../head.ts";
 import { type Op, write, type WriteReply } from "../mutations.ts";
 import { isPlain, type UploadedWrite } from "../uploads.ts";
 import { StateView } from "../view.ts";
-import { NotedView } from "./noted-view.ts";
+import type { Ended } from "./ended.ts";
+import { Ending } from "./ending.ts";
+import { NotedView, type Saw } from "./noted-view.ts";
 import { ReadLog } from "./read-log.ts";
-import { Remembered } from "./remembered.ts";
 import { recorded, storeValues } from "./recorded.ts";
+import { ReplyMemory } from "./reply-memory.ts";
 import { RunningEffects } from "./running-effects.ts";
-import type { Ending, Expected, Instead, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts";
+import type { Expected, Instead, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts";
 import { turnNote } from "./turn-note.ts";
 import { type Taken, Unstored } from "./unstored.ts";
 
@@ -42,11 +44,15 @@ export class OpenTurn implements TurnFacts {
   /** What it was told to do in the outside world. */
   readonly effects = new RunningEffects();
   readonly #over = new AbortController();
+  /** Ends of it whose transactions failed, as far as is known: one may have been applied all the same. */
+  readonly tried: Ended[] = [];
   readonly #ground: TurnGround;
   readonly #working: Working;
   readonly #expected = new Map<string, Expected>();
-  readonly #written: Readonly<Record<Space, Set<Key>>> = { kv: new Set(), vectors: new Set() };
-  readonly #replies = new Remembered<WriteReply>();
+  /** Which of its writes changed a key first. */
+  readonly #written: Readonly<Record<Space, Map<Key, number>>> = { kv: new Map(), vectors: new Map() };
+  #writes = 0;
+  readonly #replies = new ReplyMemory<WriteReply>();
   /** Uploads' objects that the chain rests on and does not store itself. */
   readonly #relied = new Set<Hash>();
   readonly #unstored = new Unstored();
@@ -54,8 +60,9 @@ export class OpenTurn implements TurnFacts {
   #last: Promise<unknown> | null = null;
   #storing: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
-  #ending: Ending | null = null;
-  #ended = false;
+  readonly #ending: Ending;
+  /** The contract that it began from. */
+  readonly contract: Hash | null;
   /** The first commit of its chain. */
   invoked: Hash;
 
@@ -63,6 +70,7 @@ export class OpenTurn implements TurnFacts {
   private constructor(ground: TurnGround, facts: TurnFacts, base: Head) {
     this.#ground = ground;
     this.turn = facts.turn;
+    this.#ending = new Ending(facts.turn);
     this.session = facts.session;
     this.first = facts.first;
     this.isReplay = facts.isReplay;
@@ -71,6 +79,7 @@ export class OpenTurn implements TurnFacts {
     this.started = facts.started;
     this.deadline = facts.deadline;
     this.invoked = base.commit;
+    this.contract = base.snapshot.contract;
     const table = new BranchTable([facts.branch]);
     this.#working = { table, heads: new Map([[facts.branch.id, base]]), unsaved: new Map() };
   }
@@ -79,7 +88,7 @@ export class OpenTurn implements TurnFacts {
   static async begin(ground: TurnGround, facts: TurnFacts, base: Head, event: TurnEvent): Promise<OpenTurn> {
     ground.watch.commit(base.commit);
     const turn = new OpenTurn(ground, facts, base);
-    turn.invoked = await turn.#append(event);
+    turn.invoked = await turn.record(event);
     return turn;
   }
 
@@ -90,6 +99,7 @@ export class OpenTurn implements TurnFacts {
 
   /** It has ended: what still goes on for it ends, too. */
   ended(how: string): void {
+    this.#ending.finish();
     this.#over.abort(new VlinderError("conflict", `the turn has ended: ${how}`, { details: { turn: this.turn } }));
   }
 
@@ -123,7 +133,9 @@ export class OpenTurn implements TurnFacts {
 
   /** The chain's state; what is read of it is noted. */
   view(): StateView {
-    return new NotedView(this.head, this.#ground.objects, this.saw);
+    const writes = this.#writes;
+    const saw: Saw = (space, key, hash) => this.saw(space, key, hash, writes);
+    return new NotedView(this.head, this.#ground.objects, saw);
   }
 
   /** As the engine's; a read of the past goes there. @throws invalid for another branch */
@@ -132,10 +144,11 @@ export class OpenTurn implements TurnFacts {
     return at === undefined ? this.view() : this.#ground.past(at);
   }
 
-  /** The state for a search, which reads more than it answers. All of it is stored. @throws unavailable */
+  /** The state for a search, which reads more than it answers. All of it is stored. @throws unavailable, conflict */
   async searched(): Promise<StateView> {
-    await this.flush();
-    return new StateView(this.head, this.#ground.objects);
+    const head = await this.flush();
+    this.#ending.check();
+    return new StateView(head, this.#ground.objects);
   }
 
   /** As the engine's. */
@@ -148,10 +161,14 @@ export class OpenTurn implements TurnFacts {
     });
   }
 
-  /** Notes that a key was read; null: it was not there. What the turn wrote itself says nothing of where it began. */
-  readonly saw = (space: Space, key: Key, hash: Hash | null): void => {
-    if (!this.#written[space].has(key)) this.reads.saw(space, key, hash);
-  };
+  /**
+   * Notes that a key was read; null: it was not there. What the turn had written itself by then says nothing of where
+   * it began. @param writes how many of its writes the state has that was read
+   */
+  saw(space: Space, key: Key, hash: Hash | null, writes = this.#writes): void {
+    const written = this.#written[space].get(key);
+    if (written === undefined || written > writes) this.reads.saw(space, key, hash);
+  }
 
   requiredValue(hash: Hash, size: number): Promise<Uint8Array> {
     return this.#ground.reads.value(hash, size, this.#unstored.find);
@@ -165,21 +182,14 @@ export class OpenTurn implements TurnFacts {
 
   /** One request's changes as a commit of the chain. @throws conflict, invalid, quota_exceeded, not_declared, not_found of an upload */
   write(request: UploadedWrite, id?: string): WriteReply | Promise<WriteReply> {
-    this.#checkOpen();
+    this.#ending.check();
     this.#checkBranch(request.branch);
     const mine = { ...request, branch: this.branchName, session: this.session, turn: this.turn };
-    return this.#replies.once(once(id, askedOf(mine)), () => {
-      const room = this.#room(mine);
-      return andThen(room, () => andThen(this.#writeNow(mine), (reply) => this.#took(mine, reply)));
-    });
+    return this.#replies.once(once(id, askedOf(mine)), () => this.#writeNow(mine));
   }
 
-  /** A commit without changes: a call, an effect. Returns it. */
+  /** A commit without changes: a call, an effect. Returns it. @throws conflict */
   async record(event: TurnEvent): Promise<Hash> {
-    return this.#append(event);
-  }
-
-  async #append(event: TurnEvent): Promise<Hash> {
     const told = recorded(event);
     return await this.#compute(async (draft) => {
       storeValues(draft, told);
@@ -192,29 +202,38 @@ export class OpenTurn implements TurnFacts {
     return { event, session: this.session, turn: this.turn };
   }
 
+  /** What waits for room keeps its place: writes become commits in the order in which they came. */
   #writeNow(request: UploadedWrite): WriteReply | Promise<WriteReply> {
-    if (isPlain(request)) return this.#compute((draft) => write(draft, request));
+    const computed = (work: Work<WriteReply>): WriteReply | Promise<WriteReply> =>
+      this.#compute(
+        (draft) => andThen(this.#room(request), () => work(draft)),
+        (reply) => this.#took(request, reply),
+      );
+    if (isPlain(request)) return computed((draft) => write(draft, request));
     const rely = (hashes: Iterable<Hash>): void => {
       for (const hash of hashes) this.#relied.add(hash);
     };
-    return this.#ground.uploads.write(request, async (work) => this.#compute(work), rely);
+    return this.#ground.uploads.write(request, async (work) => computed(work), rely);
   }
 
   /** Over a limit of unstored bytes writes wait; the agent's own limit refuses them. */
   #room({ ops }: UploadedWrite): void | Promise<void> {
     const admitted = ops.some(isPut) ? this.#ground.quota().admit(() => sizeOf(ops)) : undefined;
-    return this.#unstored.bytes > MOST_UNSTORED ? andThen(admitted, () => this.flush()) : admitted;
+    if (this.#unstored.bytes <= MOST_UNSTORED) return admitted;
+    return andThen(admitted, async () => void (await this.flush()));
   }
 
-  #took({ space, ops }: UploadedWrite, reply: WriteReply): WriteReply {
-    for (const op of ops) {
+  #took({ space, ops }: UploadedWrite, { applied }: WriteReply): void {
+    this.#writes++;
+    const written = this.#written[space];
+    for (const [i, op] of ops.entries()) {
       this.#noteExpected(space, op);
-      this.#written[space].add(op.key);
+      // A delete of what is not there has written nothing.
+      if (applied[i] === true && !written.has(op.key)) written.set(op.key, this.#writes);
     }
     const { bytes, commits } = this.#unstored;
     if (bytes > STORE_OVER.bytes || commits.length > STORE_OVER.commits) this.#flushSoon(0);
     else this.#flushSoon(STORE_AFTER_MS);
-    return reply;
   }
 
   /** Of what the turn has written itself it expects nothing of the branch. */
@@ -224,10 +243,10 @@ export class OpenTurn implements TurnFacts {
     this.#expected.set(name, { space, key, hash: expect });
   }
 
-  /** One after the other: each builds on the one before. At once where it can be. */
-  #compute<T>(work: (draft: Draft) => T | Promise<T>): T | Promise<T> {
-    // It may have waited for room, or for an upload.
-    this.#checkOpen();
+  /** One after the other: each builds on the one before. At once where it can be. `took` is called as it becomes part of the chain. */
+  #compute<T>(work: Work<T>, took: (reply: T) => void = () => {}): T | Promise<T> {
+    // It may have waited for an upload.
+    this.#ending.check();
     const run = (): T | Promise<T> => {
       const draft = new Draft(this.#working, this.#ground.source, this.#ground.committer);
       const failed = (error: unknown): never => {
@@ -235,7 +254,11 @@ export class OpenTurn implements TurnFacts {
         throw error;
       };
       try {
-        const done = andThen(work(draft), (reply) => this.#take(draft, reply));
+        const done = andThen(work(draft), (reply) => {
+          this.#take(draft);
+          took(reply);
+          return reply;
+        });
         return done instanceof Promise ? done.catch(failed) : done;
       } catch (error) {
         return failed(error);
@@ -252,12 +275,11 @@ export class OpenTurn implements TurnFacts {
     return result;
   }
 
-  #take<T>(draft: Draft, reply: T): T {
+  #take(draft: Draft): void {
     this.#unstored.take(draft);
     const { watch } = this.#ground;
     if (watch.isActive) for (const { kind, hash } of draft.objects) watch.object(kind, hash);
     draft.fold();
-    return reply;
   }
 
   // Storing the chain, and ending the turn.
@@ -268,58 +290,62 @@ export class OpenTurn implements TurnFacts {
     const { id } = this.branch;
     const head = this.head.commit;
     draft.notes.push(turnNote({ turn, session, branch: id, name: this.branchName, base, head }));
-    this.#announce(draft);
-    return this.#unstored.store(draft);
+    return this.handOver(draft);
   }
 
   /** Makes the whole chain part of a transaction that ends the turn. */
-  handOver(draft: Draft): void {
-    this.#unstored.store(draft);
-    this.#announce(draft);
-  }
-
-  /** Who is told of stored commits need not read them back. */
-  #announce(draft: Draft): void {
+  handOver(draft: Draft): Taken {
+    // Who is told of stored commits need not read them back.
     for (const hash of this.#unstored.commits) {
       const unsaved = this.#working.unsaved.get(hash);
       if (unsaved !== undefined) draft.unsaved.set(hash, unsaved);
     }
+    return this.#unstored.store(draft);
   }
 
   /**
-   * Stores the chain as it is now; waits for a storing that is under way. What ends the turn stores it all: whatever was stored
-   * behind that would bring the turn's note back. @throws unavailable
+   * Stores the chain as it is now; waits for a storing that is under way. Returns the end of what is stored. Of a turn that
+   * is being ended it stores nothing: that transaction has all of it, and takes the note away. @throws unavailable
    */
-  async flush(): Promise<void> {
+  async flush(): Promise<Head> {
+    while (this.#storing !== null) await this.#storing.catch(() => {});
+    let head = this.head;
+    if (this.#unstored.isEmpty || this.#ending.isOn) return head;
+    await this.#store(() => (head = this.head));
+    return head;
+  }
+
+  /** All that was recorded is stored when it resolves: now, or by what ends the turn. @throws unavailable */
+  async durable(): Promise<void> {
     for (;;) {
       if (this.#storing !== null) await this.#storing.catch(() => {});
-      else if (this.#ending === null || this.#ended) break;
-      else await this.#ending.over;
+      else if (!this.#ending.isOn) return void (await this.flush());
+      else if (!(await this.#ending.goesOn())) return;
     }
-    if (!this.#ended && !this.#unstored.isEmpty) await this.#store();
   }
 
   /** Stores the beginning, with the reply that its id gets. @throws unavailable */
-  async storeBeginning(reply: object, asked: Idempotency | undefined): Promise<void> {
-    await this.#store(reply, asked);
+  storeBeginning(reply: object, asked: Idempotency | undefined): Promise<void> {
+    return this.#store(() => reply, asked);
   }
 
-  #store(reply: object = {}, asked?: Idempotency): Promise<void> {
+  /** @param reply called as it is computed */
+  #store(reply: () => object, asked?: Idempotency): Promise<void> {
     this.#stopTimer();
     let taken: Taken | null = null;
-    const storing = this.#ground.writer
-      .write((draft) => {
-        taken = this.store(draft);
-        return reply;
-      }, asked)
+    const work = (draft: Draft): object => {
+      taken = this.store(draft);
+      return reply();
+    };
+    this.#storing = this.#ground.writer
+      .write(work, asked)
       .then(() => {
         if (taken !== null) this.#stored(taken);
       })
       .finally(() => {
         this.#storing = null;
       });
-    this.#storing = storing;
-    return storing;
+    return this.#storing;
   }
 
   #stored(taken: Taken): void {
@@ -349,42 +375,19 @@ export class OpenTurn implements TurnFacts {
    * first time. @throws conflict, when something else is ending it
    */
   async close(how: string, by?: string): Promise<boolean> {
-    if (by === undefined || this.#ending?.by !== by) this.#checkOpen();
-    const isFirst = this.#ending === null;
-    if (isFirst) {
-      const { promise: over, resolve: settle } = Promise.withResolvers<void>();
-      this.#ending = { how, by, over, settle };
-    }
+    const isFirst = this.#ending.begin(how, by);
     this.#stopTimer();
     while (this.#last !== null) await this.#last;
     return isFirst;
   }
 
   reopen(): void {
-    this.#ending?.settle();
-    this.#ending = null;
-  }
-
-  /** It has ended, and all of it is stored. */
-  finish(): void {
-    this.#ended = true;
-    this.#stopTimer();
-    this.#ending?.settle();
+    this.#ending.reopen();
+    if (!this.#unstored.isEmpty) this.#flushSoon(STORE_AFTER_MS);
   }
 
   /** Waits while something is ending it. Whether it goes on. */
-  async goesOn(): Promise<boolean> {
-    while (this.#ending !== null && !this.#ended) await this.#ending.over;
-    return !this.#ended;
-  }
-
-  #checkOpen(): void {
-    if (this.#ending === null) return;
-    throw new VlinderError("conflict", `the turn "${this.turn}" is being ended: ${this.#ending.how}`, {
-      details: { turn: this.turn },
-      remedy: "begin another turn",
-    });
-  }
+  readonly goesOn = (): Promise<boolean> => this.#ending.goesOn();
 
   #checkBranch(branch: BranchName | undefined): void {
     if (branch === undefined || branch === this.branch.name) return;

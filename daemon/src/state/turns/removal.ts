@@ -11,6 +11,7 @@ export function unreached(uploads: Ground["uploads"], turns: Turns): Ground["upl
       yield* turns.reached();
     },
     erase: (hashes) => uploads.erase(hashes),
+    storeTurns: () => turns.store(),
     get unstored() {
       return uploads.unstored + turns.unstored;
     },

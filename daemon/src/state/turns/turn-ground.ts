@@ -61,12 +61,3 @@ export interface Expected {
   readonly key: Key;
   readonly hash: Hash | null;
 }
-
-/** Something is ending the turn. */
-export interface Ending {
-  readonly how: string;
-  readonly by: string | undefined;
-  /** It did, or the turn goes on. */
-  readonly over: Promise<void>;
-  readonly settle: () => void;
-}

@@ -1,13 +1,15 @@
 import { randomBytes } from "node:crypto";
-import { type BranchName, type Hash, sha256, VlinderError } from "@vlinder/protocol";
-import type { ObjectStorage } from "../../storage/object-storage.ts";
-import { once, reusedId } from "../asked.ts";
+import { asVlinderError, type BranchName, type Hash, sha256, VlinderError } from "@vlinder/protocol";
+import type { ObjectStorage, StoredNote } from "../../storage/object-storage.ts";
+import { once } from "../asked.ts";
 import type { Idempotency } from "../batch.ts";
 import { type Draft, writableBranch } from "../draft.ts";
 import { TwoGenerations } from "../two-generations.ts";
 import { Effects } from "./effects.ts";
-import { abandon, complete, type Ended, keep } from "./landing.ts";
+import type { Ended } from "./ended.ts";
+import { abandon, complete, ended as endedBefore, keep } from "./landing.ts";
 import { OpenTurn } from "./open-turn.ts";
+import { ReplyMemory } from "./reply-memory.ts";
 import type { Instead, TurnGround } from "./turn-ground.ts";
 import { TurnIndex } from "./turn-index.ts";
 import { parseTurnNote, TURN_NOTES } from "./turn-note.ts";
@@ -49,6 +51,8 @@ const LIMIT = 10 * 60 * 1000;
 /** setTimeout takes no more. */
 const MOST_LIMIT = 2 ** 31 - 1;
 const MOST_OPEN = 1024;
+/** What the storage refused is tried again after so long, in milliseconds. */
+const AGAIN = 5000;
 
 /** An agent's open turns: each a private chain of commits, until it ends in its branch or beside it. */
 export class Turns {
@@ -60,11 +64,14 @@ export class Turns {
   readonly effects: Effects;
   readonly #open = new Map<string, OpenTurn>();
   /** By the ids of their requests; older ones are stored. */
-  readonly #begun = new TwoGenerations<string, { readonly request: Hash; readonly begun: Promise<Begun> }>(1000);
+  readonly #begun = new ReplyMemory<Begun>();
+  /** Turns whose beginning is on its way. */
+  readonly #beginning = new Set<string>();
   readonly #deadlines = new Map<string, NodeJS.Timeout>();
   readonly #ended = new TwoGenerations<string, Ended["kind"]>(1000);
   readonly #tell: (news: TurnNews) => void;
   #restored: Promise<void> | null = null;
+  #closed = false;
 
   constructor(ground: TurnGround, storage: ObjectStorage, tell: (news: TurnNews) => void) {
     this.#ground = ground;
@@ -98,26 +105,15 @@ export class Turns {
   async begin(request: BeginRequest, id?: string, durably = false): Promise<Begun> {
     const { input } = request;
     const asked = once(id, { begin: request.branch, ...request, input: input === undefined ? null : sha256(input) });
-    const known = asked === undefined ? null : await this.#known(asked);
-    if (known !== null) return known;
-    const beginning = this.#begin(request, asked, durably);
-    if (asked === undefined) return await beginning;
-    this.#begun.set(asked.id, { request: asked.request, begun: beginning });
-    return await beginning.catch((error: unknown) => {
-      this.#begun.delete(asked.id);
-      throw error;
+    return await this.#begun.once(asked, async () => {
+      const earlier = asked === undefined ? null : await this.#ground.writer.earlier(asked);
+      return earlier === null ? await this.#begin(request, asked, durably) : (earlier as Begun);
     });
   }
 
-  async #known(asked: Idempotency): Promise<Begun | null> {
-    const here = this.#begun.get(asked.id);
-    if (here === undefined) return (await this.#ground.writer.earlier(asked)) as Begun | null;
-    if (here.request === asked.request) return await here.begun;
-    throw reusedId(asked.id);
-  }
-
   async #begin(request: BeginRequest, asked: Idempotency | undefined, durably: boolean): Promise<Begun> {
-    if (this.#open.size >= MOST_OPEN) throw tooMany(this.#open.size);
+    const openOrSoon = this.#open.size + this.#beginning.size;
+    if (openOrSoon >= MOST_OPEN) throw tooMany(openOrSoon);
     const { branch: name, input, limit = LIMIT, retries, replays, instead = {} } = request;
     const { writer, source, committer } = this.#ground;
     const turn = `t-${stamp()}`;
@@ -126,7 +122,6 @@ export class Turns {
     const session = request.session ?? `s-${stamp()}`;
     const branch = writableBranch(writer.branches, name, committer.agent);
     const base = writer.durableHead(branch.id);
-    const head = base?.commit === branch.head ? base : await source.at(branch.head);
     const started = committer.now().getTime();
     const isReplay = replays !== undefined;
     const facts = {
@@ -149,19 +144,29 @@ export class Turns {
       },
       ...(input === undefined ? {} : { values: { input } }),
     } as const;
-    const open = await OpenTurn.begin(this.#ground, facts, head, event);
-    const begun = { turn, session, branch: name, base: branch.head, state: open.head.commit };
-    const stored = open.storeBeginning(begun, asked);
-    if (durably) await stored;
-    // Else what the storage refuses is met again by the turn's end.
-    else stored.catch(() => {});
-    this.#add(open);
-    return begun;
+    this.#beginning.add(turn);
+    try {
+      const head = base?.commit === branch.head ? base : await source.at(branch.head);
+      const open = await OpenTurn.begin(this.#ground, facts, head, event);
+      const begun = { turn, session, branch: name, base: branch.head, state: open.head.commit };
+      const stored = open.storeBeginning(begun, asked);
+      // What the storage refuses is met again by the turn's end.
+      stored.catch(() => {});
+      if (durably) await stored;
+      this.#add(open);
+      return begun;
+    } catch (error) {
+      // It may be stored all the same: who asked was told that it has not begun.
+      if (durably) this.#abandonLater(turn, 0);
+      throw error;
+    } finally {
+      this.#beginning.delete(turn);
+    }
   }
 
   /** Where the line of turns begins that a turn to be done again belongs to. @throws not_found, conflict */
   async #firstOf(turn: string): Promise<string> {
-    await this.restore();
+    await this.restored();
     const item = await this.index.turn(turn);
     if (this.#open.has(turn)) {
       throw new VlinderError("conflict", `the turn "${turn}" is open: what it does can't be done again yet`, {
@@ -201,8 +206,18 @@ export class Turns {
     const open = this.#open.get(turn);
     const closed = (await open?.close(how, asked?.id)) ?? false;
     try {
-      const ended = await this.#ground.writer.write((draft) => work(draft, this.required(turn)), asked);
-      open?.finish();
+      const once = async (draft: Draft): Promise<Ended> => {
+        const required = this.required(turn);
+        const before = await endedBefore(draft, required);
+        if (before !== null) {
+          this.index.met(before.commit, await draft.source.commit(before.commit));
+          return before;
+        }
+        const now = await work(draft, required);
+        required.tried.push(now);
+        return now;
+      };
+      const ended = await this.#ground.writer.write(once, asked);
       if (open !== undefined && this.#open.get(turn) === open) this.#remove(open, ended);
       return ended;
     } catch (error) {
@@ -211,31 +226,72 @@ export class Turns {
     }
   }
 
-  /** Ends the turns that were open when the daemon stopped, once: what of them was durable is kept on their branches. @throws unavailable */
-  restore(): Promise<void> {
-    return (this.#restored ??= this.#restore().catch((error: unknown) => {
+  /** Turns that were open when the daemon stopped have ended when it resolves. @throws unavailable */
+  restored(): Promise<void> {
+    return (this.#restored ??= this.restore().catch((error: unknown) => {
       this.#restored = null;
       throw error;
     }));
   }
 
-  async #restore(): Promise<void> {
-    for (const { bytes } of await this.#storage.notes(TURN_NOTES)) {
-      const note = parseTurnNote(bytes);
-      // Another try, after the storage was away: turns have begun and ended meanwhile.
-      if (this.#open.has(note.turn) || this.#ended.get(note.turn) !== undefined) continue;
-      const kept = await this.#ground.writer.write((draft) => abandon(draft, this.#ground, note));
-      this.#ended.set(note.turn, kept.kind);
-      const { turn, session, name } = note;
-      this.#tell({ turn, session, branch: name, what: kept.kind, ended: kept });
+  /**
+   * Ends the turns that were open when the daemon stopped: what of them was durable is kept on their branches. What the
+   * storage refuses is tried again. @throws the first of what could not be ended yet
+   */
+  async restore(): Promise<void> {
+    const failures: unknown[] = [];
+    for (const note of await this.#storage.notes(TURN_NOTES)) {
+      try {
+        await this.#abandon(note);
+      } catch (error) {
+        failures.push(error);
+        if (isAway(error)) this.#abandonLater(note.name.slice(TURN_NOTES.length), AGAIN);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  async #abandon({ name, bytes }: StoredNote): Promise<void> {
+    // One that began here meanwhile has its note there, too.
+    if (this.#isOurs(name.slice(TURN_NOTES.length))) return;
+    const note = parseTurnNote(bytes);
+    const { turn, session, name: branch } = note;
+    const kept = await this.#ground.writer.write((draft) => abandon(draft, this.#ground, note));
+    this.#ended.set(turn, kept.kind);
+    this.#tell({ turn, session, branch, what: kept.kind, ended: kept });
+  }
+
+  #isOurs(turn: string): boolean {
+    return this.#beginning.has(turn) || this.#open.has(turn) || this.#ended.get(turn) !== undefined;
+  }
+
+  /** Ends a turn that nobody can go on with, if it is there. */
+  #abandonLater(turn: string, wait: number): void {
+    const timer = setTimeout(() => void this.#abandonNow(turn), wait).unref();
+    this.#deadlines.set(turn, timer);
+  }
+
+  async #abandonNow(turn: string): Promise<void> {
+    this.#deadlines.delete(turn);
+    try {
+      const notes = await this.#storage.notes(TURN_NOTES + turn);
+      for (const note of notes) if (note.name === TURN_NOTES + turn) await this.#abandon(note);
+    } catch (error) {
+      if (isAway(error) && !this.#closed) this.#abandonLater(turn, AGAIN);
     }
   }
 
   /** Ends them all, since the daemon stops. Null: there are none. */
   close(): Promise<unknown> | null {
+    this.#closed = true;
     for (const timer of this.#deadlines.values()) clearTimeout(timer);
     if (this.#open.size === 0) return null;
     return Promise.allSettled([...this.#open.keys()].map((turn) => this.fail(turn, "the daemon was stopped")));
+  }
+
+  /** Stores what the open ones have. Returns the ends of what is stored of them. @throws unavailable */
+  async store(): Promise<Hash[]> {
+    return await Promise.all([...this.#open.values()].map(async (open) => (await open.flush()).commit));
   }
 
   /** Bytes that are in no file yet. */
@@ -281,7 +337,7 @@ export class Turns {
       await this.fail(turn, `it was not ended within ${seconds} s`);
     } catch {
       if (!this.#open.has(turn)) return;
-      this.#deadlines.set(turn, setTimeout(() => void this.#expire(turn, seconds), 5000).unref());
+      this.#deadlines.set(turn, setTimeout(() => void this.#expire(turn, seconds), AGAIN).unref());
     }
   }
 }
@@ -291,6 +347,10 @@ function tooMany(open: number): VlinderError {
     details: { open, limit: MOST_OPEN },
     remedy: "end turns that are done (turn.complete, turn.fail); those that nobody ends expire",
   });
+}
+
+function isAway(error: unknown): boolean {
+  return asVlinderError(error).code === "unavailable";
 }
 
 /** Unique, and in the order in which they were made: milliseconds, then chance. */

@@ -109,7 +109,7 @@ async function perform(world: World, one: Step): Promise<World> {
     case "crash": {
       // Nothing is closed, and who had begun an effect is gone too: half of them had done it.
       const next = new World((await openEngine({ storage })).engine, storage);
-      await next.engine.turns.restore();
+      await next.engine.turns.restored();
       for (const [i, { line, key }] of world.under.entries()) {
         if (i % 2 === 0) happened.set(name(line, key), (happened.get(name(line, key)) ?? 0) + 1);
       }

@@ -57,7 +57,7 @@ describe("an effect", () => {
     expect((await storage.read("commit", [state]))[0]).not.toBeNull();
     // The process is gone: nothing is closed.
     const again = await open(storage);
-    await again.turns.restore();
+    await again.turns.restored();
     const retry = await begin(again, turn);
     expect(await resultOf(again, retry)).toBe('"sent"');
     expect((await again.verify()).damage).toEqual([]);
@@ -250,7 +250,7 @@ describe("an effect whose end nobody saw", () => {
 
   test("is still found, and may be said, when its branch was deleted", async () => {
     const { engine, turn } = await crashed();
-    await engine.turns.restore();
+    await engine.turns.restored();
     await engine.deleteBranch(`turn/${turn}` as typeof MAIN);
     const [item] = await engine.turns.effects.list();
     await engine.turns.effects.resolve(item?.effect as string, done("1") as never);

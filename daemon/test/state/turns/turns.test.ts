@@ -1,49 +1,8 @@
-import { type BranchName, type CommitEvent, type Hash, type Key, MAIN } from "@vlinder/protocol";
-import { afterEach, describe, expect, test } from "vitest";
-import type { StateEngine } from "../../../src/state/engine.ts";
-import type { OpenTurn } from "../../../src/state/turns/open-turn.ts";
+import { type Hash, MAIN } from "@vlinder/protocol";
+import { describe, expect, test } from "vitest";
 import { MemoryObjects } from "../../../src/storage/backends/memory.ts";
 import { contents, key, op, openEngine, put } from "../harness.ts";
-import { FaultyObjects } from "../storage-faults.ts";
-
-const opened: StateEngine[] = [];
-afterEach(async () => {
-  for (const engine of opened.splice(0)) await engine.close();
-});
-
-async function open(options: Parameters<typeof openEngine>[0] = {}) {
-  const it = await openEngine(options);
-  opened.push(it.engine);
-  return it;
-}
-
-async function begin(engine: StateEngine, branch: BranchName = MAIN): Promise<OpenTurn> {
-  const { turn } = await engine.turns.begin({ branch, input: Buffer.from("hello") });
-  return engine.turns.required(turn);
-}
-
-async function set(turn: OpenTurn, at: string, value: string | null, expect?: Hash | null): Promise<Hash> {
-  const one = { ...op(at, value), ...(expect === undefined ? {} : { expect }) };
-  const kind = value === null ? "kv.delete" : "kv.put";
-  return (await turn.write({ space: "kv", kind, branch: MAIN, ops: [one] })).state;
-}
-
-async function get(turn: OpenTurn, at: string): Promise<string | null> {
-  const { value } = await turn.find(key(at) as Key);
-  return value === null ? null : Buffer.from(value.bytes as Uint8Array).toString("utf8");
-}
-
-function valueOf({ values }: CommitEvent, name: string): readonly [Hash, number] {
-  const found = values?.[name];
-  if (found === undefined) throw new Error(`the event has no ${name}`);
-  return found;
-}
-
-async function events(engine: StateEngine, ref: string): Promise<string[]> {
-  const found: string[] = [];
-  for await (const { commit } of engine.log(await engine.resolve(ref))) found.unshift(commit.event.kind);
-  return found;
-}
+import { begin, events, get, open, set, valueOf } from "./turn-harness.ts";
 
 describe("a turn", () => {
   test("sees its own writes, and nobody else does until it is completed", async () => {
@@ -235,36 +194,5 @@ describe("a turn", () => {
     const next = await begin(again.engine);
     await set(next, "/b", "works");
     expect(await again.engine.turns.complete(next.turn, null)).toMatchObject({ kind: "completed" });
-  });
-
-  test("leaves no note behind, whatever was being stored as it ended", async () => {
-    const storage = new FaultyObjects();
-    const { engine } = await open({ storage });
-    const turn = await begin(engine);
-    const before = storage.applies;
-    storage.hold();
-    await set(turn, "/a", "1");
-    const storing = [turn.flush()];
-    await expect.poll(() => storage.applies).toBe(before + 1);
-    await set(turn, "/b", "2");
-    storing.push(turn.flush());
-    const ended = engine.turns.complete(turn.turn, null);
-    storage.release();
-    await Promise.all([...storing, ended]);
-    await turn.flush();
-    expect(await storage.notes("turn/")).toEqual([]);
-    expect(await contents(engine)).toEqual({ "/a": "1", "/b": "2" });
-  });
-
-  test("takes no write that waited for room until it had ended", async () => {
-    const { engine } = await open();
-    const turn = await begin(engine);
-    // Over what may be unstored, so that the next one waits for the storage.
-    await set(turn, "/large", "x".repeat(9 << 20));
-    const late = set(turn, "/late", "x");
-    const ended = engine.turns.complete(turn.turn, null);
-    await expect(late).rejects.toMatchObject({ code: "conflict" });
-    await ended;
-    expect(Object.keys(await contents(engine))).toEqual(["/large"]);
   });
 });
