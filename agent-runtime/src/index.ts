@@ -1,6 +1,7 @@
 export { type Hash, type Json, type Metadata, type Progress, type RunReply, VlinderError } from "@vlinder/protocol";
 export { Client, type ConnectOptions, type EventMessages, type RequestOptions } from "./client.ts";
 export { type DaemonAddress, type DaemonLocation, findDaemon } from "./find-daemon.ts";
+export type { Effect } from "./effect.ts";
 export type { ByteSource, ByteStream, Content } from "./content.ts";
 export { type BatchChange, type Expect, Kv, KvReader, type PageRequest, type PutOptions } from "./kv.ts";
 export { type CallScope, providerFetch } from "./provider-fetch.ts";

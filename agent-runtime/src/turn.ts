@@ -1,4 +1,5 @@
 import { type AcceptReply, type CompleteReply, type Json, type SessionTurn, VlinderError } from "@vlinder/protocol";
+import { type Effect, once } from "./effect.ts";
 import { Kv } from "./kv.ts";
 import { providerFetch } from "./provider-fetch.ts";
 import type { Scope } from "./scope.ts";
@@ -77,6 +78,19 @@ export class Turn {
     const { client, agent } = this.scope;
     const body = { session: this.session, before: this.id, limit: count };
     return (await client.request(agent, "session.get", body)).items.map(recordOf);
+  }
+
+  /**
+   * Does something in the outside world once (a mail, a payment), and gives what the function gave: undefined, bytes, or what has a JSON
+   * form, as it is after `JSON.parse`, up to 512 KiB. In this turn and in those that retry it the same key gives the same result, and the
+   * function is not called again. It is to throw only when the effect did not happen: then a retry calls it again.
+   *
+   * @throws what the function throws; conflict (under way elsewhere; or `details.status` is "unknown": it was begun, nobody
+   * knows whether it happened, and a person has to say so: `vlinder effect resolve`); invalid, when it happened and its result can't
+   * be kept; unavailable, when nothing was begun, or, with `details.status` "unknown", when it happened and could not be recorded
+   */
+  once<T>(key: string, run: (effect: Effect) => Promise<T> | T): Promise<T> {
+    return once(this.scope, this.id, key, run);
   }
 
   /** A part of the output, shown to who waits for the turn; it is stored with the rest of it, at the end. */

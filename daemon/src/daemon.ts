@@ -16,6 +16,7 @@ import { type Core, openCore, type OpenedAgent, packageVersion } from "./daemon-
 import { adminHandlers } from "./endpoints/admin.ts";
 import { keepProcess } from "./endpoints/agent-process.ts";
 import { changesHandlers } from "./endpoints/changes.ts";
+import { effectHandlers } from "./endpoints/effect.ts";
 import { kvHandlers } from "./endpoints/kv.ts";
 import { OpenCalls } from "./endpoints/open-calls.ts";
 import { retentionHandlers } from "./endpoints/retention.ts";
@@ -129,6 +130,7 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     ...timelineHandlers(core),
     ...retentionHandlers(core),
     ...turnHandlers(core),
+    ...effectHandlers(core),
     ...serviceCallHandlers(core, calls),
   };
   const admin = adminHandlers({

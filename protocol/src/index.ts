@@ -120,6 +120,14 @@ export type {
 } from "./schemas/admin.ts";
 export type { BlameItem, BlameReply, ChangesItem, ChangesReply, KeyChange, Origin } from "./schemas/changes.ts";
 export type {
+  EffectBeginReply,
+  EffectEndReply,
+  EffectForm,
+  EffectItem,
+  EffectResolveReply,
+  EffectStatus,
+} from "./schemas/effect.ts";
+export type {
   BatchReply,
   DeleteReply,
   GetReply,

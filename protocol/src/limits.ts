@@ -35,6 +35,8 @@ export const LIMITS = {
   idChars: 128,
   /** Why a turn failed, in characters. Over it: `invalid`. */
   reasonChars: 2000,
+  /** An effect's key, in characters. Over it: `invalid`. */
+  effectKeyChars: 512,
   /** Body of a request to a provider, in bytes. Over it: `too_large`. */
   callBytes: 900 * 1024,
   /** A provider's answer, in bytes; what is longer is cut off. Over it: `too_large`. */

@@ -16,7 +16,10 @@ const { text, steps, manifest } = await readProtocolDocument();
 test("every request in the document is one that the daemon accepts", () => {
   expect(steps.length).toBeGreaterThan(35);
   const names = [...text.matchAll(/<([a-z]+):(hash|text)>/g)];
-  const given = Object.fromEntries(names.map(([, name = "", kind]) => [name, kind === "hash" ? sha256(name) : name]));
+  // Texts that are remembered are ids, of effects and turns.
+  const given = Object.fromEntries(
+    names.map(([, name = "", kind]) => [name, kind === "hash" ? sha256(name) : `e-${sha256(name).slice(0, 24)}`]),
+  );
   const placeholders = new Placeholders({
     ...given,
     dir: "/agents/example",

@@ -29,8 +29,8 @@ export const ROLES: Roles = {
     subscribe: { allow: ["vlinder.>", "_INBOX.admin.>"] },
   },
   agent: {
-    // What the daemon says about an agent, the agent must not be able to say itself; what it did stays on record; and only a
-    // person may have it ask models that it does not declare.
+    // What the daemon says about an agent, the agent must not be able to say itself; what it did stays on record; a person's
+    // word on what it may have done is a person's; and only a person may have it ask models that it does not declare.
     publish: {
       allow: [`${AGENT}.>`],
       deny: [
@@ -38,6 +38,7 @@ export const ROLES: Roles = {
         `${AGENT}.invoke`,
         `${AGENT}.timeline.gc`,
         `${AGENT}.timeline.forget`,
+        `${AGENT}.effect.resolve`,
         `${AGENT}.run.override`,
         `${AGENT}.turn.replay`,
       ],

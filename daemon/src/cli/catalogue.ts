@@ -165,6 +165,12 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     load: async () => (await import("./commands/reflog.ts")).defineReflog,
   },
   {
+    name: "effect",
+    summary: "what an agent did in the outside world, and what nobody knows of",
+    group: TIME,
+    load: async () => (await import("./commands/effect.ts")).defineEffect,
+  },
+  {
     name: "verify",
     summary: "read and hash everything again",
     group: TIME,

@@ -155,7 +155,7 @@ export class StateEngine implements Exchange {
       contract: () => engine.contract(),
       now: engine.#now,
     });
-    turns.restore().catch((error: unknown) => {
+    turns.restored().catch((error: unknown) => {
       options.report?.(error, "turns that were open when the daemon stopped could not be ended yet");
     });
     return engine;
@@ -374,11 +374,9 @@ export class StateEngine implements Exchange {
     const { erased, watch } = this.#keeping;
     const receiver = new Receiver(this.agent, this.#storage, this.#objects, this.#heads, erased, watch);
     const received = receiver.receive(objects, erasures);
-    // What was refused is told to who asked.
-    received.then(
-      () => this.turns.index.received(objects),
-      () => {},
-    );
+    // What is refused is told to the caller.
+    const taken = (): void => this.turns.index.received(objects);
+    received.then(taken, () => {});
     return this.#keeping.receiving(received);
   }
 

@@ -26,6 +26,7 @@ let bucket: string;
 /** A file of VlinderCLI's, with nothing in it. */
 let stateDb: string;
 /** Main's state before the last writes. */
+let effect = "";
 let past: string;
 
 async function json(...argv: string[]): Promise<Record<string, unknown>> {
@@ -68,6 +69,11 @@ beforeAll(async () => {
   const agent = await connect({ agent: "todo" });
   await agent.vectors.put("/v/1", [1, 0], { metadata: { source: "a\x1b[31m.md" } });
   await agent.vectors.put("/v/2", [0, 1]);
+  const turn = await agent.begin();
+  await agent.client.request(agent.agent, "effect.begin", { turn: turn.id, key: EVIL });
+  await turn.fail("its process died");
+  const { items } = await agent.client.request(agent.agent, "effect.list", { status: "unknown" });
+  effect = items[0]?.effect ?? "";
   await agent.close();
   await writeProcessAgent("node main.mjs");
   await json("agent", "add", serverDir);
@@ -198,6 +204,16 @@ const CASES: readonly Case[] = [
   { command: "reflog", works: () => ["reflog", "todo"], fails: () => ["reflog", "nobody"] },
   { command: "verify", works: () => ["verify", "todo"], fails: () => ["verify", "todo", "--at", "nope"] },
   { command: "prove", works: () => ["prove", "todo", "/a"], fails: () => ["prove", "todo", "/a", "--at", "nope"] },
+  {
+    command: "effect list",
+    works: () => ["effect", "list", "todo", "--turn", "t-none"],
+    fails: () => ["effect", "list", "nobody"],
+  },
+  {
+    command: "effect resolve",
+    works: () => ["effect", "resolve", "todo", effect, "--done"],
+    fails: () => ["effect", "resolve", "todo", "e-0000", "--done"],
+  },
   { command: "gc", works: () => ["gc", "todo"], fails: () => ["gc", "todo", "--undo"] },
   {
     command: "forget",
@@ -362,6 +378,30 @@ test("a proof goes to a file, and is checked from there with no daemon", async (
   expect((await vlinder(["prove", "todo", "/a", "--out", join(folder.path, "no", "folder")])).code).toBe(2);
   await writeFile(file, (await readFile(file, "utf8")).replace('"key":"/a"', '"key":"/A"'));
   expect((await check()).code).toBe(1);
+});
+
+test("effects are listed with what to do, and resolved by a person's word", async () => {
+  const listed = await vlinder(["effect", "list", "todo", "--unknown"]);
+  expect(listed.out).toMatch(new RegExp(`${effect} .*unknown`));
+  expect(listed.out).toContain("vlinder effect resolve todo EFFECT --done [--result JSON] | --not-done");
+  expect(listed.out.replaceAll("\n", "")).not.toMatch(/\p{Cc}/u);
+  for (const wrong of [[], ["--done", "--not-done"], ["--not-done", "--result", "1"]]) {
+    expect((await vlinder(["effect", "resolve", "todo", effect, ...wrong])).code, wrong.join(" ")).toBe(2);
+  }
+  expect((await vlinder(["effect", "resolve", "todo", "mail", "--done"])).code).toBe(2);
+  const noJson = await vlinder(["effect", "resolve", "todo", effect, "--done", "--result", "{", "--json"]);
+  expect([noJson.code, documentOf(noJson)]).toMatchObject([1, { error: { code: "invalid" } }]);
+  await writeFile(join(folder.path, "result.json"), '{"sent":true}');
+  const { state, branch } = await json("effect", "resolve", "todo", effect.slice(0, 8), "--not-done");
+  expect(branch).toMatch(/^turn\/t-/);
+  expect((await vlinder(["show", "todo", String(state)])).out).toMatch(/event +effect .*: not done, as a person said/);
+  const file = `@${join(folder.path, "result.json")}`;
+  const done = await json("effect", "resolve", "todo", effect, "--done", "--result", file);
+  expect((await vlinder(["show", "todo", String(done["state"])])).out).toMatch(/result +[0-9a-f]{7}, 13 B/);
+  const again = await vlinder(["effect", "resolve", "todo", effect, "--done"]);
+  expect(again.out).toContain("was said before");
+  expect((await vlinder(["effect", "list", "todo"])).out).toMatch(/done .*13 B, as a person said/);
+  expect((await vlinder(["effect", "resolve", "todo", effect, "--not-done"])).code).toBe(1);
 });
 
 test("there is a case for every command", async () => {

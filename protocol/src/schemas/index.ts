@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import { adminRequests, type AdminReplies } from "./admin.ts";
 import { changesRequests, type ChangesReplies } from "./changes.ts";
+import { effectRequests, type EffectReplies } from "./effect.ts";
 import { kvRequests, type KvReplies } from "./kv.ts";
 import { retentionRequests, type RetentionReplies } from "./retention.ts";
 import { serviceRequests, type ServiceReplies } from "./service.ts";
@@ -17,6 +18,7 @@ export const agentRequests = {
   ...timelineRequests,
   ...retentionRequests,
   ...turnRequests,
+  ...effectRequests,
   ...serviceRequests,
 };
 
@@ -27,6 +29,7 @@ export type AgentReplies = KvReplies &
   TimelineReplies &
   RetentionReplies &
   TurnReplies &
+  EffectReplies &
   ServiceReplies;
 
 /** A decoded, checked request, as the daemon sees it. */

@@ -82,14 +82,16 @@ async function againstParent(client: Client, agent: AgentName, reply: ShowReply)
 
 function headBlocks(reply: ShowReply, against: Against | null): Block[] {
   const { contract } = reply;
-  const { kind, info } = reply.event;
+  const { kind, info, values } = reply.event;
   const isCall = kind === "call";
+  const result = kind === "effect" ? values?.["result"] : undefined;
   return [
     facts([
       ["commit", yellow(reply.hash)],
       ["event", eventText(reply)],
       ...(isCall ? callFacts(reply.event) : []),
       ["about", info === undefined || isCall || kind === "promote" ? null : JSON.stringify(info)],
+      ["result", result === undefined ? null : `${short(result[0])}, ${size(result[1])}`],
       ["time", reply.time === null ? null : `${reply.time}   ${ago(reply.time)}`],
       ["parents", reply.parents.length === 0 ? "none: it is the first" : reply.parents.map(short).join(", ")],
       ["snapshot", short(reply.snapshot)],

@@ -16,7 +16,14 @@ export function eventText({
     return [event.kind, dim(` ${nameOf(branch)}: was ${nameOf(sealed)}`)];
   }
   if (parents.length > 1) return [event.kind, dim(` of ${parents.map(short).join(" and ")}`)];
+  if (event.kind === "effect") return [event.kind, dim(effectText(event.info ?? {}))];
   return event.kind === "call" ? [event.kind, dim(` ${callText(event)}`)] : [event.kind];
+}
+
+/** ` mail: done, as a person said` */
+function effectText({ key, status, by }: Readonly<Record<string, unknown>>): string {
+  const word = typeof status === "string" ? status.replace("_", " ") : "";
+  return ` ${typeof key === "string" ? key : ""}: ${word}${by === "person" ? ", as a person said" : ""}`;
 }
 
 /** It may be from anywhere. */

@@ -124,7 +124,7 @@ export class Collector {
   async #mark(table: CommitTable, kept: Kept): Promise<void> {
     let batch: number[] = [];
     for (let number = 0; number < table.size; number++) {
-      if (kept[number] === 1 || table.has(number, FLAG.erases)) batch.push(number);
+      if (kept[number] === 1 || table.has(number, FLAG.erases | FLAG.effect)) batch.push(number);
       if (batch.length < READ && number < table.size - 1) continue;
       await this.#markCommits(table, kept, batch);
       this.#progress({ what: "marking", done: number + 1, total: table.size, unit: "commits" });
@@ -144,7 +144,7 @@ export class Collector {
     for (const [i, commit] of commits.entries()) {
       const number = numbers[i] as number;
       if (kept[number] === 0) {
-        // What was erased is judged from the lists for ever.
+        // What was erased is judged from the lists for ever; and what was done once is not done again, however late.
         for (const [hash, size] of Object.values(commit.event.values ?? {})) await this.#marks.value(hash, size);
         continue;
       }

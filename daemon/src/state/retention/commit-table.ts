@@ -9,7 +9,7 @@ import { Pace } from "./pace.ts";
 const NONE = -1;
 
 /** Whether a commit's trees are stored with it always, and what it is for retention. */
-export const FLAG = { turnEnd: 1, joins: 2, adopts: 4, erases: 8 } as const;
+export const FLAG = { turnEnd: 1, joins: 2, adopts: 4, erases: 8, effect: 16 } as const;
 
 /**
  * The shape of an agent's whole history: every commit that is stored, by number, with its parents.
@@ -140,7 +140,8 @@ export class CommitTable {
       (kind === "complete" ? FLAG.turnEnd : 0) |
       (commit.parents.length > 1 ? FLAG.joins : 0) |
       (commit.adopts === undefined ? 0 : FLAG.adopts) |
-      (kind === "erase" ? FLAG.erases : 0);
+      (kind === "erase" ? FLAG.erases : 0) |
+      (kind === "effect" ? FLAG.effect : 0);
     return number;
   }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type BranchName, type CommitEvent, type Hash, keyText, sha256 } from "@vlinder/protocol";
+import { type BranchName, type CommitEvent, type Hash, keyText, VlinderError } from "@vlinder/protocol";
 import { BranchTable } from "../branch-table.ts";
 import { Draft } from "../draft.ts";
 import type { Head } from "../head.ts";
@@ -7,17 +7,12 @@ import { Merger } from "../merge.ts";
 import { getEntry } from "../tree/read.ts";
 import type { Ended, Kept } from "./ended.ts";
 import type { OpenTurn } from "./open-turn.ts";
+import { type Recorded, recorded, storeValues } from "./recorded.ts";
 import type { Expected, TurnGround } from "./turn-ground.ts";
 import { noTurnNote, type TurnNote } from "./turn-note.ts";
 
-/** What a turn's last commit says. */
-interface Last {
-  readonly event: CommitEvent;
-  readonly values: readonly Uint8Array[];
-}
-
 /** The name of the branch that keeps what a turn did that came to nothing: somebody may have taken it for another one. */
-function keptBranch(table: BranchTable, turn: string): BranchName {
+export function keptBranch(table: BranchTable, turn: string): BranchName {
   const name = (n: number): BranchName => (n === 1 ? `turn/${turn}` : `turn/${turn}-${n}`) as BranchName;
   let n = 1;
   while (table.byName(name(n)) !== undefined) n++;
@@ -32,6 +27,7 @@ export async function ended(draft: Draft, { tried }: Pick<OpenTurn, "tried">): P
 
 /** Ends a turn with `complete`, and makes its chain part of the branch: forward, or by a merge. */
 export async function complete(draft: Draft, turn: OpenTurn, output: Uint8Array | null): Promise<Ended> {
+  checkEffects(turn);
   const state = turn.head.commit;
   const reads = turn.reads.encode();
   const last = lastCommit("complete", { state }, { output, reads });
@@ -59,6 +55,17 @@ export async function complete(draft: Draft, turn: OpenTurn, output: Uint8Array 
   const joined = await draft.place(branch, merged.parent, merged.commit, merged.changes, `turn ${turn.turn}: merge`);
   const conflicts = merged.conflicts.length;
   return { kind: "completed", state, commit: head.commit, head: joined.commit, merged: true, conflicts };
+}
+
+/** Once it is part of the branch, nobody would look for what was left open in it. @throws conflict */
+function checkEffects({ turn, effects }: OpenTurn): void {
+  const running = effects.running();
+  if (running === null) return;
+  const { effect, key } = running;
+  throw new VlinderError("conflict", `the effect "${key}" of the turn is under way`, {
+    details: { turn, effect, key },
+    remedy: "await turn.once(…) before the turn ends, or fail the turn",
+  });
 }
 
 function conflict(reason: string): Pick<Kept, "kind" | "reason"> {
@@ -107,15 +114,13 @@ function lastCommit(
   kind: "complete" | "fail",
   info: NonNullable<CommitEvent["info"]>,
   values: Readonly<Record<string, Uint8Array | null>>,
-): Last {
-  const named = Object.entries(values).flatMap(([name, bytes]) => (bytes === null ? [] : [{ name, bytes }]));
-  const refs = Object.fromEntries(named.map(({ name, bytes }) => [name, [sha256(bytes), bytes.length] as const]));
-  const event = { kind, info, ...(named.length === 0 ? {} : { values: refs }) };
-  return { event, values: named.map(({ bytes }) => bytes) };
+): Recorded {
+  const there = Object.entries(values).flatMap(([name, bytes]) => (bytes === null ? [] : [[name, bytes] as const]));
+  return recorded({ kind, info, values: Object.fromEntries(there) });
 }
 
 /** The chain with a last commit, as part of a transaction. The turn stays as it was, until that is durable. */
-async function end(draft: Draft, turn: OpenTurn, last: Last): Promise<Head> {
+async function end(draft: Draft, turn: OpenTurn, last: Recorded): Promise<Head> {
   turn.handOver(draft);
   const ending = turn.ending();
   try {
@@ -129,11 +134,11 @@ async function append(
   draft: Draft,
   chain: Draft,
   branch: BranchName,
-  { event, values }: Last,
+  last: Recorded,
   { session, turn }: { readonly session: string; readonly turn: string },
 ): Promise<Head> {
-  for (const bytes of values) chain.value(sha256(bytes), bytes);
-  const head = await chain.commit(chain.table.required(branch), {}, { event, session, turn });
+  storeValues(chain, last);
+  const head = await chain.commit(chain.table.required(branch), {}, { event: last.event, session, turn });
   for (const object of chain.objects) draft.objects.push(object);
   for (const retiring of chain.retiring) draft.retiring.push(retiring);
   for (const [hash, unsaved] of chain.unsaved) draft.unsaved.set(hash, unsaved);

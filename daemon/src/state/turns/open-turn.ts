@@ -1,12 +1,4 @@
-import {
-  type BranchName,
-  type CommitEvent,
-  type Hash,
-  invalid,
-  type Key,
-  sha256,
-  VlinderError,
-} from "@vlinder/protocol";
+import { type BranchName, type CommitEvent, type Hash, invalid, type Key, VlinderError } from "@vlinder/protocol";
 import { andThen } from "../and-then.ts";
 import type { Space } from "../api.ts";
 import { askedOf, isPut, once, sizeOf } from "../asked.ts";
@@ -18,11 +10,14 @@ import type { Head } from "../head.ts";
 import { write, type WriteReply } from "../mutations.ts";
 import { isPlain, type UploadedWrite } from "../uploads.ts";
 import { StateView } from "../view.ts";
+import type { Ended } from "./ended.ts";
+import { Ending } from "./ending.ts";
 import { NotedView, type Saw } from "./noted-view.ts";
 import type { ReadLog } from "./read-log.ts";
 import { Trace } from "./trace.ts";
+import { recorded, storeValues } from "./recorded.ts";
 import { ReplyMemory } from "./reply-memory.ts";
-import type { Ended } from "./ended.ts";
+import { RunningEffects } from "./running-effects.ts";
 import type { Expected, Instead, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts";
 import { turnNote } from "./turn-note.ts";
 import { type Taken, Unstored } from "./unstored.ts";
@@ -40,11 +35,15 @@ const MOST_UNSTORED = 8 << 20;
 export class OpenTurn implements TurnFacts {
   readonly turn: string;
   readonly session: string;
+  readonly first: string;
+  readonly isReplay: boolean;
   readonly branch: LiveBranch;
   readonly started: number;
   readonly deadline: number;
   readonly instead: Instead;
   readonly #trace = new Trace();
+  /** What it was told to do in the outside world. */
+  readonly effects = new RunningEffects();
   readonly #over = new AbortController();
   /** Ends of it whose transactions failed, as far as is known: one may have been applied all the same. */
   readonly tried: Ended[] = [];
@@ -58,7 +57,7 @@ export class OpenTurn implements TurnFacts {
   #last: Promise<unknown> | null = null;
   #storing: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
-  #ending: { readonly how: string; readonly by: string | undefined } | null = null;
+  readonly #ending: Ending;
   /** The contract that it began from. */
   readonly contract: Hash | null;
   /** The first commit of its chain. */
@@ -68,7 +67,10 @@ export class OpenTurn implements TurnFacts {
   private constructor(ground: TurnGround, facts: TurnFacts, base: Head) {
     this.#ground = ground;
     this.turn = facts.turn;
+    this.#ending = new Ending(facts.turn);
     this.session = facts.session;
+    this.first = facts.first;
+    this.isReplay = facts.isReplay;
     this.branch = facts.branch;
     this.instead = facts.instead;
     this.started = facts.started;
@@ -83,7 +85,7 @@ export class OpenTurn implements TurnFacts {
   static async begin(ground: TurnGround, facts: TurnFacts, base: Head, event: TurnEvent): Promise<OpenTurn> {
     ground.watch.commit(base.commit);
     const turn = new OpenTurn(ground, facts, base);
-    turn.invoked = await turn.#append(event);
+    turn.invoked = await turn.record(event);
     return turn;
   }
 
@@ -94,6 +96,7 @@ export class OpenTurn implements TurnFacts {
 
   /** It has ended: what still goes on for it ends, too. */
   ended(how: string): void {
+    this.#ending.finish();
     this.#over.abort(new VlinderError("conflict", `the turn has ended: ${how}`, { details: { turn: this.turn } }));
   }
 
@@ -145,7 +148,7 @@ export class OpenTurn implements TurnFacts {
   /** The state for a search, which reads more than it answers. All of it is stored. @throws unavailable, conflict */
   async searched(): Promise<StateView> {
     const head = await this.flush();
-    this.#checkOpen();
+    this.#ending.check();
     return new StateView(head, this.#ground.objects);
   }
 
@@ -176,32 +179,20 @@ export class OpenTurn implements TurnFacts {
 
   /** One request's changes as a commit of the chain. @throws conflict, invalid, quota_exceeded, not_declared, not_found of an upload */
   write(request: UploadedWrite, id?: string): WriteReply | Promise<WriteReply> {
-    this.#checkOpen();
+    this.#ending.check();
     this.#checkBranch(request.branch);
     const mine = { ...request, branch: this.branchName, session: this.session, turn: this.turn };
     return this.#replies.once(once(id, askedOf(mine)), () => this.#writeNow(mine));
   }
 
-  /** A commit without changes: a call, an effect. Returns it. */
+  /** A commit without changes: a call, an effect. Returns it. @throws conflict */
   async record(event: TurnEvent): Promise<Hash> {
-    this.#checkOpen();
-    return this.#append(event);
-  }
-
-  #append({ kind, info, values = {} }: TurnEvent): Promise<Hash> {
-    const named = Object.entries(values).map(([name, bytes]) => ({ name, bytes, hash: sha256(bytes) }));
-    const refs = Object.fromEntries(named.map(({ name, hash, bytes }) => [name, [hash, bytes.length] as const]));
-    const event: CommitEvent = {
-      kind,
-      ...(info === undefined ? {} : { info }),
-      ...(named.length === 0 ? {} : { values: refs }),
-    };
-    const compute = async (draft: Draft): Promise<Hash> => {
-      for (const { hash, bytes } of named) draft.value(hash, bytes);
-      const head = await draft.commit(draft.table.required(this.branchName), {}, this.told(event));
+    const told = recorded(event);
+    return await this.#compute(async (draft) => {
+      storeValues(draft, told);
+      const head = await draft.commit(draft.table.required(this.branchName), {}, this.told(told.event));
       return head.commit;
-    };
-    return Promise.resolve(this.#compute(compute));
+    });
   }
 
   told(event: CommitEvent): { event: CommitEvent; session: string; turn: string } {
@@ -238,6 +229,8 @@ export class OpenTurn implements TurnFacts {
 
   /** One after the other: each builds on the one before. At once where it can be. `took` is called as it becomes part of the chain. */
   #compute<T>(work: Work<T>, took: (reply: T) => void = () => {}): T | Promise<T> {
+    // It may have waited for an upload.
+    this.#ending.check();
     const run = (): T | Promise<T> => {
       const draft = new Draft(this.#working, this.#ground.source, this.#ground.committer);
       const failed = (error: unknown): never => {
@@ -281,22 +274,17 @@ export class OpenTurn implements TurnFacts {
     const { id } = this.branch;
     const head = this.head.commit;
     draft.notes.push(turnNote({ turn, session, branch: id, name: this.branchName, base, head }));
-    this.#announce(draft);
-    return this.#unstored.store(draft);
+    return this.handOver(draft);
   }
 
   /** Makes the whole chain part of a transaction that ends the turn. */
-  handOver(draft: Draft): void {
-    this.#unstored.store(draft);
-    this.#announce(draft);
-  }
-
-  /** Who is told of stored commits need not read them back. */
-  #announce(draft: Draft): void {
+  handOver(draft: Draft): Taken {
+    // Who is told of stored commits need not read them back.
     for (const hash of this.#unstored.commits) {
       const unsaved = this.#working.unsaved.get(hash);
       if (unsaved !== undefined) draft.unsaved.set(hash, unsaved);
     }
+    return this.#unstored.store(draft);
   }
 
   /**
@@ -306,9 +294,18 @@ export class OpenTurn implements TurnFacts {
   async flush(): Promise<Head> {
     while (this.#storing !== null) await this.#storing.catch(() => {});
     let head = this.head;
-    if (this.#unstored.isEmpty || this.#ending !== null) return head;
+    if (this.#unstored.isEmpty || this.#ending.isOn) return head;
     await this.#store(() => (head = this.head));
     return head;
+  }
+
+  /** All that was recorded is stored when it resolves: now, or by what ends the turn. @throws unavailable */
+  async durable(): Promise<void> {
+    for (;;) {
+      if (this.#storing !== null) await this.#storing.catch(() => {});
+      else if (!this.#ending.isOn) return void (await this.flush());
+      else if (!(await this.#ending.goesOn())) return;
+    }
   }
 
   /** Stores the beginning, with the reply that its id gets. @throws unavailable */
@@ -362,31 +359,24 @@ export class OpenTurn implements TurnFacts {
    * first time. @throws conflict, when something else is ending it
    */
   async close(how: string, by?: string): Promise<boolean> {
-    if (by === undefined || this.#ending?.by !== by) this.#checkOpen();
-    const isFirst = this.#ending === null;
-    this.#ending = { how, by };
+    const isFirst = this.#ending.begin(how, by);
     this.#stopTimer();
     while (this.#last !== null) await this.#last;
     return isFirst;
   }
 
   reopen(): void {
-    this.#ending = null;
+    this.#ending.reopen();
     this.storeSoon();
   }
 
   /** What the storage refused is tried again. */
   storeSoon(): void {
-    if (!this.#unstored.isEmpty && this.#ending === null) this.#flushSoon(STORE_AFTER_MS);
+    if (!this.#unstored.isEmpty && !this.#ending.isOn) this.#flushSoon(STORE_AFTER_MS);
   }
 
-  #checkOpen(): void {
-    if (this.#ending === null) return;
-    throw new VlinderError("conflict", `the turn "${this.turn}" is being ended: ${this.#ending.how}`, {
-      details: { turn: this.turn },
-      remedy: "begin another turn",
-    });
-  }
+  /** Waits while something is ending it. Whether it goes on. */
+  readonly goesOn = (): Promise<boolean> => this.#ending.goesOn();
 
   #checkBranch(branch: BranchName | undefined): void {
     if (branch === undefined || branch === this.branch.name) return;

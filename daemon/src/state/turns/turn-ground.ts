@@ -35,6 +35,10 @@ export interface Instead {
 export interface TurnFacts {
   readonly turn: string;
   readonly session: string;
+  /** The first turn of those that did one another again, up to this one; itself, when it does none again. */
+  readonly first: string;
+  /** It shows what would be, and does nothing in the outside world. */
+  readonly isReplay: boolean;
   readonly branch: LiveBranch;
   /** Another provider or model than agent.toml says, for its calls. */
   readonly instead: Instead;

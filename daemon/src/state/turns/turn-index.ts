@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Commit, decodeCommit, type Hash } from "@vlinder/protocol";
 import type { ObjectStorage, StoredObject } from "../../storage/object-storage.ts";
 import { sweepObjects } from "../../storage/sweep.ts";
+import { EffectIndex } from "./effect-index.ts";
 
 /** A turn as its first and its last commit tell. */
 export interface TurnItem {
@@ -17,22 +18,26 @@ export interface TurnItem {
   /** When it began, or, where that is not known, ended; ISO 8601. */
   readonly began: string;
   readonly time: string;
+  /** The first turn of those that did one another again; itself, when it does none again. */
+  readonly first: string;
 }
 
 /** What an index keeps of one of the two commits. */
 type Marked = Pick<Commit, "event" | "session" | "turn" | "time">;
 
 /** Ways in which the events of interest are written in a commit. */
-const EVENTS = ["invoke", "complete", "fail"].map((kind) => Buffer.from(`"kind":"${kind}"`, "utf8"));
+const EVENTS = ["invoke", "complete", "fail", "effect"].map((kind) => Buffer.from(`"kind":"${kind}"`, "utf8"));
 
 /**
- * Turns and sessions of an agent, in memory: of all commits that are here, whatever branch they are on. It is read
+ * Turns, sessions and effects of an agent, in memory: of all commits that are here, whatever branch they are on. It is read
  * from the storage when it is first asked for, in one sweep, and told of new commits from then on.
  */
 export class TurnIndex {
   readonly #storage: Pick<ObjectStorage, "scan" | "read" | "sweep">;
   readonly #turns = new Map<string, TurnItem>();
   readonly #sessions = new Map<string, Set<string>>();
+  /** To be asked when `ready` has resolved. */
+  readonly effects = new EffectIndex();
   #read: Promise<void> | null = null;
 
   constructor(storage: ObjectStorage) {
@@ -42,8 +47,9 @@ export class TurnIndex {
   /** A commit is here. */
   met(hash: Hash, commit: Marked): void {
     const { kind } = commit.event;
-    if (this.#read === null || (kind !== "invoke" && kind !== "complete" && kind !== "fail")) return;
-    this.#note(hash, commit);
+    if (this.#read === null) return;
+    if (kind === "effect") this.effects.met(hash, commit);
+    else if (kind === "invoke" || kind === "complete" || kind === "fail") this.#note(hash, commit);
   }
 
   /** Objects came from elsewhere, and are stored. */
@@ -59,27 +65,28 @@ export class TurnIndex {
   }
 
   async turn(turn: string): Promise<TurnItem | null> {
-    await this.#ready();
+    await this.ready();
     return this.#turns.get(turn) ?? null;
   }
 
   /** The turns of a session, in the order in which they began; empty: there is no such session. */
   async session(session: string): Promise<TurnItem[]> {
-    await this.#ready();
+    await this.ready();
     const turns = [...(this.#sessions.get(session) ?? [])].map((turn) => this.#turns.get(turn) as TurnItem);
     return turns.filter(({ replays }) => replays === null).sort(byBeginning);
   }
 
   /** Each session with its turns; the one that something happened in last is first. */
   async sessions(): Promise<{ session: string; turns: TurnItem[] }[]> {
-    await this.#ready();
+    await this.ready();
     const all = [...this.#sessions.keys()].map(async (session) => ({ session, turns: await this.session(session) }));
     const last = (turns: readonly TurnItem[]): string => turns.reduce((max, { time }) => (time > max ? time : max), "");
     const found = (await Promise.all(all)).filter(({ turns }) => turns.length > 0);
     return found.sort((a, b) => (last(a.turns) > last(b.turns) ? -1 : 1));
   }
 
-  #ready(): Promise<void> {
+  /** All that is here has been read. @throws unavailable */
+  ready(): Promise<void> {
     if (this.#read === null) {
       // From now on it is told of what comes, so that nothing is missed between.
       this.#read = Promise.resolve();
@@ -102,8 +109,13 @@ export class TurnIndex {
     if (turn === undefined || session === undefined) return;
     const known = this.#turns.get(turn);
     if (event.kind === "invoke") {
-      const replayed = event.info?.["replays"];
-      const began = { invoked: hash, began: time, replays: typeof replayed === "string" ? replayed : null };
+      const { first, replays } = event.info ?? {};
+      const began = {
+        invoked: hash,
+        began: time,
+        first: typeof first === "string" ? first : turn,
+        replays: typeof replays === "string" ? replays : null,
+      };
       this.#set(
         known === undefined ? { turn, session, kind: "open", ended: null, time, ...began } : { ...known, ...began },
       );
@@ -112,16 +124,8 @@ export class TurnIndex {
     const kind = event.kind === "complete" ? "completed" : event.info?.["conflict"] === true ? "conflict" : "failed";
     // A machine that was copied may have ended the same turn twice: what was completed counts.
     if (known?.kind === "completed" && kind !== "completed") return;
-    this.#set({
-      turn,
-      session,
-      replays: known?.replays ?? null,
-      invoked: known?.invoked ?? null,
-      began: known?.began ?? time,
-      kind,
-      ended: hash,
-      time,
-    });
+    const { invoked = null, began = time, first = turn, replays = null } = known ?? {};
+    this.#set({ turn, session, invoked, began, first, replays, kind, ended: hash, time });
   }
 
   #set(item: TurnItem): void {

@@ -5,6 +5,7 @@ import { once } from "../asked.ts";
 import type { Idempotency } from "../batch.ts";
 import { type Draft, writableBranch } from "../draft.ts";
 import { TwoGenerations } from "../two-generations.ts";
+import { Effects } from "./effects.ts";
 import type { Ended } from "./ended.ts";
 import { abandon, complete, ended as endedBefore, keep } from "./landing.ts";
 import { OpenTurn } from "./open-turn.ts";
@@ -59,6 +60,8 @@ export class Turns {
   readonly #storage: ObjectStorage;
   /** Turns and sessions that are or were, as far as their commits are here. */
   readonly index: TurnIndex;
+  /** What turns do in the outside world. */
+  readonly effects: Effects;
   readonly #open = new Map<string, OpenTurn>();
   /** By the ids of their requests; older ones are stored. */
   readonly #begun = new ReplyMemory<Begun>();
@@ -67,6 +70,7 @@ export class Turns {
   readonly #deadlines = new Map<string, NodeJS.Timeout>();
   readonly #ended = new TwoGenerations<string, Ended["kind"]>(1000);
   readonly #tell: (news: TurnNews) => void;
+  #restored: Promise<void> | null = null;
   #closed = false;
 
   constructor(ground: TurnGround, storage: ObjectStorage, tell: (news: TurnNews) => void) {
@@ -74,6 +78,7 @@ export class Turns {
     this.#storage = storage;
     this.#tell = tell;
     this.index = new TurnIndex(storage);
+    this.effects = new Effects(ground, this);
   }
 
   /** Null: it is not open. */
@@ -95,7 +100,7 @@ export class Turns {
 
   /**
    * A turn on a branch's head, answered from memory as all that a turn writes. With `durably` it is known after a crash,
-   * when it resolves. @throws not_found, sealed, unavailable, conflict of the id
+   * when it resolves. @throws not_found, sealed, unavailable, conflict (of the id, or the turn to be done again is open)
    */
   async begin(request: BeginRequest, id?: string, durably = false): Promise<Begun> {
     const { input } = request;
@@ -112,17 +117,30 @@ export class Turns {
     const { branch: name, input, limit = LIMIT, retries, replays, instead = {} } = request;
     const { writer, source, committer } = this.#ground;
     const turn = `t-${stamp()}`;
+    const again = retries ?? replays;
+    const first = again === undefined ? turn : await this.#firstOf(again);
     const session = request.session ?? `s-${stamp()}`;
     const branch = writableBranch(writer.branches, name, committer.agent);
     const base = writer.durableHead(branch.id);
     const started = committer.now().getTime();
-    const facts = { turn, session, branch, instead, started, deadline: started + Math.min(limit, MOST_LIMIT) };
+    const isReplay = replays !== undefined;
+    const facts = {
+      turn,
+      session,
+      first,
+      isReplay,
+      branch,
+      instead,
+      started,
+      deadline: started + Math.min(limit, MOST_LIMIT),
+    };
     const event = {
       kind: "invoke",
       info: {
         ...instead,
         ...(retries === undefined ? {} : { retries }),
         ...(replays === undefined ? {} : { replays }),
+        ...(again === undefined ? {} : { first }),
       },
       ...(input === undefined ? {} : { values: { input } }),
     } as const;
@@ -143,6 +161,23 @@ export class Turns {
     } finally {
       this.#beginning.delete(turn);
     }
+  }
+
+  /** Where the line of turns begins that a turn to be done again belongs to. @throws not_found, conflict */
+  async #firstOf(turn: string): Promise<string> {
+    await this.restored();
+    const item = await this.index.turn(turn);
+    if (this.#open.has(turn)) {
+      throw new VlinderError("conflict", `the turn "${turn}" is open: what it does can't be done again yet`, {
+        details: { turn },
+        remedy: "wait until it has ended, or end it: turn.fail",
+      });
+    }
+    if (item !== null) return item.first;
+    throw new VlinderError("not_found", `there is no turn "${turn}"`, {
+      details: { turn },
+      remedy: "`vlinder log` shows turns; what one did on another machine is known here after `vlinder sync pull`",
+    });
   }
 
   /**
@@ -188,6 +223,14 @@ export class Turns {
       if (closed) open?.reopen();
       throw error;
     }
+  }
+
+  /** Turns that were open when the daemon stopped have ended when it resolves. @throws unavailable */
+  restored(): Promise<void> {
+    return (this.#restored ??= this.restore().catch((error: unknown) => {
+      this.#restored = null;
+      throw error;
+    }));
   }
 
   /**
