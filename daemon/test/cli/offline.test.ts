@@ -200,7 +200,7 @@ describe("completion", () => {
   test("bash sources it without a word, and completes commands, options and agents", async () => {
     await mkdir(join(home, "agents", "todo"), { recursive: true });
     await mkdir(join(home, "agents", "$(touch hacked)"));
-    expect(await completed("vlinder", "s")).toEqual(["status", "stop", "service", "show", "sync"]);
+    expect(await completed("vlinder", "s")).toEqual(["status", "stop", "service", "session", "show", "sync"]);
     expect(await completed("vlinder", "kv", "")).toEqual(["put", "get", "list", "delete", "history", "blame", "watch"]);
     expect(await completed("vlinder", "kv", "get", "")).toEqual(["todo"]);
     expect(await readdir(folder.path)).not.toContain("hacked");
