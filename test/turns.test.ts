@@ -115,6 +115,28 @@ test("a function that throws fails its turn, and nothing is moved", async () => 
   await ended(server);
 });
 
+test("agent.toml says how long a turn may take", async () => {
+  const daemon = await stage.daemon();
+  const declares = 'object_storage = "sqlite://objects.db"\n[limits]\nturn = "1s"\n';
+  await stage.register(daemon, "hasty", declares);
+  const hasty = await stage.sdk(daemon, "hasty");
+  const turn = await hasty.begin({ input: "x" });
+  await expect
+    .poll(
+      () =>
+        turn.kv.put("/k", "v").then(
+          () => null,
+          (error: { code: string }) => error.code,
+        ),
+      { timeout: 10_000 },
+    )
+    .toBe("not_found");
+  const patient = await hasty.begin({ input: "x", limit: 60 });
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  await patient.kv.put("/k", "v");
+  await patient.complete();
+});
+
 test("nobody serves: said with a remedy, and the turn is not left open", async () => {
   const asked = admin.request(AGENT, "run", { input: "x" }, { timeout: 30_000 });
   await expect(asked).rejects.toMatchObject({

@@ -4,7 +4,6 @@ import {
   type FailReply,
   type Hash,
   LIMITS,
-  MAIN,
   type RunReply,
   type SessionItem,
   VlinderError,
@@ -67,7 +66,8 @@ export function turnHandlers(core: Core): Handlers {
   return {
     "turn.begin": ({ agent, request }) => {
       requireDeclaredModel(agentOf(core, agent), request);
-      return agentOf(core, agent).engine.turns.begin(beginRequest(request, request.branch ?? MAIN), request.id);
+      const { engine, manifest } = agentOf(core, agent);
+      return engine.turns.begin(beginRequest(manifest, request), request.id);
     },
     "turn.accept": ({ agent, request }) => core.runs.accept(agent, agentOf(core, agent).engine, request),
     "turn.emit": ({ agent, request }) => {
@@ -120,8 +120,9 @@ export function turnHandlers(core: Core): Handlers {
 }
 
 async function run(core: Core, { agent, request, progress }: AgentCall<AgentRequest<"run">>): Promise<RunReply> {
-  const asked = { begin: beginRequest(request, request.branch ?? MAIN), id: request.id };
-  return withOwed(core, agent, await core.runs.run(agent, agentOf(core, agent).engine, asked, progress));
+  const { engine, manifest } = agentOf(core, agent);
+  const asked = { begin: beginRequest(manifest, request), id: request.id };
+  return withOwed(core, agent, await core.runs.run(agent, engine, asked, progress));
 }
 
 /** An agent may choose among what is declared; a person, through subjects of their own, among all that is configured. */

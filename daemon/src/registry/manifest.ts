@@ -14,7 +14,7 @@ import {
 import { z } from "zod";
 import { SYNC_WHEN, type SyncWhen } from "./config.ts";
 import { PROVIDER_PROTOCOLS, type ProviderProtocol, type ProviderTable, spokenBy } from "./provider-config.ts";
-import { bytesOf, duration, size } from "./quantities.ts";
+import { bytesOf, duration, secondsOf, size, timeLimit } from "./quantities.ts";
 import { unknownScheme } from "./storage-uri.ts";
 import { checkToml, shown, unknownName } from "./toml-check.ts";
 import type { TomlSource } from "./toml-source.ts";
@@ -47,8 +47,8 @@ export interface Manifest {
   readonly retention: { readonly states: string | null; readonly turns: string | null };
   /** Key prefix → policy. */
   readonly merge: Readonly<Record<string, MergePolicy>>;
-  /** In bytes. */
-  readonly limits: { readonly storage: number | null };
+  /** In bytes, and of one turn in seconds. */
+  readonly limits: { readonly storage: number | null; readonly turn: number | null };
 }
 
 /**
@@ -74,7 +74,10 @@ export function manifestOf(source: TomlSource, schemes: readonly string[], provi
     syncWhen: file.sync.when ?? null,
     retention: { states: file.retention.states ?? null, turns: file.retention.turns ?? null },
     merge: file.merge as Record<string, MergePolicy>,
-    limits: { storage: file.limits.storage === undefined ? null : bytesOf(file.limits.storage) },
+    limits: {
+      storage: file.limits.storage === undefined ? null : bytesOf(file.limits.storage),
+      turn: file.limits.turn === undefined ? null : secondsOf(file.limits.turn),
+    },
   };
 }
 
@@ -191,7 +194,7 @@ function manifestSchema(schemes: readonly string[], providers: ProviderTable | n
       sync: z.strictObject({ when: z.enum(SYNC_WHEN).optional() }).prefault({}),
       retention: z.strictObject({ states: duration.optional(), turns: duration.optional() }).prefault({}),
       merge: z.record(z.string(), z.string()).superRefine(checkMerge).prefault({}),
-      limits: z.strictObject({ storage: size.optional() }).prefault({}),
+      limits: z.strictObject({ storage: size.optional(), turn: timeLimit.optional() }).prefault({}),
     })
     .superRefine((file, context) => {
       if (file.runtime === "process" && file.executable === undefined) {

@@ -3,6 +3,9 @@ import { shown } from "./toml-check.ts";
 
 const DURATION = /^[1-9]\d{0,5}[hdwy]$/;
 const SIZE = /^(\d+(?:\.\d+)?) ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$/;
+const TIME_LIMIT = /^[1-9]\d{0,5}[smh]$/;
+const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 };
+const DAY = 24 * 3600;
 const HOURS: Readonly<Record<string, number>> = { h: 1, d: 24, w: 7 * 24, y: 365 * 24 };
 
 /** A time span as a text like "90d". */
@@ -10,6 +13,18 @@ export const duration = z.string().superRefine((value, context) => {
   if (!DURATION.test(value))
     context.addIssue(`${shown(value)} is no time span; write one like "12h", "90d", "8w" or "1y"`);
 });
+
+/** A short time span as a text like "30s", in which something has to be done; a day at most. */
+export const timeLimit = z.string().superRefine((value, context) => {
+  if (!TIME_LIMIT.test(value) || secondsOf(value) > DAY) {
+    context.addIssue(`${shown(value)} is no time limit; write one like "30s", "10m" or "2h", of a day at most`);
+  }
+});
+
+/** Of a text that is a time limit. */
+export function secondsOf(text: string): number {
+  return Number(text.slice(0, -1)) * (SECONDS[text.slice(-1)] as number);
+}
 
 /** A size as a text like "2GB". */
 export const size = z.string().superRefine((value, context) => {

@@ -25,7 +25,7 @@ test("the smallest agent.toml", () => {
     syncWhen: null,
     retention: { states: null, turns: null },
     merge: {},
-    limits: { storage: null },
+    limits: { storage: null, turn: null },
   });
 });
 
@@ -64,6 +64,7 @@ states = "90d"
 "" = "newest"
 [limits]
 storage = "1.5GiB"
+turn = "90s"
 `,
     ["redis"],
   );
@@ -81,7 +82,7 @@ storage = "1.5GiB"
     syncWhen: "manual",
     retention: { states: "90d", turns: null },
     merge: { "/notes/": "keep-both", "": "newest" },
-    limits: { storage: 1.5 * 2 ** 30 },
+    limits: { storage: 1.5 * 2 ** 30, turn: 90 },
   });
 });
 
@@ -159,6 +160,8 @@ const WRONG: [string, string, string][] = [
   ["policy for a prefix with NUL", `${HEAD}[merge]\n"a\\u0000" = "newest"`,
     '4:13: a key must not contain NUL; remove the NUL character'],
   ["time span", `${HEAD}[retention]\nstates = "90 days"`, '4:10: "90 days" is no time span; write one like "12h", "90d", "8w" or "1y"'],
+  ["time limit", `${HEAD}[limits]\nturn = "2d"`, '4:8: "2d" is no time limit; write one like "30s", "10m" or "2h", of a day at most'],
+  ["longest time limit", `${HEAD}[limits]\nturn = "25h"`, '4:8: "25h" is no time limit; write one like "30s", "10m" or "2h", of a day at most'],
   ["size", `${HEAD}[limits]\nstorage = "lots"`, '4:11: "lots" is no size; write one like "500MB" or "2GB"'],
   ["sync.when", `${HEAD}sync.when = "always"`, '3:13: "when" must be one of "turn", "interval", "manual", not "always"'],
   ["table where text is wanted", `${HEAD}[description]\nx = 1`, '3:2: "description" must be a string, not {"x":1}'],
