@@ -354,5 +354,5 @@ function isAway(error: unknown): boolean {
 
 /** Unique, and in the order in which they were made: milliseconds, then chance. */
 function stamp(): string {
-  return Date.now().toString(36).padStart(9, "0") + randomBytes(6).toString("hex");
+  return Date.now().toString(36) + randomBytes(4).toString("hex");
 }
