@@ -52,8 +52,11 @@ export type AdminHandlers = {
   readonly [Op in AdminOperation]: (call: Call<z.output<(typeof adminRequests)[Op]>>) => Answer;
 };
 
-/** Requests at work at the same time; more are told to come again. */
-const MOST_IN_FLIGHT = 4096;
+/**
+ * Requests about one agent that are at work at the same time; more are told to come again. Each agent by itself: a run may
+ * wait for hours, and so many of one agent must not keep the others, or the administrator, from being answered.
+ */
+const MOST_AT_WORK = 4096;
 
 interface Stats {
   requests: number;
@@ -91,6 +94,8 @@ export class EndpointService {
   readonly #connection: NatsConnection;
   readonly #log: Logger;
   readonly #inFlight = new Set<Promise<void>>();
+  /** How many of these are about each agent; null: the administrator's own. */
+  readonly #atWork = new Map<AgentName | null, number>();
   #service: Service | null = null;
 
   constructor(connection: NatsConnection, log: Logger) {
@@ -168,8 +173,18 @@ export class EndpointService {
         (body) => this.#answer(accepted, body),
         (thrown: unknown) => this.#refuse(accepted, thrown),
       )
-      .finally(() => this.#inFlight.delete(work));
+      .finally(() => {
+        this.#inFlight.delete(work);
+        this.#count(agent, -1);
+      });
     this.#inFlight.add(work);
+    this.#count(agent, 1);
+  }
+
+  #count(agent: AgentName | null, more: 1 | -1): void {
+    const now = (this.#atWork.get(agent) ?? 0) + more;
+    if (now === 0) this.#atWork.delete(agent);
+    else this.#atWork.set(agent, now);
   }
 
   /** Whose request it is, null for the administrator's; undefined when nobody may be answered. */
@@ -192,7 +207,7 @@ export class EndpointService {
 
   #handle(accepted: Accepted): Answer {
     const { route, message, agent, encoding } = accepted;
-    if (this.#inFlight.size > MOST_IN_FLIGHT) throw busy();
+    if ((this.#atWork.get(agent) ?? 0) >= MOST_AT_WORK) throw busy(agent);
     const body = decodeBody(message.data);
     const request = route.schema === null ? body : checkRequest(route.schema, body);
     const wanted = (request as { progress?: boolean }).progress === true;
@@ -231,8 +246,10 @@ function count({ route, started }: Accepted): void {
   route.stats.milliseconds += performance.now() - started;
 }
 
-function busy(): VlinderError {
-  return new VlinderError("unavailable", `more than ${MOST_IN_FLIGHT} requests are at work`, {
+function busy(agent: AgentName | null): VlinderError {
+  const whose = agent === null ? "of the administrator" : `of the agent "${agent}"`;
+  return new VlinderError("unavailable", `${MOST_AT_WORK} requests ${whose} are at work`, {
+    details: { limit: MOST_AT_WORK },
     remedy: "send it again a little later",
   });
 }
