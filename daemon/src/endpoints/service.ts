@@ -211,9 +211,18 @@ export class EndpointService {
     const body = decodeBody(message.data);
     const request = route.schema === null ? body : checkRequest(route.schema, body);
     const wanted = (request as { progress?: boolean }).progress === true;
-    const progress = wanted ? (p: Progress): void => respond(accepted, p, { [PROGRESS_HEADER]: "1" }) : NO_PROGRESS;
+    const progress = wanted ? (one: Progress): void => this.#tell(accepted, one) : NO_PROGRESS;
     const part = (number: number, one: object): void => respond(accepted, one, { [PART_HEADER]: String(number) });
     return route.handle({ request, encoding, progress, part }, agent);
+  }
+
+  /** Told from timers, too: where the connection is closed, nobody hears it, and the work goes on. */
+  #tell(accepted: Accepted, progress: Progress): void {
+    try {
+      respond(accepted, progress, { [PROGRESS_HEADER]: "1" });
+    } catch (cause) {
+      this.#log.debug({ err: cause, subject: accepted.message.subject }, "progress could not be told");
+    }
   }
 
   #answer(accepted: Accepted, body: object): void {

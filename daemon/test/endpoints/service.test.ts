@@ -10,6 +10,7 @@ type Deliver = (error: null, message: ServiceMsg) => void;
 /** A service on a connection that delivers what a test asks, and keeps the codes of what is answered ("" for a reply that is none). */
 class Desk {
   readonly answers: string[] = [];
+  isClosed = false;
   readonly #endpoints = new Map<string, Deliver>();
 
   readonly connection = {
@@ -26,6 +27,7 @@ class Desk {
 
   ask(subject: string, pattern: string, body: object = {}): void {
     const respond = (bytes: Uint8Array): void => {
+      if (this.isClosed) throw new Error("CONNECTION_CLOSED");
       const { error } = decodeBody(bytes) as { error?: { code: string } };
       this.answers.push(error?.code ?? "");
     };
@@ -61,4 +63,21 @@ test("as many requests of one agent as may be at work keep neither another one n
   desk.ask("vlinder.v1.busy.run", "vlinder.v1.*.run");
   await sleep(0);
   expect(desk.answers.at(-1)).toBe("");
+});
+
+test("progress that can't be told, since the connection is closed, throws at nobody: it is told from timers, too", async () => {
+  const over = Promise.withResolvers<unknown>();
+  const desk = await serving(async ({ progress }) => {
+    await sleep(0);
+    try {
+      progress({ what: "waiting", done: 0, total: null, unit: "bytes" });
+      over.resolve(null);
+    } catch (error) {
+      over.resolve(error);
+    }
+    return {};
+  });
+  desk.ask("vlinder.v1.one.run", "vlinder.v1.*.run", { progress: true });
+  desk.isClosed = true;
+  expect(await over.promise).toBeNull();
 });
