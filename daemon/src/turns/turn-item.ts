@@ -6,8 +6,8 @@ import {
   type SessionTurn,
   type TurnValue,
 } from "@vlinder/protocol";
-import { isAncestor } from "../state/ancestry.ts";
 import type { StateEngine } from "../state/engine.ts";
+import { Lineage } from "../state/lineage.ts";
 import type { Ended } from "../state/turns/ended.ts";
 import type { TurnItem } from "../state/turns/turn-index.ts";
 
@@ -85,11 +85,11 @@ export async function turnsBefore(
   limit: number,
 ): Promise<TurnItem[]> {
   const found: TurnItem[] = [];
-  const find = (hash: Hash) => engine.findCommit(hash);
+  const lineage = await Lineage.of((hash) => engine.findCommit(hash), commit);
   for (const item of items.toReversed()) {
     if (found.length === limit) break;
     if (item.kind !== "completed" || item.ended === null) continue;
-    if (await isAncestor(find, item.ended, commit)) found.push(item);
+    if (await lineage.has(item.ended)) found.push(item);
   }
   return found.reverse();
 }

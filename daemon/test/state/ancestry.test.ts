@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { type AgentName, type Commit, type Hash, sha256 } from "@vlinder/protocol";
 import { describe, expect, test } from "vitest";
 import { commitsBetween, commonAncestors, isAncestor } from "../../src/state/ancestry.ts";
+import { Lineage } from "../../src/state/lineage.ts";
 import { holds } from "./property.ts";
 
 /** History as numbers: each commit has up to two parents before it, and is as late as the later one or a bit later. */
@@ -86,6 +87,20 @@ describe("ancestry in random histories with equal times, against brute force", (
       fc.asyncProperty(dag, fc.nat(), fc.nat(), async (history, x, y) => {
         const [a, b] = history.pick([x, y]) as [Hash, Hash];
         expect(await isAncestor(history.find, a, b)).toBe(history.reach(b).has(a));
+      }),
+      600,
+    );
+  });
+
+  test("what a commit has in its history, asked one after the other in any order", async () => {
+    await holds(
+      "lineage",
+      fc.asyncProperty(dag, fc.nat(), fc.array(fc.nat(), { maxLength: 20 }), async (history, h, asked) => {
+        const [head] = history.pick([h]) as [Hash];
+        const lineage = await Lineage.of(history.find, head);
+        for (const hash of [...history.pick(asked), sha256("unknown")]) {
+          expect(await lineage.has(hash)).toBe(history.reach(head).has(hash));
+        }
       }),
       600,
     );
