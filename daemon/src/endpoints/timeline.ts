@@ -27,6 +27,9 @@ type Handlers = Omit<
   "timeline.gc" | "timeline.forget"
 >;
 
+/** So many branches fit in any reply, however long their names are. */
+const BRANCHES = Math.floor((LIMITS.replyBytes - 1024) / 400);
+
 async function commitItem(engine: StateEngine, hash: Hash, commit: Commit): Promise<CommitItem> {
   return {
     hash,
@@ -128,11 +131,15 @@ export function timelineHandlers(core: Core): Handlers {
       };
     },
     "timeline.diff": ({ agent, request }) => diff(engineOf(agent), request),
-    "timeline.branches": async ({ agent }) => {
+    "timeline.branches": async ({ agent, request: { after = "", limit = BRANCHES } }) => {
       const engine = engineOf(agent);
-      const branches = engine.liveBranches().toSorted((a, b) => (a.name < b.name ? -1 : 1));
+      const branches = engine
+        .liveBranches()
+        .filter(({ name }) => name > after)
+        .sort((a, b) => (a.name < b.name ? -1 : 1));
+      const page = branches.slice(0, Math.min(limit, BRANCHES));
       const items = await Promise.all(
-        branches.map(async ({ id, name, head, sealed }) => ({
+        page.map(async ({ id, name, head, sealed }) => ({
           id,
           name,
           head,
@@ -140,7 +147,7 @@ export function timelineHandlers(core: Core): Handlers {
           time: (await engine.commit(head)).time ?? null,
         })),
       );
-      return { items };
+      return { items, next: branches.length > page.length ? (page.at(-1)?.name ?? null) : null };
     },
     "timeline.delete_branch": async ({ agent, request }) => {
       const reply = await engineOf(agent).deleteBranch(request.branch);

@@ -27,7 +27,12 @@ export const timelineRequests = {
       .optional(),
     limit: limitField.optional(),
   }),
-  "timeline.branches": z.strictObject({}),
+  "timeline.branches": z.strictObject({
+    /** The `next` of the reply before. */
+    after: branchField.optional(),
+    /** Default: as many as fit in one reply. */
+    limit: limitField.optional(),
+  }),
   "timeline.delete_branch": z.strictObject({ branch: branchField }),
   "timeline.reflog": z.strictObject({ branch: branchField.optional(), limit: limitField.optional() }),
   "timeline.fork": z.strictObject({ from: refField.optional(), name: branchField, id: idField.optional() }),
@@ -184,7 +189,8 @@ export interface TimelineReplies {
   "timeline.log": LogReply;
   "timeline.show": ShowReply;
   "timeline.diff": DiffReply;
-  "timeline.branches": { readonly items: readonly BranchItem[] };
+  /** In the order of their names. */
+  "timeline.branches": { readonly items: readonly BranchItem[]; readonly next: string | null };
   "timeline.delete_branch": { readonly state: Hash };
   "timeline.reflog": { readonly items: readonly ReflogItem[] };
   "timeline.fork": { readonly branch: Hash; readonly name: string; readonly state: Hash };

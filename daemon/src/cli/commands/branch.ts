@@ -4,6 +4,7 @@ import type { Outcome } from "../outcome.ts";
 import { bold, dim, red } from "../render/color.ts";
 import { short, shortHash } from "../render/hash.ts";
 import { ago } from "../render/time.ts";
+import { allBranches } from "./branch-pages.ts";
 
 export const defineBranch: Define = (command, act) => {
   command
@@ -13,13 +14,13 @@ export const defineBranch: Define = (command, act) => {
     .action(
       act(async (context, name: string): Promise<Outcome> => {
         const agent = agentArgument(name);
-        const reply = await (await context.client()).request(agent, "timeline.branches", {});
+        const items = await allBranches(await context.client(), agent);
         return {
-          json: reply,
+          json: { items },
           people: () => [
             {
               columns: [{ head: "branch" }, { head: "state" }, { head: "last change" }, { head: "" }],
-              rows: reply.items.map((item) => [
+              rows: items.map((item) => [
                 item.name === "main" ? bold(item.name) : item.name,
                 shortHash(item.head),
                 ago(item.time),

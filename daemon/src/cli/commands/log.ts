@@ -8,6 +8,7 @@ import { eventText, origin } from "../render/event.ts";
 import { shortHash } from "../render/hash.ts";
 import { count } from "../render/size.ts";
 import { ago } from "../render/time.ts";
+import { allBranches } from "./branch-pages.ts";
 import { graphBlocks } from "./log-graph.ts";
 import { logPages, type Wanted } from "./log-pages.ts";
 
@@ -40,7 +41,7 @@ export const defineLog: Define = (command, act) => {
           if (wanted.session !== undefined || wanted.turn !== undefined) {
             throw new UsageError("a graph has all commits", "drop --graph, or --session and --turn");
           }
-          const { items: branches } = await client.request(agent, "timeline.branches", {});
+          const branches = await allBranches(client, agent);
           const later = graphBlocks(branches, logPages(client, agent, wanted), (next) => more(agent, options, next));
           return { json: {}, people: () => [], later };
         }
