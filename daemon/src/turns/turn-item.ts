@@ -35,7 +35,7 @@ function reasonOf({ info }: CommitEvent): string | null {
   return typeof reason === "string" ? reason : null;
 }
 
-/** Bytes of a turn in a reply, its values apart. */
+/** Bytes of a turn in a reply, its values and its reason apart. */
 const BESIDES = 1200;
 
 /**
@@ -51,10 +51,11 @@ export async function sessionTurns(
   const turns: SessionTurn[] = [];
   let room = LIMITS.replyBytes - 1024;
   for (const item of items.toReversed()) {
-    room -= BESIDES;
-    if (room < 0) break;
     const invoked = item.invoked === null ? null : await engine.commit(item.invoked);
     const last = item.ended === null ? null : await engine.commit(item.ended);
+    const reason = last === null ? null : reasonOf(last.event);
+    room -= BESIDES + growth * Buffer.byteLength(reason ?? "");
+    if (room < 0) break;
     const value = async (ref: ReturnType<typeof turnValue>): Promise<TurnValue | null> => {
       if (ref === null) return null;
       if (ref.size * growth > room) return { ...ref, value: null };
@@ -71,7 +72,7 @@ export async function sessionTurns(
       state: last?.parents[0] ?? null,
       input: await value(invoked === null ? null : turnValue(invoked.event, "input")),
       output: await value(last === null ? null : turnValue(last.event, "output")),
-      reason: last === null ? null : reasonOf(last.event),
+      reason,
     });
   }
   return turns.reverse();
