@@ -28,7 +28,7 @@ export function scopeOf(core: Core, agent: AgentName, { turn, branch = MAIN, ses
     const open = engine.turns.required(turn);
     return {
       record: async (call) => ({
-        state: await open.record({ kind: "call", info: callInfo(call), values: callValues(call) }),
+        state: await engine.turns.record(open, { kind: "call", info: callInfo(call), values: callValues(call) }),
       }),
       signal: open.signal,
       instead: open.instead,

@@ -58,6 +58,7 @@ export class OpenTurn implements TurnFacts {
   #storing: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
   readonly #ending: Ending;
+  #end: Ended | null = null;
   /** The contract that it began from. */
   readonly contract: Hash | null;
   /** The first commit of its chain. */
@@ -94,9 +95,16 @@ export class OpenTurn implements TurnFacts {
     return this.#over.signal;
   }
 
+  /** How it has ended; null: it has not. */
+  get end(): Ended | null {
+    return this.#end;
+  }
+
   /** It has ended: what still goes on for it ends, too. */
-  ended(how: string): void {
+  ended(end: Ended): void {
+    this.#end = end;
     this.#ending.finish();
+    const how = end.kind === "completed" ? "it was completed" : end.reason;
     this.#over.abort(new VlinderError("conflict", `the turn has ended: ${how}`, { details: { turn: this.turn } }));
   }
 

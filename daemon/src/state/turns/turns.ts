@@ -7,10 +7,11 @@ import { type Draft, writableBranch } from "../draft.ts";
 import { TwoGenerations } from "../two-generations.ts";
 import { Effects } from "./effects.ts";
 import type { Ended } from "./ended.ts";
+import { recordLate } from "./late-event.ts";
 import { abandon, complete, ended as endedBefore, keep } from "./landing.ts";
 import { OpenTurn } from "./open-turn.ts";
 import { ReplyMemory } from "./reply-memory.ts";
-import type { Instead, TurnGround } from "./turn-ground.ts";
+import type { Instead, TurnEvent, TurnGround } from "./turn-ground.ts";
 import { TurnIndex } from "./turn-index.ts";
 import { parseTurnNote, TURN_NOTES } from "./turn-note.ts";
 
@@ -225,6 +226,11 @@ export class Turns {
     }
   }
 
+  /** Records what happened in a turn that may be ending, or have ended. @throws unavailable, pruned */
+  record(open: OpenTurn, event: TurnEvent): Promise<Hash> {
+    return recordLate(this.#ground.writer, open, event);
+  }
+
   /** Turns that were open when the daemon stopped have ended when it resolves. @throws unavailable */
   restored(): Promise<void> {
     return (this.#restored ??= this.restore().catch((error: unknown) => {
@@ -325,7 +331,7 @@ export class Turns {
     clearTimeout(this.#deadlines.get(turn));
     this.#deadlines.delete(turn);
     this.#open.delete(turn);
-    open.ended(ended.kind === "completed" ? "it was completed" : ended.reason);
+    open.ended(ended);
     this.#ended.set(turn, ended.kind);
     this.#tell({ turn, session, branch: branch.name, what: ended.kind, ended });
   }
