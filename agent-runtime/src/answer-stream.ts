@@ -34,6 +34,8 @@ export class AnswerStream {
   /** Of parts that came and were not read, oldest first. */
   private readonly waiting: Uint8Array[] = [];
   private over = false;
+  /** Why it broke off, once it did. What came before is read first. */
+  private broken: { readonly error: unknown } | null = null;
   /** A word is on its way to the daemon. */
   private speaking = false;
   private wanted: (() => void) | null = null;
@@ -109,35 +111,38 @@ export class AnswerStream {
     this.taken++;
     this.silent += next.length;
     controller.enqueue(next);
-    if (this.over) this.closeWhenRead();
+    if (this.over) this.endWhenRead();
     else if (this.silent >= TAKEN) this.acknowledge();
   }
 
   private finish(parts: number): void {
     if (this.came === 0 || this.came !== parts) return this.fail(this.lost(this.came));
     this.over = true;
-    this.closeWhenRead();
+    this.endWhenRead();
     this.wanted?.();
   }
 
-  private closeWhenRead(): void {
-    if (this.waiting.length === 0) this.controller?.close();
+  private endWhenRead(): void {
+    if (this.waiting.length > 0) return;
+    if (this.broken === null) this.controller?.close();
+    else this.controller?.error(this.broken.error);
   }
 
   private fail(error: unknown): void {
     if (this.over) return;
     this.over = true;
+    this.broken = { error };
     // The daemon may not know yet that nobody listens any more.
     if (!(error instanceof VlinderError) || this.came > 0) this.acknowledge(true);
-    this.waiting.length = 0;
     this.rejectHead(error);
-    this.controller?.error(error);
+    this.endWhenRead();
     this.wanted?.();
   }
 
   /** Nobody wants the rest. */
   private cancel(reason: unknown): void {
     if (this.over) return;
+    this.waiting.length = 0;
     this.fail(reason);
     this.end.abort(reason);
   }

@@ -104,6 +104,24 @@ describe("what is asked", () => {
 });
 
 describe("an answer in parts", () => {
+  test("that breaks off is read to where it did, and has no end", async () => {
+    answer = (message) => {
+      head(message);
+      part(message, 1, text("one "));
+      part(message, 2, text("two"));
+      fail(message, new VlinderError("unavailable", "the answer broke off after 7 bytes"));
+    };
+    const response = await post();
+    // Everything is here before the first of it is read.
+    await sleep(100);
+    const read: string[] = [];
+    const reading = (async () => {
+      for await (const bytes of response.body as ReadableStream<Uint8Array>) read.push(Buffer.from(bytes).toString());
+    })();
+    await expect(reading).rejects.toMatchObject({ code: "unavailable", message: "the answer broke off after 7 bytes" });
+    expect(read).toEqual(["one ", "two"]);
+  });
+
   test("is read as it comes", async () => {
     let go = (): void => {};
     answer = async (message) => {

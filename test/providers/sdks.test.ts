@@ -1,4 +1,39 @@
-import { fetchUnderTest } from "../harness/providers/fetch-under-test.ts";
+import { spawnSync } from "node:child_process";
+import { beforeAll, expect, test } from "vitest";
+import { BehindDaemon } from "../harness/providers/behind-daemon.ts";
+import type { MakeFetch } from "../harness/providers/fetch-under-test.ts";
+import { anthropicSuite } from "../harness/providers/suites/anthropic-suite.ts";
+import { openaiSuite } from "../harness/providers/suites/openai-suite.ts";
 import { sdkSuite } from "../harness/providers/suites/sdk-suite.ts";
+import { newStage } from "../harness/stage.ts";
 
-sdkSuite("straight to the server", fetchUnderTest);
+const stage = newStage();
+const keys = new Set<string>();
+let behind: BehindDaemon;
+
+beforeAll(async () => {
+  behind = await BehindDaemon.start(stage);
+});
+
+const ofTurn: MakeFetch = (server, key) => {
+  keys.add(key);
+  return behind.makeFetch(async (vlinder) => (await vlinder.begin()).fetch)(server, key);
+};
+const ofAgent: MakeFetch = (server, key) => behind.makeFetch(({ fetch }) => Promise.resolve(fetch))(server, key);
+
+sdkSuite("with turn.fetch", ofTurn);
+// The way from there on is the same: each protocol that has a client of its own is enough.
+openaiSuite("with vlinder.fetch", ofAgent);
+anthropicSuite("with vlinder.fetch", ofAgent);
+
+test("after all of it no key is in the log or in a file of the home", async () => {
+  const { daemon } = behind;
+  keys.delete("");
+  expect(keys.size).toBe(2);
+  expect(daemon.logged(40)).toEqual([]);
+  for (const key of keys) {
+    expect(daemon.log.join("\n")).not.toContain(key);
+    // 1: nothing found, and nothing went wrong.
+    expect(spawnSync("grep", ["-r", "-l", "--", key, daemon.home])).toMatchObject({ status: 1 });
+  }
+});

@@ -1,6 +1,7 @@
+import { on } from "node:events";
 import { type IncomingMessage, request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
-import { pipeline } from "node:stream";
+import { pipeline, type Readable } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { VlinderError } from "@vlinder/protocol";
 
@@ -68,10 +69,24 @@ export function send({ url, method, headers, body, signal }: Outgoing): Promise<
 /** It was asked for as it is; a proxy on the way may have compressed it all the same. */
 function decoded(response: IncomingMessage): AsyncIterable<Buffer> {
   const encoding = (response.headers["content-encoding"] ?? "identity").trim().toLowerCase();
-  if (encoding === "identity" || encoding === "") return response;
+  if (encoding === "identity" || encoding === "") return arriving(response);
   const decoder = decoderOf(encoding);
   // The decoder's reader hears of it when one of the two fails.
-  return pipeline(response, decoder, () => {});
+  return arriving(pipeline(response, decoder, () => {}));
+}
+
+/** Pieces that wait to be taken before the connection is held up. */
+const MOST_WAITING = 8;
+
+/**
+ * What arrives, from now on. A stream that fails drops what it holds, and a connection that is cut would take with it what
+ * came before: so pieces are taken out of it at once, and the failure is met behind them.
+ */
+function arriving(stream: Readable): AsyncIterable<Buffer> {
+  const events = on(stream, "data", { close: ["end"], highWaterMark: MOST_WAITING, lowWaterMark: 1 });
+  return (async function* () {
+    for await (const [piece] of events as AsyncIterable<[Buffer]>) yield piece;
+  })();
 }
 
 function decoderOf(encoding: string) {

@@ -133,6 +133,26 @@ describe("an answer that is not as it should be", () => {
     expect(callInfo(recorded[0] as RecordedCall)).toMatchObject({ status: 200, complete: false, model: "m" });
   });
 
+  test("a connection that ends while what came before is still handed on: all of it arrives", async () => {
+    server.answering = async (response) => {
+      response.writeHead(200);
+      for (const text of ["one ", "two ", "three"]) {
+        response.write(text);
+        await sleep(20);
+      }
+      response.destroy();
+    };
+    const heard: string[] = [];
+    const listener = {
+      head: () => sleep(20),
+      part: async (bytes: Uint8Array) => (await sleep(200), void heard.push(Buffer.from(bytes).toString())),
+    };
+    const error = await errorOf(() => pass({ listener }));
+    expect(error.message).toContain("broke off after 13 bytes");
+    expect(heard.join("")).toBe("one two three");
+    expect(Buffer.from(recorded[0]?.response ?? []).toString()).toBe("one two three");
+  });
+
   test("one that ends before there is any answer was made, and is recorded; one to nobody was not", async () => {
     server.answering = () => Promise.reject(new Error("break"));
     expect((await errorOf(() => pass())).message).toContain("gave no answer");

@@ -13,13 +13,3 @@ export interface ProviderFetch {
  * @param key the key that has to arrive at the server; empty for a server without keys
  */
 export type MakeFetch = (server: ModelServer, key: string) => Promise<ProviderFetch>;
-
-/** The global fetch, bound to the server: nothing is in between. */
-export const fetchUnderTest: MakeFetch = (server, key) => {
-  const bound: typeof globalThis.fetch = (input, init) => {
-    const { pathname, search } = new URL(input instanceof Request ? input.url : input);
-    const url = `${server.origin}${pathname}${search}`;
-    return globalThis.fetch(input instanceof Request ? new Request(url, input) : url, init);
-  };
-  return Promise.resolve({ fetch: bound, apiKey: key === "" ? "unused" : key });
-};
