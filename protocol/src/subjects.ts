@@ -23,6 +23,7 @@ export const AGENT_OPERATIONS = [
   "vector.reindex",
   "timeline.log",
   "timeline.show",
+  "timeline.value",
   "timeline.diff",
   "timeline.branches",
   "timeline.delete_branch",

@@ -24,7 +24,7 @@ import { verify } from "./verify.ts";
 
 type Handlers = Omit<
   Pick<AgentHandlers, Extract<keyof AgentHandlers, `timeline.${string}`>>,
-  "timeline.gc" | "timeline.forget"
+  "timeline.gc" | "timeline.forget" | "timeline.value"
 >;
 
 /** So many branches fit in any reply, however long their names are. */

@@ -4,6 +4,7 @@ import type { Proof } from "../format/proof.ts";
 import type { Hash } from "../hash.ts";
 import { LIMITS } from "../limits.ts";
 import { branchField, idField, keyField, limitField, prefixField, refField } from "./fields.ts";
+import { rangeFields, type ValueGetReply } from "./value.ts";
 
 /** Requests of `vlinder.v1.<agent>.timeline.*`. A `ref` is a branch's name, a commit, a turn or a time. */
 export const timelineRequests = {
@@ -17,6 +18,13 @@ export const timelineRequests = {
     limit: limitField.optional(),
   }),
   "timeline.show": z.strictObject({ ref: refField }),
+  /** A value of a commit's event, which belongs to no key: of a `call` the request and the response. */
+  "timeline.value": z.strictObject({
+    ref: refField,
+    /** As `event.values` of the commit has it. */
+    name: z.string().min(1).max(LIMITS.keyBytes),
+    ...rangeFields,
+  }),
   "timeline.diff": z.strictObject({
     from: refField,
     to: refField,
@@ -188,6 +196,8 @@ export interface ProveReply {
 export interface TimelineReplies {
   "timeline.log": LogReply;
   "timeline.show": ShowReply;
+  /** `state`: the commit. */
+  "timeline.value": ValueGetReply;
   "timeline.diff": DiffReply;
   /** In the order of their names. */
   "timeline.branches": { readonly items: readonly BranchItem[]; readonly next: string | null };

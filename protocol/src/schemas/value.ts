@@ -5,6 +5,14 @@ import { bytesField, hashField, idField, keyField, readFields } from "./fields.t
 
 const position = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 
+/** Which bytes of a value are asked for. */
+export const rangeFields = {
+  /** Where in the value to begin; default 0. */
+  offset: position.optional(),
+  /** At most so many bytes; default as many as a reply holds. 0 asks for hash and size only. */
+  length: z.int().min(0).max(LIMITS.valueBytes).optional(),
+};
+
 /** Requests of `vlinder.v1.<agent>.value.*`: parts of values that are too large for one message. */
 export const valueRequests = {
   "value.put": z.strictObject({
@@ -20,10 +28,7 @@ export const valueRequests = {
   }),
   "value.get": z.strictObject({
     key: keyField,
-    /** Where in the value to begin; default 0. */
-    offset: position.optional(),
-    /** At most so many bytes; default as many as a reply holds. 0 asks for hash and size only. */
-    length: z.int().min(0).max(LIMITS.valueBytes).optional(),
+    ...rangeFields,
     ...readFields,
   }),
   /** Forgets an upload. */

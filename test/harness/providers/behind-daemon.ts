@@ -43,10 +43,12 @@ export class BehindDaemon {
     this.daemon = daemon;
   }
 
-  static async start(stage: Stage): Promise<BehindDaemon> {
+  /** @param environment the daemon's own, besides */
+  static async start(stage: Stage, environment: Readonly<Record<string, string>> = {}): Promise<BehindDaemon> {
     const daemon = await stage.newDaemon();
     // Whatever this machine has of it.
     for (const name of ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY"]) daemon.environment[name] = "";
+    Object.assign(daemon.environment, environment);
     await daemon.start();
     return new BehindDaemon(stage, daemon);
   }
@@ -54,13 +56,14 @@ export class BehindDaemon {
   /**
    * Tells the running daemon of a server, and registers an agent that declares it, and its models. Both have the name that
    * is given back.
-   * @param key kept in a file outside of the daemon's home; empty: none
+   * @param key of a variable where the daemon's environment has it, else of a file outside of its home; empty: none
+   * @param more for agent.toml
    */
-  async agentFor(server: ModelServer, key: string): Promise<string> {
+  async agentFor(server: ModelServer, key: string, more = ""): Promise<string> {
     const name = `${server.provider.name}-${this.#tables.length + 1}`;
     const { base, protocol, models, embedders } = toldOf(server);
     const table = `[providers.${name}]\nurl = "${server.origin}${base}"\nprotocol = "${protocol}"\n`;
-    this.#tables.push(key === "" ? table : `${table}key_file = "${await this.#keyFile(key)}"\n`);
+    this.#tables.push(key === "" ? table : `${table}${await this.#placeOf(key)}\n`);
     await this.daemon.configure(this.#tables.join(""));
     const admin = await this.#stage.admin(this.daemon);
     await admin.admin("daemon.reload");
@@ -68,15 +71,17 @@ export class BehindDaemon {
       names.length === 0
         ? ""
         : `[requirements.services.${of}]\nprovider = "${name}"\nmodels = ${JSON.stringify(names)}\n`;
-    const declares = `object_storage = "default"\n${service("infer", models)}${service("embed", embedders)}`;
+    const declares = `object_storage = "default"\n${more}${service("infer", models)}${service("embed", embedders)}`;
     await this.#stage.register(this.daemon, name, declares);
     return name;
   }
 
-  async #keyFile(key: string): Promise<string> {
+  async #placeOf(key: string): Promise<string> {
+    const variable = Object.entries(this.daemon.environment).find(([, value]) => value === key)?.[0];
+    if (variable !== undefined) return `key_env = "${variable}"`;
     const file = await this.#stage.path("key");
     await writeFile(file, `${key}\n`, { mode: 0o600 });
-    return file;
+    return `key_file = "${file}"`;
   }
 
   /** For the suites: what the agent has in its hands is a `fetch` of the daemon, and a word that is no key. */

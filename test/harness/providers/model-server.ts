@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { send, replaced, type Fault } from "./fault.ts";
+import { hearBody } from "./sent-body.ts";
 import { Refusal, type Provider, type Received, type Reply } from "./provider.ts";
 
 /**
@@ -88,9 +89,11 @@ export class ModelServer {
       query: url.search,
       headers: incoming.headers,
       body: Buffer.concat(chunks).toString(),
+      sent: Buffer.alloc(0),
       aborted: false,
     };
     this.requests.push(received);
+    hearBody(response, (piece) => (received.sent = Buffer.concat([received.sent, piece])));
     let cut = false;
     response.once("close", () => (received.aborted = !response.writableFinished && !cut));
     const right = this.#answer(received);

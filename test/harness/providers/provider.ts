@@ -8,6 +8,8 @@ export interface Received {
   readonly query: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
+  /** The bytes of the reply's body, as far as it was written. */
+  sent: Buffer;
   /** Whether the caller went away before the whole reply was written. */
   aborted: boolean;
 }

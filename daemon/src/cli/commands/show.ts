@@ -11,6 +11,8 @@ import { short } from "../render/hash.ts";
 import { counted, size } from "../render/size.ts";
 import { facts } from "../render/table.ts";
 import { ago } from "../render/time.ts";
+import { eventValueBlocks } from "../values/event-value-lines.ts";
+import { type EventValue, eventValues } from "../values/event-values.ts";
 import {
   countsOf,
   countsText,
@@ -30,20 +32,25 @@ export const defineShow: Define = (command, act) => {
   command
     .argument("<agent>")
     .argument("<ref>", "a commit, a branch for its newest, a turn or a time")
-    .option("--values", "what changed in the values: lines of text, places of JSON")
+    .option(
+      "--values",
+      "what changed in the values, and what the commit itself has: a call's request and response, a turn's input",
+    )
     .action(
       act(async (context, name: string, refText: string, options: { values?: true }): Promise<Outcome> => {
         const [agent, ref] = [agentArgument(name), refArgument(refText)];
         const client = await context.client();
         const reply = await client.request(agent, "timeline.show", { ref });
         const against = await againstParent(client, agent, reply);
-        const head = headBlocks(reply, against);
+        const values = options.values === true ? await eventValues(client, agent, reply) : null;
+        const head = headBlocks(reply, against, values);
         const tail = conflictsOf(agent, reply);
+        const own = { ...reply, ...(values === null ? {} : { values: Object.fromEntries(values) }) };
         if (against === null) {
-          return { json: { ...reply, against: null }, people: () => [...head, ...listed(reply), ...tail] };
+          return { json: { ...own, against: null }, people: () => [...head, ...listed(reply), ...tail] };
         }
         const { from, items, more } = against;
-        const document = { ...reply, against: { state: from, counts: countsOf(items), items, more } };
+        const document = { ...own, against: { state: from, counts: countsOf(items), items, more } };
         if (options.values !== true) {
           return {
             json: document,
@@ -80,7 +87,7 @@ async function againstParent(client: Client, agent: AgentName, reply: ShowReply)
   }
 }
 
-function headBlocks(reply: ShowReply, against: Against | null): Block[] {
+function headBlocks(reply: ShowReply, against: Against | null, own: ReadonlyMap<string, EventValue> | null): Block[] {
   const { contract } = reply;
   const { kind, info, values } = reply.event;
   const isCall = kind === "call";
@@ -102,6 +109,7 @@ function headBlocks(reply: ShowReply, against: Against | null): Block[] {
       ["holds", `${counted(reply.keys, "key")}, ${counted(reply.vectors, "vector")}, ${size(reply.bytes)}`],
       ["against", against === null || reply.parents.length === 1 ? null : short(against.from)],
     ]),
+    ...(own === null ? [] : eventValueBlocks(own)),
     ...((against?.items ?? reply.changes).length === 0 ? [] : [""]),
   ];
 }
