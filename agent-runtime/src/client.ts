@@ -61,6 +61,9 @@ export interface EventMessages {
   readonly sync: Readonly<Record<string, unknown>>;
 }
 
+/** These take as long as a turn. */
+const LONG: ReadonlySet<string> = new Set(["run", "run.override", "turn.replay"] satisfies AgentOperation[]);
+
 /** Done twice these would fail or mean something else, and they carry no id: not repeated once they may have arrived. */
 const ONCE: ReadonlySet<string> = new Set([
   "timeline.delete_branch",
@@ -115,8 +118,8 @@ export class Client {
     options: RequestOptions = {},
   ): Promise<AgentReplies[Op]> {
     const { shape } = agentRequests[operation];
-    // A run takes as long as its turn: signs of life keep it from being given up.
-    const alive = operation === "run" ? { onProgress: () => {}, ...options } : options;
+    // Signs of life keep it from being given up.
+    const alive = LONG.has(operation) ? { onProgress: () => {}, ...options } : options;
     const whole = complete(body, shape, alive);
     checkRequest(agentRequests[operation], whole);
     return this.send(agent, operation, encodeBody(whole, "msgpack"), alive);

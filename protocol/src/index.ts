@@ -163,6 +163,7 @@ export type {
   FailReply,
   InvokeMessage,
   ReplayCost,
+  ReplayDivergence,
   ReplayReply,
   ReplaySide,
   RunReply,

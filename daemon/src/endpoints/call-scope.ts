@@ -1,6 +1,6 @@
 import { type AgentName, MAIN, type AgentRequest, VlinderError } from "@vlinder/protocol";
 import type { Core } from "../daemon-core.ts";
-import { callInfo, callValues, type RecordCall } from "../providers/recorded-call.ts";
+import { callInfo, callValues, type NotRecorded, notRecorded, type RecordCall } from "../providers/recorded-call.ts";
 import type { Instead } from "../state/turns/turn-ground.ts";
 import type { RecordedCalls } from "../turns/recorded-calls.ts";
 import { agentOf } from "./agent-access.ts";
@@ -13,7 +13,14 @@ export interface CallScope {
   /** Another provider or model than agent.toml says. */
   readonly instead: Instead;
   /** Calls that are answered from the record of an earlier turn; null: the provider is asked. */
-  readonly recorded: RecordedCalls | null;
+  readonly recorded: Recorded | null;
+}
+
+/** The record that a replay is answered from. */
+export interface Recorded {
+  readonly calls: RecordedCalls;
+  /** Keeps a call that is not in it. */
+  readonly diverged: (call: NotRecorded) => Promise<void>;
 }
 
 type Named = Pick<AgentRequest<"service.infer">, "turn" | "branch" | "session">;
@@ -26,13 +33,17 @@ export function scopeOf(core: Core, agent: AgentName, { turn, branch = MAIN, ses
   const { engine } = agentOf(core, agent);
   if (turn !== undefined) {
     const open = engine.turns.required(turn);
+    const calls = core.replays.of(turn);
     return {
       record: async (call) => ({
         state: await engine.turns.record(open, { kind: "call", info: callInfo(call), values: callValues(call) }),
       }),
       signal: open.signal,
       instead: open.instead,
-      recorded: core.replays.of(turn),
+      recorded: calls && {
+        calls,
+        diverged: async (call) => void (await open.record({ kind: "call", ...notRecorded(call) })),
+      },
     };
   }
   if (engine.branch(branch).sealed) {

@@ -5,8 +5,9 @@ import { type Listener, passCall, type PassedCall } from "../providers/passed-ca
 import { type AskedCall, prepareCall } from "../providers/prepared-call.ts";
 import { agentOf } from "./agent-access.ts";
 import type { StateEngine } from "../state/engine.ts";
-import type { RecordedCalls } from "../turns/recorded-calls.ts";
-import { type CallScope, scopeOf } from "./call-scope.ts";
+import type { OldCall } from "../turns/old-call.ts";
+import { answerOf } from "../turns/replayed-turn.ts";
+import { type CallScope, type Recorded, scopeOf } from "./call-scope.ts";
 import type { OpenCall, OpenCalls } from "./open-calls.ts";
 import type { AgentCall, AgentHandlers } from "./service.ts";
 
@@ -67,42 +68,64 @@ async function asking(core: Core, { agent }: ServiceCall, asked: AskedCall, scop
   return (signal, listener) => passCall(prepared, { record: scope.record, signal, listener });
 }
 
-/** Gives the answer that a turn got then: no provider is asked, and no key is needed. */
+/** Gives the answer that the turn got then: no provider is asked, and no key is needed. @throws conflict, erased */
 async function answering(
   asked: AskedCall,
   scope: CallScope,
-  recorded: RecordedCalls,
+  { calls, diverged }: Recorded,
   engine: StateEngine,
 ): Promise<Answer> {
-  const old = recorded.take(asked);
-  const body = Buffer.from(await engine.requiredValue(old.response.hash, old.response.size));
+  const { call, body: request, answer: old, instead } = calls.take(asked);
+  const { service, method, path } = asked;
+  if (old === null) {
+    await diverged({ service, method, path, request, call, instead: instead?.commit ?? null });
+    throw notAskedThen(call, instead);
+  }
+  const body = await answerOf(engine, old);
   const headers = old.contentType === null ? {} : { "content-type": old.contentType };
   return async (signal, listener) => {
     signal.throwIfAborted();
-    const { service, method, path, body: request } = asked;
-    const { provider, model, status, milliseconds, tokens, contentType, complete, commit } = old;
-    await listener.head(status ?? 0, headers);
+    const { provider, model, status, milliseconds, tokens, contentType, complete, error, commit } = old;
+    if (hadHead(old)) await listener.head(status ?? 0, headers);
     for (let start = 0; start < body.length; start += LIMITS.valueBytes) {
       await listener.part(body.subarray(start, start + LIMITS.valueBytes));
     }
-    const told = { provider, model, status, milliseconds, tokens, contentType, complete, from: commit };
+    const told = { provider, model, status, milliseconds, tokens, contentType, complete, error, from: commit };
     const kept = await scope.record({ service, method, path, request, response: body, ...told });
-    if (!complete) throw brokenOff(old.provider, body.length);
+    if (!complete) throw brokenOff(old, body.length);
     return { status: status ?? 0, headers, body, tokens, state: kept?.state ?? null };
   };
 }
 
+/** Whether the agent heard of an answer at all: of a redirect it does not. */
+function hadHead({ status, complete }: OldCall): boolean {
+  return status !== null && (complete || status < 300 || status >= 400);
+}
+
 /** As it broke off then. */
-function brokenOff(provider: string, size: number): VlinderError {
+function brokenOff({ provider, error }: OldCall, size: number): VlinderError {
+  if (error !== null) {
+    const { code, message, remedy, retryable } = error;
+    return new VlinderError(code, message, {
+      retryable,
+      details: { provider },
+      ...(remedy === null ? {} : { remedy }),
+    });
+  }
   return new VlinderError(
     "unavailable",
     `the recorded answer of the provider "${provider}" broke off after ${size} bytes`,
     {
-      retryable: false,
       details: { provider },
-      remedy: "replay the turn without --recorded to ask the provider again",
     },
   );
+}
+
+function notAskedThen(call: number, instead: OldCall | null): VlinderError {
+  return new VlinderError("conflict", `call ${call} of the replay is not one that the turn made`, {
+    details: { call, recorded: instead?.commit ?? null },
+    remedy: "the agent asks something else than it did then; without --recorded the replay asks a model",
+  });
 }
 
 /** Sends an answer on as it comes, no faster than it is taken. */

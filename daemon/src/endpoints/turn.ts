@@ -1,6 +1,7 @@
 import {
   type AgentRequest,
   type CompleteReply,
+  type Encoding,
   type FailReply,
   type Hash,
   LIMITS,
@@ -96,12 +97,11 @@ export function turnHandlers(core: Core): Handlers {
         const from = engine.turns.find(before)?.base ?? (await engine.turns.index.turn(before))?.invoked;
         if (from == null)
           throw new VlinderError("not_found", `there is no turn "${before}"`, { details: { turn: before } });
-        items = await turnsBefore(engine, items, from, limit);
+        items = await turnsBefore(engine, await engine.turns.index.withReplays(session), from, limit);
       } else if (items.length === 0) {
         throw noSession(session);
       }
-      // JSON writes a control character as six.
-      const shown = await sessionTurns(engine, items.slice(-limit), encoding === "json" ? 6 : 1);
+      const shown = await sessionTurns(engine, items.slice(-limit), growthOf(encoding));
       return { session, turns: all.length, items: shown };
     },
     run: (call) => {
@@ -112,11 +112,18 @@ export function turnHandlers(core: Core): Handlers {
       if (call.request.provider !== undefined) core.providers.named(call.request.provider);
       return run(core, call);
     },
-    "turn.replay": ({ agent, request, progress }) => {
-      if (request.provider !== undefined) core.providers.named(request.provider);
-      return core.replays.replay(agent, agentOf(core, agent).engine, request, progress);
+    "turn.replay": async ({ agent, request, progress, encoding }) => {
+      const { engine } = agentOf(core, agent);
+      const requireProvider = (name: string) => core.providers.named(name);
+      const ground = { agent, engine, requireProvider, progress, growth: growthOf(encoding) };
+      return withOwed(core, agent, await core.replays.replay(ground, request));
     },
   };
+}
+
+/** JSON writes a control character as six. */
+function growthOf(encoding: Encoding): number {
+  return encoding === "json" ? 6 : 1;
 }
 
 async function run(core: Core, { agent, request, progress }: AgentCall<AgentRequest<"run">>): Promise<RunReply> {

@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { type Hash, LIMITS, type Tokens, VlinderError } from "@vlinder/protocol";
 import { responseHeaders } from "./headers.ts";
 import type { PreparedCall } from "./prepared-call.ts";
-import type { RecordCall } from "./recorded-call.ts";
+import { callError, type RecordCall } from "./recorded-call.ts";
 import { Redactor } from "./redactor.ts";
 import { NoAnswer, send } from "./upstream.ts";
 import { tokensOf } from "./usage.ts";
@@ -80,6 +80,7 @@ export async function passCall(call: PreparedCall, options: PassOptions): Promis
       contentType: headers["content-type"] ?? null,
       from: null,
       complete: failure === null,
+      error: callError(failure),
       request: call.asked.body,
       response: body,
     });

@@ -4,6 +4,7 @@ import { spokenBy } from "../registry/provider-config.ts";
 import { declaredModel, requireDeclared } from "./declared-model.ts";
 import { type Asked, type Target, targetOf } from "./endpoints.ts";
 import { requestHeaders } from "./headers.ts";
+import { withModel } from "./other-model.ts";
 import type { Providers } from "./providers.ts";
 
 /** What an agent asks for. */
@@ -51,8 +52,8 @@ export async function prepareCall(
   }
   const target = targetOf(asked, provider, other.provider === undefined ? service.protocol : null);
   const declared = modelOf(asked, target, service.models);
-  const turned =
-    other.model === undefined || asked.body === null ? asked : { ...asked, body: withModel(asked.body, other.model) };
+  const body = other.model === undefined || asked.body === null ? null : withModel(asked.body, other.model);
+  const turned = body === null ? asked : { ...asked, body };
   const model = turned === asked ? declared : (other.model ?? declared);
   const found = await providers.requiredKey(provider);
   const key = found?.key ?? null;
@@ -68,12 +69,6 @@ function modelOf({ method, body }: AskedCall, target: Target, declared: readonly
   }
   if (body === null) throw invalid("a POST needs a body", { remedy: "send one JSON object with the model's name" });
   return declaredModel(body, declared);
-}
-
-/** The same request for another model. What the agent asked for has been checked. */
-function withModel(body: Uint8Array, model: string): Uint8Array {
-  const { models: _others, ...fields } = JSON.parse(new TextDecoder().decode(body)) as Record<string, unknown>;
-  return Buffer.from(JSON.stringify({ ...fields, model }), "utf8");
 }
 
 function undeclared(agent: AgentName, service: string, cloned: boolean): VlinderError {

@@ -251,15 +251,17 @@ async function begin(draft: Draft, contract: Contract): Promise<Hash> {
 
 /** A new branch at a commit: one pointer. @throws conflict, when the name is taken */
 export async function fork(draft: Draft, name: BranchName, from: Hash): Promise<{ branch: Hash; state: Hash }> {
-  if (draft.table.byName(name) !== undefined) {
-    throw new VlinderError("conflict", `there is a branch "${name}" already`, {
-      details: { branch: name },
-      remedy: "choose another name, or delete that branch first",
-    });
-  }
+  if (draft.table.byName(name) !== undefined) throw takenName(name);
   const id = randomBytes(32).toString("hex") as Hash;
   draft.move({ id, name, head: null }, await draft.source.at(from), `fork from ${from.slice(0, 12)}`);
   return { branch: id, state: from };
+}
+
+export function takenName(name: BranchName): VlinderError {
+  return new VlinderError("conflict", `there is a branch "${name}" already`, {
+    details: { branch: name },
+    remedy: "choose another name, or delete that branch first",
+  });
 }
 
 /** Goes forward to an earlier commit's keys and vectors. */

@@ -1,32 +1,31 @@
-import {
-  type AgentName,
-  type AgentRequest,
-  type BranchName,
-  type Hash,
-  type ReplayCost,
-  type ReplayReply,
-  type TurnValue,
-  VlinderError,
-} from "@vlinder/protocol";
+import type { AgentName, AgentRequest, BranchName, ReplayReply, RunReply } from "@vlinder/protocol";
 import type { StateEngine } from "../state/engine.ts";
-import type { TurnItem } from "../state/turns/turn-index.ts";
-import { callsOf, type OldCall, RecordedCalls } from "./recorded-calls.ts";
+import type { BeginRequest } from "../state/turns/turns.ts";
+import type { Instead } from "../state/turns/turn-ground.ts";
+import { RecordedCalls } from "./recorded-calls.ts";
+import { compared } from "./replay-comparison.ts";
+import { replayedTurn, type ReplayedTurn, requireAnswers } from "./replayed-turn.ts";
 import type { OnProgress, Runs } from "./runs.ts";
-import { turnValue } from "./turn-item.ts";
 
-/** Bytes of one output in a reply. */
-const SHOWN_OUTPUT = 128 * 1024;
+type Asked = AgentRequest<"turn.replay">;
 
-interface Old {
-  readonly item: TurnItem;
-  readonly base: Hash;
-  readonly input: Uint8Array | undefined;
-  readonly ended: Hash;
+export interface ReplayGround {
+  readonly agent: AgentName;
+  readonly engine: StateEngine;
+  /** @throws invalid: there is no such provider */
+  readonly requireProvider: (name: string) => unknown;
+  readonly progress: OnProgress;
+  /** How many times its size a byte of a value takes in the reply. */
+  readonly growth: number;
 }
 
-/** The same turn again, on a fork, from the state that it began from. */
+/**
+ * The same turn again, from the state that it began from, on a fork that comes to be with its end. The same request again, by
+ * its id, joins the first or gets what it got: what is told of a replay is all in its commits.
+ */
 export class Replays {
   readonly #runs: Runs;
+  /** By turn, as long as it is open. */
   readonly #recorded = new Map<string, RecordedCalls>();
 
   constructor(runs: Runs) {
@@ -38,131 +37,77 @@ export class Replays {
     return this.#recorded.get(turn) ?? null;
   }
 
-  /** @throws not_found, conflict while it is open, and what a run throws */
-  async replay(
-    agent: AgentName,
-    engine: StateEngine,
-    request: AgentRequest<"turn.replay">,
-    progress: OnProgress,
-  ): Promise<ReplayReply> {
-    const { turn: of, recorded = false, provider, model, limit, id } = request;
-    const { item, base, input, ended } = await oldTurn(engine, of);
-    const calls = await callsOf(engine, ended);
-    const branch = freeName(engine, request.branch ?? (`replay/${of}` as BranchName));
-    await engine.fork(branch, base);
-    const answers = recorded ? new RecordedCalls(calls) : null;
-    const begin = {
-      branch,
-      session: item.session,
-      retries: of,
-      replays: of,
-      instead: { ...(provider === undefined ? {} : { provider }), ...(model === undefined ? {} : { model }) },
-      ...(input === undefined ? {} : { input }),
-      ...(limit === undefined ? {} : { limit: limit * 1000 }),
-    };
+  /** @throws not_found, conflict (it is open, the branch is there), pruned, erased, invalid (the provider), and what a run throws */
+  async replay(ground: ReplayGround, request: Asked): Promise<Omit<ReplayReply, "sync">> {
+    const { engine, agent, progress, growth } = ground;
+    const { turn: of, recorded = false, id } = request;
+    const old = await replayedTurn(engine, of);
+    const instead = insteadOf(request, old);
+    if (recorded) await requireAnswers(engine, of, old.made.calls);
+    else if (instead.provider !== undefined) ground.requireProvider(instead.provider);
     let turn = "";
     try {
+      const begin = beginning(request, old, instead);
       const ran = await this.#runs.run(agent, engine, { begin, id }, progress, (begun) => {
         turn = begun;
-        if (answers !== null) this.#recorded.set(begun, answers);
+        if (recorded && !this.#recorded.has(begun)) {
+          this.#recorded.set(begun, new RecordedCalls(old.made.calls, old.instead.model ?? null));
+        }
       });
-      const [was, is] = [await snapshotOf(engine, ended), await snapshotOf(engine, ran.commit)];
-      const again = await engine.turns.index.turn(ran.turn);
       return {
         turn: ran.turn,
         of,
-        branch,
-        kind: ran.kind,
-        reason: ran.reason,
-        base,
-        original: {
-          kind: item.kind,
-          state: was.state,
-          snapshot: was.snapshot,
-          output: await outputOf(engine, ended),
-          cost: costOf(calls, item),
-        },
-        replay: {
-          kind: ran.kind,
-          state: is.state,
-          snapshot: is.snapshot,
-          output: await outputOf(engine, ran.commit),
-          cost: costOf(await callsOf(engine, ran.commit), again),
-        },
-        same: {
-          snapshot: was.snapshot === is.snapshot,
-          output:
-            turnValue((await engine.commit(ended)).event, "output")?.hash ===
-            turnValue((await engine.commit(ran.commit)).event, "output")?.hash,
-        },
-        diverged: answers?.diverged ?? [],
-        unused: answers?.unused.length ?? 0,
+        session: ran.session,
+        branch: await branchOf(engine, ran),
+        base: old.base,
+        recorded,
+        ...(await compared(engine, old, ran.turn, { recorded, growth })),
       };
+    } catch (error) {
+      if (turn !== "") await dropUnbegun(engine, turn);
+      throw error;
     } finally {
-      this.#recorded.delete(turn);
+      // While it is open it must not come to ask a provider.
+      if (engine.turns.find(turn) === null) this.#recorded.delete(turn);
     }
   }
 }
 
-async function oldTurn(engine: StateEngine, turn: string): Promise<Old> {
+function beginning({ branch, limit, recorded = false }: Asked, old: ReplayedTurn, instead: Instead): BeginRequest {
+  const { item, base, input, retries } = old;
+  return {
+    branch: branch ?? (`replay/${item.turn}` as BranchName),
+    from: base,
+    exact: branch !== undefined,
+    session: item.session,
+    replays: item.turn,
+    recorded,
+    instead,
+    ...(retries === undefined ? {} : { retries }),
+    ...(input === undefined ? {} : { input }),
+    ...(limit === undefined ? {} : { limit: limit * 1000 }),
+  };
+}
+
+/** Whom it asks: as the turn did, where nothing else is said. A model is one of a provider. */
+function insteadOf({ provider, model }: Asked, { instead }: ReplayedTurn): Instead {
+  if (provider !== undefined) return { provider, ...(model === undefined ? {} : { model }) };
+  return { ...instead, ...(model === undefined ? {} : { model }) };
+}
+
+/** Where what it did is now; null: the branch was deleted meanwhile. */
+async function branchOf(engine: StateEngine, { commit, kept }: Pick<RunReply, "commit" | "kept">) {
+  if (kept !== null) return kept;
+  const { branch } = await engine.commit(commit);
+  return engine.liveBranches().find(({ id }) => id === branch)?.name ?? null;
+}
+
+/** A turn that nobody took up has done nothing that is worth a branch. */
+async function dropUnbegun(engine: StateEngine, turn: string): Promise<void> {
   const item = await engine.turns.index.turn(turn);
-  if (item === null) {
-    throw new VlinderError("not_found", `there is no turn "${turn}"`, {
-      details: { turn },
-      remedy: "`vlinder log` and `vlinder session get` show the turns",
-    });
-  }
-  if (item.ended === null) {
-    throw new VlinderError("conflict", `the turn "${turn}" has not ended`, {
-      details: { turn },
-      remedy: "wait for its end",
-    });
-  }
-  if (item.invoked === null) {
-    throw new VlinderError("unavailable", `the beginning of the turn "${turn}" is not here`, {
-      details: { turn },
-      retryable: false,
-      remedy: "`vlinder sync pull` brings it, when the bucket has it",
-    });
-  }
-  const { parents, event } = await engine.commit(item.invoked);
-  const input = turnValue(event, "input");
-  return {
-    item,
-    base: parents[0] as Hash,
-    ended: item.ended,
-    input: input === null ? undefined : await engine.requiredValue(input.hash, input.size),
-  };
-}
-
-function freeName(engine: StateEngine, wanted: BranchName): BranchName {
-  const taken = new Set(engine.liveBranches().map(({ name }) => name));
-  let name: string = wanted;
-  for (let n = 2; taken.has(name); n++) name = `${wanted}-${n}`;
-  return name as BranchName;
-}
-
-/** The state that a turn ended with: of its last commit, which changes nothing. */
-async function snapshotOf(engine: StateEngine, last: Hash): Promise<{ state: Hash; snapshot: Hash }> {
-  const { parents, snapshot } = await engine.commit(last);
-  return { state: parents[0] as Hash, snapshot };
-}
-
-async function outputOf(engine: StateEngine, last: Hash): Promise<TurnValue | null> {
-  const ref = turnValue((await engine.commit(last)).event, "output");
-  if (ref === null) return null;
-  const value = ref.size > SHOWN_OUTPUT ? null : await engine.requiredValue(ref.hash, ref.size).catch(() => null);
-  return { ...ref, value };
-}
-
-function costOf(calls: readonly OldCall[], item: TurnItem | null): ReplayCost {
-  const sum = (of: (call: OldCall) => number): number => calls.reduce((total, call) => total + of(call), 0);
-  return {
-    calls: calls.length,
-    input: sum(({ tokens }) => tokens?.input ?? 0),
-    output: sum(({ tokens }) => tokens?.output ?? 0),
-    models: [...new Set(calls.flatMap(({ provider, model }) => (model === null ? [] : [`${provider}/${model}`])))],
-    callMilliseconds: sum(({ milliseconds }) => milliseconds),
-    milliseconds: item === null ? 0 : Date.parse(item.time) - Date.parse(item.began),
-  };
+  if (item === null || item.ended === null || item.kind !== "failed") return;
+  if ((await engine.commit(item.ended)).parents[0] !== item.invoked) return;
+  const kept = engine.liveBranches().find(({ head }) => head === item.ended);
+  // It is of no use, and does no harm.
+  if (kept !== undefined) await engine.deleteBranch(kept.name as BranchName).catch(() => undefined);
 }

@@ -30,7 +30,8 @@ export async function endedTurn(engine: StateEngine, turn: string): Promise<Ende
   return { ...ended, kind: item.kind, branch: `turn/${turn}` as BranchName, reason: reasonOf(event) ?? "" };
 }
 
-function reasonOf({ info }: CommitEvent): string | null {
+/** Why a turn failed, as its last commit says. */
+export function reasonOf({ info }: CommitEvent): string | null {
   const reason = info?.["reason"];
   return typeof reason === "string" ? reason : null;
 }
@@ -78,19 +79,36 @@ export async function sessionTurns(
   return turns.reverse();
 }
 
-/** Those of a session's turns, at most `limit`, that are completed in the history of a commit; oldest first. */
+/**
+ * Those of a session's turns, at most `limit`, that are completed in the history of a commit; oldest first. A replay is there only where
+ * somebody went on from its fork, or promoted it: then it is what happened, in place of the turn that it replays.
+ */
 export async function turnsBefore(
   engine: StateEngine,
   items: readonly TurnItem[],
   commit: Hash,
   limit: number,
 ): Promise<TurnItem[]> {
-  const found: TurnItem[] = [];
+  const known = new Map(items.map((item, position) => [item.turn, { item, position }]));
+  const placeOf = (turn: string): number => {
+    let { item, position } = known.get(turn) as { item: TurnItem; position: number };
+    for (let of = item.replays; of !== null; of = item.replays) {
+      const replayed = known.get(of);
+      if (replayed === undefined || replayed.position >= position) break;
+      ({ item, position } = replayed);
+    }
+    return position;
+  };
+  const newestFirst = items
+    .map((item) => ({ item, place: placeOf(item.turn) }))
+    .reverse()
+    .sort((a, b) => b.place - a.place);
+  const places = new Map<number, TurnItem>();
   const lineage = await Lineage.of((hash) => engine.findCommit(hash), commit);
-  for (const item of items.toReversed()) {
-    if (found.length === limit) break;
-    if (item.kind !== "completed" || item.ended === null) continue;
-    if (await lineage.has(item.ended)) found.push(item);
+  for (const { item, place } of newestFirst) {
+    if (places.size === limit) break;
+    if (places.has(place) || item.kind !== "completed" || item.ended === null) continue;
+    if (await lineage.has(item.ended)) places.set(place, item);
   }
-  return found.reverse();
+  return [...places.values()].reverse();
 }

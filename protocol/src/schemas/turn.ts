@@ -68,7 +68,7 @@ export const turnRequests = {
       /** Answers calls from the record of the turn, in place of a provider. */
       recorded: z.boolean().optional(),
       ...overrides,
-      /** The fork's name; default `replay/<turn>`. */
+      /** The fork's name; default `replay/<turn>`, with a number where that is taken. */
       branch: branchField.optional(),
       limit: limit.optional(),
       progress: z.boolean().optional(),
@@ -155,6 +155,8 @@ export interface RunReply {
 /** What a turn cost. */
 export interface ReplayCost {
   readonly calls: number;
+  /** Those of them that were answered from the record: their tokens and times are those of then, and nobody was asked. */
+  readonly recorded: number;
   /** Tokens that providers counted. */
   readonly input: number;
   readonly output: number;
@@ -166,41 +168,58 @@ export interface ReplayCost {
 }
 
 export interface ReplaySide {
-  readonly kind: TurnKind;
+  readonly kind: "completed" | "failed" | "conflict";
+  /** Why it failed. */
+  readonly reason: string | null;
+  /** Its `complete` or `fail` commit. */
+  readonly commit: Hash;
   /** The turn's final state and its snapshot. */
   readonly state: Hash;
   readonly snapshot: Hash;
+  /** Its value is null where it does not fit in the reply, or was erased. */
   readonly output: TurnValue | null;
   readonly cost: ReplayCost;
+}
+
+/** A call of a replay that the turn did not make then. */
+export interface ReplayDivergence {
+  /** The how-manieth of the replay, from 1. */
+  readonly call: number;
+  /** What the agent asks now; `commit` keeps it. */
+  readonly asked: DivergedCall;
+  /** What the turn asked at that place; null: nothing more. */
+  readonly recorded: DivergedCall | null;
+}
+
+interface DivergedCall {
+  /** The `call` commit. */
+  readonly commit: Hash;
+  readonly service: string;
+  readonly method: string;
+  readonly path: string;
+  /** Null: no body. Its value is null where it does not fit in the reply, or was erased. */
+  readonly request: TurnValue | null;
 }
 
 export interface ReplayReply {
   /** The new turn, and the one that it replays. */
   readonly turn: string;
   readonly of: string;
-  /** The fork that it ran on, and where that began. */
-  readonly branch: string;
+  readonly session: string;
+  /** What it did: the fork, or the branch that keeps it when it was not completed; null: it is deleted. */
+  readonly branch: string | null;
+  /** The state that both began from. */
   readonly base: Hash;
-  readonly kind: "completed" | "failed" | "conflict";
-  readonly reason: string | null;
+  readonly recorded: boolean;
   readonly original: ReplaySide;
   readonly replay: ReplaySide;
-  readonly same: { readonly snapshot: boolean; readonly output: boolean };
-  /** Calls that the turn did not make then, of a replay of recorded calls. */
-  readonly diverged: readonly {
-    /** The how-manieth of the replay, from 1. */
-    readonly call: number;
-    readonly asked: { readonly method: string; readonly path: string; readonly request: Hash | null };
-    /** What the turn asked at that place; null: nothing more. */
-    readonly recorded: {
-      readonly method: string;
-      readonly path: string;
-      readonly request: Hash | null;
-      readonly commit: Hash;
-    } | null;
-  }[];
+  readonly same: { readonly kind: boolean; readonly snapshot: boolean; readonly output: boolean };
+  /** Of a replay of recorded calls: those that the turn did not make then; the first of `divergences`. */
+  readonly diverged: readonly ReplayDivergence[];
+  readonly divergences: number;
   /** Recorded calls that the replay did not make. */
   readonly unused: number;
+  readonly sync?: SyncOwed;
 }
 
 /** Body of a message on `vlinder.v1.<agent>.events.turn`. */

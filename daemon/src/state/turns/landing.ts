@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { type BranchName, type CommitEvent, type Hash, keyText, VlinderError } from "@vlinder/protocol";
 import { BranchTable } from "../branch-table.ts";
-import { Draft } from "../draft.ts";
+import { Draft, type LiveBranch } from "../draft.ts";
 import type { Head } from "../head.ts";
 import { Merger } from "../merge.ts";
+import { takenName } from "../mutations.ts";
 import { getEntry } from "../tree/read.ts";
 import type { Ended, Kept } from "./ended.ts";
 import type { OpenTurn } from "./open-turn.ts";
@@ -13,10 +14,21 @@ import { noTurnNote, type TurnNote } from "./turn-note.ts";
 
 /** The name of the branch that keeps what a turn did that came to nothing: somebody may have taken it for another one. */
 export function keptBranch(table: BranchTable, turn: string): BranchName {
-  const name = (n: number): BranchName => (n === 1 ? `turn/${turn}` : `turn/${turn}-${n}`) as BranchName;
-  let n = 1;
-  while (table.byName(name(n)) !== undefined) n++;
-  return name(n);
+  return freeName(table, `turn/${turn}`);
+}
+
+/** The name, or the first of it with a number that no branch has. */
+function freeName(table: BranchTable, wanted: string): BranchName {
+  let name = wanted;
+  for (let n = 2; table.byName(name) !== undefined; n++) name = `${wanted}-${n}`;
+  return name as BranchName;
+}
+
+/** A branch that is not there yet, at a commit. @throws conflict: there is one of exactly this name */
+export function newBranch(table: BranchTable, wanted: BranchName, head: Hash, exact: boolean): LiveBranch {
+  const name = freeName(table, wanted);
+  if (exact && name !== wanted) throw takenName(wanted);
+  return { id: randomBytes(32).toString("hex") as Hash, name, head, sealed: false, deleted: [] };
 }
 
 /** How a turn has ended already, of which the transaction was applied though it failed; null: it has not. */
@@ -31,6 +43,7 @@ export async function complete(draft: Draft, turn: OpenTurn, output: Uint8Array 
   const state = turn.head.commit;
   const reads = turn.reads.encode();
   const last = lastCommit("complete", { state }, { output, reads });
+  if (turn.isFork) return await completeFork(draft, turn, last);
   const branch = draft.table.byId(turn.branch.id);
   if (branch?.head == null) return await keep(draft, turn, conflict(`the branch "${turn.branch.name}" was deleted`));
   if (branch.sealed) return await keep(draft, turn, conflict(`the branch "${branch.name}" was sealed`));
@@ -55,6 +68,15 @@ export async function complete(draft: Draft, turn: OpenTurn, output: Uint8Array 
   const joined = await draft.place(branch, merged.parent, merged.commit, merged.changes, `turn ${turn.turn}: merge`);
   const conflicts = merged.conflicts.length;
   return { kind: "completed", state, commit: head.commit, head: joined.commit, merged: true, conflicts };
+}
+
+/** The branch begins with what the turn did: nobody else can have moved it. */
+async function completeFork(draft: Draft, turn: OpenTurn, last: Recorded): Promise<Ended> {
+  const state = turn.head.commit;
+  const head = await end(draft, turn, last);
+  const name = freeName(draft.table, turn.branchName);
+  draft.move({ id: turn.branch.id, name, head: null }, head, `turn ${turn.turn}, from ${turn.base.slice(0, 12)}`);
+  return { kind: "completed", state, commit: head.commit, head: head.commit, merged: false, conflicts: 0 };
 }
 
 /** Once it is part of the branch, nobody would look for what was left open in it. @throws conflict */

@@ -38,6 +38,7 @@ export class OpenTurn implements TurnFacts {
   readonly first: string;
   readonly isReplay: boolean;
   readonly branch: LiveBranch;
+  readonly isFork: boolean;
   readonly started: number;
   readonly deadline: number;
   readonly instead: Instead;
@@ -73,6 +74,7 @@ export class OpenTurn implements TurnFacts {
     this.first = facts.first;
     this.isReplay = facts.isReplay;
     this.branch = facts.branch;
+    this.isFork = facts.isFork;
     this.instead = facts.instead;
     this.started = facts.started;
     this.deadline = facts.deadline;

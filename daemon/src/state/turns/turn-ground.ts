@@ -40,6 +40,8 @@ export interface TurnFacts {
   /** It shows what would be, and does nothing in the outside world. */
   readonly isReplay: boolean;
   readonly branch: LiveBranch;
+  /** The branch is a new one, which comes to be when the turn is completed. */
+  readonly isFork: boolean;
   /** Another provider or model than agent.toml says, for its calls. */
   readonly instead: Instead;
   /** Milliseconds since 1970. */

@@ -69,11 +69,16 @@ export class TurnIndex {
     return this.#turns.get(turn) ?? null;
   }
 
-  /** The turns of a session, in the order in which they began; empty: there is no such session. */
+  /** The turns of a session, in the order in which they began, without replays of them; empty: there is no such session. */
   async session(session: string): Promise<TurnItem[]> {
+    return (await this.withReplays(session)).filter(({ replays }) => replays === null);
+  }
+
+  /** The same with replays. */
+  async withReplays(session: string): Promise<TurnItem[]> {
     await this.ready();
     const turns = [...(this.#sessions.get(session) ?? [])].map((turn) => this.#turns.get(turn) as TurnItem);
-    return turns.filter(({ replays }) => replays === null).sort(byBeginning);
+    return turns.sort(byBeginning);
   }
 
   /** Each session with its turns; the one that something happened in last is first. */

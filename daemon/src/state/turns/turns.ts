@@ -8,7 +8,7 @@ import { TwoGenerations } from "../two-generations.ts";
 import { Effects } from "./effects.ts";
 import type { Ended } from "./ended.ts";
 import { recordLate } from "./late-event.ts";
-import { abandon, complete, ended as endedBefore, keep } from "./landing.ts";
+import { abandon, complete, ended as endedBefore, keep, newBranch } from "./landing.ts";
 import { OpenTurn } from "./open-turn.ts";
 import { ReplyMemory } from "./reply-memory.ts";
 import type { Instead, TurnEvent, TurnGround } from "./turn-ground.ts";
@@ -36,6 +36,10 @@ export interface Begun {
 
 export interface BeginRequest {
   readonly branch: BranchName;
+  /** A commit to begin from, on a new branch of that name, which comes to be when the turn is completed. */
+  readonly from?: Hash;
+  /** With `from`: a branch that has the name is a conflict; else the new one gets a number. */
+  readonly exact?: boolean;
   /** Absent: a new one. */
   readonly session?: string;
   readonly input?: Uint8Array;
@@ -43,8 +47,10 @@ export interface BeginRequest {
   readonly limit?: number;
   /** The turn that this one does again. */
   readonly retries?: string;
-  /** The turn that this one replays, for the record. */
+  /** The turn that this one replays: it shares its effects, and does nothing anew in the outside world. */
   readonly replays?: string;
+  /** Its calls are answered from that turn's; for the record. */
+  readonly recorded?: boolean;
   readonly instead?: Instead;
 }
 
@@ -115,13 +121,17 @@ export class Turns {
   async #begin(request: BeginRequest, asked: Idempotency | undefined, durably: boolean): Promise<Begun> {
     const openOrSoon = this.#open.size + this.#beginning.size;
     if (openOrSoon >= MOST_OPEN) throw tooMany(openOrSoon);
-    const { branch: name, input, limit = LIMIT, retries, replays, instead = {} } = request;
+    const { branch: name, from, exact = false, input, limit = LIMIT } = request;
+    const { retries, replays, recorded = false, instead = {} } = request;
     const { writer, source, committer } = this.#ground;
     const turn = `t-${stamp()}`;
-    const again = retries ?? replays;
+    const again = replays ?? retries;
     const first = again === undefined ? turn : await this.#firstOf(again);
     const session = request.session ?? `s-${stamp()}`;
-    const branch = writableBranch(writer.branches, name, committer.agent);
+    const branch =
+      from === undefined
+        ? writableBranch(writer.branches, name, committer.agent)
+        : newBranch(writer.branches, name, from, exact);
     const base = writer.durableHead(branch.id);
     const started = committer.now().getTime();
     const isReplay = replays !== undefined;
@@ -131,6 +141,7 @@ export class Turns {
       first,
       isReplay,
       branch,
+      isFork: from !== undefined,
       instead,
       started,
       deadline: started + Math.min(limit, MOST_LIMIT),
@@ -141,6 +152,7 @@ export class Turns {
         ...instead,
         ...(retries === undefined ? {} : { retries }),
         ...(replays === undefined ? {} : { replays }),
+        ...(recorded ? { recorded } : {}),
         ...(again === undefined ? {} : { first }),
       },
       ...(input === undefined ? {} : { values: { input } }),
@@ -149,7 +161,7 @@ export class Turns {
     try {
       const head = base?.commit === branch.head ? base : await source.at(branch.head);
       const open = await OpenTurn.begin(this.#ground, facts, head, event);
-      const begun = { turn, session, branch: name, base: branch.head, state: open.head.commit };
+      const begun = { turn, session, branch: branch.name as BranchName, base: branch.head, state: open.head.commit };
       const stored = open.storeBeginning(begun, asked);
       stored.catch(() => open.storeSoon());
       if (durably) await stored;
