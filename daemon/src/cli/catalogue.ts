@@ -165,6 +165,12 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     load: async () => (await import("./commands/reflog.ts")).defineReflog,
   },
   {
+    name: "replay",
+    summary: "the same turn again, on a fork: as it was recorded, or with another model",
+    group: TIME,
+    load: async () => (await import("./commands/replay.ts")).defineReplay,
+  },
+  {
     name: "effect",
     summary: "what an agent did in the outside world, and what nobody knows of",
     group: TIME,

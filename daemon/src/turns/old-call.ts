@@ -1,13 +1,8 @@
 import { type Commit, ERROR_CODES, type ErrorCode, type Hash, type Json, sha256, type Tokens } from "@vlinder/protocol";
 import type { CallError } from "../providers/recorded-call.ts";
 import type { StateEngine } from "../state/engine.ts";
+import type { ValueRef } from "./event-value.ts";
 import { turnValue } from "./turn-item.ts";
-
-/** A value that a commit names. */
-export interface ValueRef {
-  readonly hash: Hash;
-  readonly size: number;
-}
 
 /** A call as a turn made it. */
 export interface OldCall {

@@ -10,7 +10,8 @@ import {
 } from "@vlinder/protocol";
 import type { StateEngine } from "../state/engine.ts";
 import type { TurnItem } from "../state/turns/turn-index.ts";
-import { type CallsMade, callsOf, type DivergedCall, type OldCall, type ValueRef } from "./old-call.ts";
+import { eventValue, type ValueRef } from "./event-value.ts";
+import { type CallsMade, callsOf, type DivergedCall, type OldCall } from "./old-call.ts";
 import type { ReplayedTurn } from "./replayed-turn.ts";
 import { reasonOf, turnValue } from "./turn-item.ts";
 
@@ -63,13 +64,13 @@ class Bodies {
     this.#growth = growth;
   }
 
-  async of(ref: ValueRef | null): Promise<TurnValue | null> {
+  async of(commit: Hash, ref: ValueRef | null): Promise<TurnValue | null> {
     if (ref === null) return null;
     const { hash, size } = ref;
     if (size * this.#growth > this.#room) return { hash, size, value: null };
     this.#room -= size * this.#growth;
-    const value = await this.#engine.requiredValue(hash, size).catch((error: unknown) => {
-      if (error instanceof VlinderError && error.code === "erased") return null;
+    const value = await eventValue(this.#engine, commit, ref).catch((error: unknown) => {
+      if (error instanceof VlinderError && (error.code === "erased" || error.code === "pruned")) return null;
       throw error;
     });
     return { hash, size, value };
@@ -90,7 +91,7 @@ async function sideOf(
     commit: ended,
     state: parents[0] as Hash,
     snapshot,
-    output: await bodies.of(turnValue(event, "output")),
+    output: await bodies.of(ended, turnValue(event, "output")),
     cost: costOf(calls, item),
   };
 }
@@ -131,5 +132,5 @@ async function side(
   { commit, service, method, path, request }: Omit<CallSide, "request"> & { readonly request: ValueRef | null },
   bodies: Bodies,
 ): Promise<CallSide> {
-  return { commit, service, method, path, request: await bodies.of(request) };
+  return { commit, service, method, path, request: await bodies.of(commit, request) };
 }

@@ -44,8 +44,8 @@ export const defineDiff: Define = (command, act) => {
     );
 };
 
-/** Every page. A branch that moves meanwhile does not matter: the first reply says which commits they are. */
-async function diffOf(
+/** Every page of a difference. A branch that moves meanwhile does not matter: the first reply says which commits they are. */
+export async function diffOf(
   client: Client,
   agent: AgentName,
   request: { readonly from: string; readonly to: string; readonly prefix?: string },

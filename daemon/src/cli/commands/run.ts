@@ -76,7 +76,7 @@ async function once(context: Context, { agent, ...fields }: Talk, input: Uint8Ar
   const { stdout, stderr } = context.terminal;
   const started = performance.now();
   const output = new ShownOutput((chunk) => stdout.write(chunk), stdout.isTTY === true);
-  const turn = new AskedTurn(
+  const turn = AskedTurn.run(
     client,
     agent,
     { ...fields, input },

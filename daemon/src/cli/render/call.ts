@@ -6,6 +6,8 @@ type Called = Pick<CommitEvent, "info" | "values">;
 
 /** What a `call` commit is about, in a line. */
 export function callText({ info = {} }: Called): string {
+  if (info["diverged"] !== undefined)
+    return `${text(info["service"])} ${text(info["path"])} not in the record: not asked`;
   const { service, provider, model, path, status, complete } = info;
   const what = typeof model === "string" ? model : `${text(path)}`;
   const answered = status === undefined ? "no answer" : `${text(status)}${complete === false ? ", broken off" : ""}`;
@@ -18,7 +20,12 @@ export function callFacts({ info = {}, values = {} }: Called): [string, string |
   const sizeOf = (name: string): string => (values[name] === undefined ? "none" : size(values[name][1]));
   return [
     ["request", `${text(method)} ${text(path)}   ${sizeOf("request")}`],
-    ["response", `${sizeOf("response")}${typeof milliseconds === "number" ? ` in ${timeText(milliseconds)}` : ""}`],
+    [
+      "response",
+      info["diverged"] !== undefined
+        ? null
+        : `${sizeOf("response")}${typeof milliseconds === "number" ? ` in ${timeText(milliseconds)}` : ""}`,
+    ],
     ["tokens", tokensText(tokens)],
   ];
 }
@@ -28,7 +35,7 @@ function tokensText(tokens: unknown): string | null {
   return typeof input === "number" && typeof output === "number" ? `${count(input)} in, ${count(output)} out` : null;
 }
 
-function timeText(milliseconds: number): string {
+export function timeText(milliseconds: number): string {
   return milliseconds < 60_000 ? `${(milliseconds / 1000).toFixed(1)} s` : duration(milliseconds / 1000);
 }
 

@@ -1,4 +1,4 @@
-import type { Client } from "@vlinder/agent-runtime";
+import type { Client, RequestOptions } from "@vlinder/agent-runtime";
 import { type AgentName, type AgentRequest, type Progress, type RunReply, VlinderError } from "@vlinder/protocol";
 
 export type Asked = Pick<AgentRequest<"run">, "input" | "branch" | "session" | "provider" | "model" | "limit">;
@@ -14,9 +14,9 @@ export interface TurnListener {
 export const CANCELLED = "cancelled with Ctrl-C";
 
 /** A turn that somebody waits for at a terminal, and may cancel. */
-export class AskedTurn {
+export class AskedTurn<Reply = RunReply> {
   /** @throws VlinderError, also when `cancel` was called twice */
-  readonly reply: Promise<RunReply>;
+  readonly reply: Promise<Reply>;
   readonly #client: Client;
   readonly #agent: AgentName;
   readonly #listener: TurnListener;
@@ -24,14 +24,22 @@ export class AskedTurn {
   #turn: string | null = null;
   #state: "going" | "cancelled" | "failed" = "going";
 
-  constructor(client: Client, agent: AgentName, asked: Asked, listener: TurnListener) {
+  constructor(
+    client: Client,
+    agent: AgentName,
+    ask: (options: RequestOptions) => Promise<Reply>,
+    listener: TurnListener,
+  ) {
     this.#client = client;
     this.#agent = agent;
     this.#listener = listener;
-    this.reply = client.request(agent, "run", asked, {
-      onProgress: (progress) => this.#hear(progress),
-      signal: this.#gone.signal,
-    });
+    this.reply = ask({ onProgress: (progress) => this.#hear(progress), signal: this.#gone.signal });
+  }
+
+  /** A run. What agent.toml does not declare only an administrator may ask for. */
+  static run(client: Client, agent: AgentName, asked: Asked, listener: TurnListener): AskedTurn {
+    const operation = asked.provider === undefined && asked.model === undefined ? "run" : "run.override";
+    return new AskedTurn(client, agent, (options) => client.request(agent, operation, asked, options), listener);
   }
 
   /** Ends the turn, with nothing moved; the second time it is not waited for any more. */

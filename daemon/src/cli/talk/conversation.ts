@@ -53,7 +53,7 @@ export async function converse(context: Context, talk: Talk, terminal: TalkTermi
   const answer = async (text: string): Promise<void> => {
     const started = performance.now();
     const output = new ShownOutput((chunk) => terminal.output.write(chunk), true);
-    const turn = new AskedTurn(client, agent, asked(talk, session, text), {
+    const turn = AskedTurn.run(client, agent, asked(talk, session, text), {
       part: (part) => {
         context.endProgress();
         output.part(part);

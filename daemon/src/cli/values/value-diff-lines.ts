@@ -11,15 +11,17 @@ const MOST_LINES = 200;
 const MOST_CHARACTERS = 400;
 const INDENT = "     ";
 
+type Sides = Pick<DiffItem, "from" | "to">;
+
 /** What a person sees of how a value differs, below the line of its key. */
-export function valueDiffLines(item: DiffItem, diff: ValueDiff): Text[] {
+export function valueDiffLines(item: Sides, diff: ValueDiff): Text[] {
   const lines = linesOf(item, diff);
   const rest = lines.length - MOST_LINES;
   const shown: Text[] = rest <= 0 ? lines : [...lines.slice(0, MOST_LINES), dim(`… ${counted(rest, "line")} more`)];
   return shown.map((line): Text => [INDENT, ...[line].flat()]);
 }
 
-function linesOf({ from, to }: DiffItem, diff: ValueDiff): Text[] {
+function linesOf({ from, to }: Sides, diff: ValueDiff): Text[] {
   switch (diff.kind) {
     case "json":
       return diff.changes.length === 0 ? [dim("the same JSON, spelled differently")] : diff.changes.flatMap(jsonLines);

@@ -83,7 +83,8 @@ function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
 }
 
-function compared(was: Uint8Array | null, is: Uint8Array | null): ValueDiff {
+/** Two values as they are; null: there is none. */
+export function compared(was: Uint8Array | null, is: Uint8Array | null): ValueDiff {
   const changes = was === null || is === null ? null : diffJson(was, is);
   if (changes !== null) return { kind: "json", changes };
   const [before, after] = [textOf(was ?? EMPTY), textOf(is ?? EMPTY)];
