@@ -113,10 +113,11 @@ export function turnHandlers(core: Core): Handlers {
       return run(core, call);
     },
     "turn.replay": async ({ agent, request, progress, encoding }) => {
-      const { engine } = agentOf(core, agent);
+      const { engine, manifest } = agentOf(core, agent);
+      const limit = request.limit ?? manifest?.limits.turn ?? undefined;
       const requireProvider = (name: string) => core.providers.named(name);
       const ground = { agent, engine, requireProvider, progress, growth: growthOf(encoding) };
-      return withOwed(core, agent, await core.replays.replay(ground, request));
+      return withOwed(core, agent, await core.replays.replay(ground, limit === undefined ? request : { ...request, limit }));
     },
   };
 }
