@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { pathToFileURL } from "node:url";
 import Anthropic from "@anthropic-ai/sdk";
 import { type Client, StoredValue, type Turn } from "@vlinder/agent-runtime";
 import type { AgentName, CommitItem, Hash } from "@vlinder/protocol";
@@ -17,12 +17,12 @@ import { openai } from "../harness/providers/openai.ts";
 import { openrouter, OPENROUTER_MODEL } from "../harness/providers/openrouter.ts";
 import type { Provider } from "../harness/providers/provider.ts";
 import { drain } from "../harness/providers/suites/served.ts";
+import { commandLine } from "../harness/command-line.ts";
 import { allCommits } from "../harness/reading.ts";
 import { newStage } from "../harness/stage.ts";
 
 const stage = newStage();
 const KEY = "key-that-nobody-may-see-9876543210";
-const VLINDER = fileURLToPath(new URL("../../daemon/bin/vlinder.mjs", import.meta.url));
 const RUNTIME = pathToFileURL(path.resolve(import.meta.dirname, "../../agent-runtime/src/index.ts")).href;
 const servers: ModelServer[] = [];
 let behind: BehindDaemon;
@@ -170,13 +170,10 @@ async function callsOf(agent: string, turn: string): Promise<CommitItem[]> {
   return commits.filter((one) => one.turn === turn && one.event.kind === "call").reverse();
 }
 
-function shown(...args: string[]): string {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [VLINDER, ...args], {
-    encoding: "utf8",
-    env: { ...process.env, VLINDER_HOME: behind.daemon.home, NO_COLOR: "1" },
-  });
-  expect([status, stderr]).toEqual([0, ""]);
-  return stdout;
+async function shown(...args: string[]): Promise<string> {
+  const { code, out, err } = await commandLine(behind.daemon.home, args);
+  expect([code, err]).toEqual([0, ""]);
+  return out;
 }
 
 test.each(CASES)("calls of %s are recorded as they went over the wire", async (_name, provider, key, calls) => {
@@ -206,7 +203,7 @@ test.each(CASES)("calls of %s are recorded as they went over the wire", async (_
   server.settle();
 
   const [first] = recorded as [CommitItem];
-  const people = shown("show", agent, first.hash, "--values");
+  const people = await shown("show", agent, first.hash, "--values");
   expect(people).toMatch(/^tokens {4}2 in, 3 out$/m);
   expect(people).toMatch(/^request {3}\d+ B, sha-256 [0-9a-f]{7}$/m);
   expect(people).toMatch(/^ {7}"model": ".+",?$/m);
@@ -237,7 +234,7 @@ test("timeline.value gives a part, and says what there is", async () => {
     });
   }
   expect(Buffer.from((await ask(commit, "output")).bytes).toString()).toBe("done");
-  expect(shown("show", agent, commit, "--values")).toMatch(/^output {3}4 B, sha-256 [0-9a-f]{7}\n {5}done$/m);
+  expect(await shown("show", agent, commit, "--values")).toMatch(/^output {3}4 B, sha-256 [0-9a-f]{7}\n {5}done$/m);
 });
 
 test("an erased value is said to be, by the operation and by show", async () => {
@@ -252,8 +249,8 @@ test("an erased value is said to be, by the operation and by show", async () => 
   await admin.request(agent, "timeline.forget", { key: "/people/ann", run: true });
   const [call] = (await callsOf(agent, turn.id)) as [CommitItem];
   await expect(valueOf(agent, call.hash, "request")).rejects.toMatchObject({ code: "erased" });
-  expect(shown("show", agent, call.hash, "--values")).toMatch(/^request .*\n {5}left out: erased$/m);
-  const document = JSON.parse(shown("show", agent, call.hash, "--values", "--json")) as { values: object };
+  expect(await shown("show", agent, call.hash, "--values")).toMatch(/^request .*\n {5}left out: erased$/m);
+  const document = JSON.parse(await shown("show", agent, call.hash, "--values", "--json")) as { values: object };
   expect(document.values).toMatchObject({ request: { value: null, why: "erased" } });
 });
 

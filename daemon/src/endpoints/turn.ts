@@ -11,6 +11,7 @@ import {
 } from "@vlinder/protocol";
 import type { Core, OpenedAgent } from "../daemon-core.ts";
 import { requireDeclared } from "../providers/declared-model.ts";
+import { requireExchangeable } from "../providers/exchangeable.ts";
 import type { Ended, Kept } from "../state/turns/ended.ts";
 import type { TurnItem } from "../state/turns/turn-index.ts";
 import { beginRequest } from "../turns/begin-request.ts";
@@ -109,15 +110,20 @@ export function turnHandlers(core: Core): Handlers {
       return run(core, call);
     },
     "run.override": (call) => {
-      if (call.request.provider !== undefined) core.providers.named(call.request.provider);
+      requireExchangeable(agentOf(core, call.agent), call.request, core.providers);
       return run(core, call);
     },
     "turn.replay": async ({ agent, request, progress, encoding }) => {
       const { engine, manifest } = agentOf(core, agent);
       const limit = request.limit ?? manifest?.limits.turn ?? undefined;
-      const requireProvider = (name: string) => core.providers.named(name);
+      const requireProvider = (provider: string) =>
+        requireExchangeable(agentOf(core, agent), { provider }, core.providers);
       const ground = { agent, engine, requireProvider, progress, growth: growthOf(encoding) };
-      return withOwed(core, agent, await core.replays.replay(ground, limit === undefined ? request : { ...request, limit }));
+      return withOwed(
+        core,
+        agent,
+        await core.replays.replay(ground, limit === undefined ? request : { ...request, limit }),
+      );
     },
   };
 }
