@@ -59,7 +59,8 @@ export class OpenTurn implements TurnFacts {
   #storing: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
   readonly #ending: Ending;
-  #end: Ended | null = null;
+  /** How it has ended; null: it has not. */
+  end: Ended | null = null;
   /** The contract that it began from. */
   readonly contract: Hash | null;
   /** The first commit of its chain. */
@@ -97,14 +98,9 @@ export class OpenTurn implements TurnFacts {
     return this.#over.signal;
   }
 
-  /** How it has ended; null: it has not. */
-  get end(): Ended | null {
-    return this.#end;
-  }
-
   /** It has ended: what still goes on for it ends, too. */
   ended(end: Ended): void {
-    this.#end = end;
+    this.end = end;
     this.#ending.finish();
     const how = end.kind === "completed" ? "it was completed" : end.reason;
     this.#over.abort(new VlinderError("conflict", `the turn has ended: ${how}`, { details: { turn: this.turn } }));
@@ -198,11 +194,14 @@ export class OpenTurn implements TurnFacts {
   /** A commit without changes: a call, an effect. Returns it. @throws conflict */
   async record(event: TurnEvent): Promise<Hash> {
     const told = recorded(event);
-    return await this.#compute(async (draft) => {
+    const work: Work<Hash> = async (draft) => {
+      // Answers of models are large.
+      if (this.#unstored.bytes > MOST_UNSTORED) await this.flush();
       storeValues(draft, told);
       const head = await draft.commit(draft.table.required(this.branchName), {}, this.told(told.event));
       return head.commit;
-    });
+    };
+    return await this.#compute(work, () => this.#grew());
   }
 
   told(event: CommitEvent): { event: CommitEvent; session: string; turn: string } {
@@ -232,9 +231,12 @@ export class OpenTurn implements TurnFacts {
 
   #took({ space, ops }: UploadedWrite, { applied }: WriteReply): void {
     this.#trace.wrote(space, ops, applied);
+    this.#grew();
+  }
+
+  #grew(): void {
     const { bytes, commits } = this.#unstored;
-    if (bytes > STORE_OVER.bytes || commits.length > STORE_OVER.commits) this.#flushSoon(0);
-    else this.#flushSoon(STORE_AFTER_MS);
+    this.#flushSoon(bytes > STORE_OVER.bytes || commits.length > STORE_OVER.commits ? 0 : STORE_AFTER_MS);
   }
 
   /** One after the other: each builds on the one before. At once where it can be. `took` is called as it becomes part of the chain. */

@@ -233,6 +233,22 @@ describe("many", () => {
   });
 });
 
+test("what is recorded of calls is stored as it goes, also in a turn that writes nothing else", async () => {
+  const { engine } = await open();
+  const turn = await begin(engine);
+  const call = (n: number) => ({ kind: "call", values: { response: noise(n, 3 << 20) } }) as const;
+  let most = 0;
+  for (let n = 0; n < 8; n++) {
+    await turn.record(call(n));
+    most = Math.max(most, turn.unstored);
+  }
+  expect(most).toBeLessThan(16 << 20);
+  // Soon, and not only at the turn's end: after a crash in between they are in history.
+  await expect.poll(() => turn.unstored, { timeout: 5_000 }).toBe(0);
+  await turn.record({ kind: "call", values: { response: Buffer.from("a short one") } });
+  await expect.poll(() => turn.unstored, { timeout: 5_000 }).toBe(0);
+});
+
 test("ids of sessions may be any text, and name no branch", async () => {
   const { engine } = await open();
   for (const session of ["__proto__", "../../etc", 'a"b\\c\n', "ü🦋", "turn/x", "x".repeat(128)]) {
