@@ -441,6 +441,48 @@ describe("how often, and by whom", () => {
     expect(await named()).toEqual(await named());
   });
 
+  test("who joins it while it runs does not begin its record anew", async () => {
+    let twice = false;
+    let [asked, go] = [false, (): void => {}];
+    await serving(daemon, AGENT, async (turn) => {
+      await ask(turn, "once");
+      if (!twice) return "done";
+      asked = true;
+      await new Promise<void>((resolve) => (go = resolve));
+      return await ask(turn, "once").catch(() => "not twice");
+    });
+    const ran = await run("");
+    twice = true;
+    const request = () => recorded(ran.turn, { id: "joined" });
+    const first = request();
+    await until("it has asked once", () => asked);
+    let joined = false;
+    const second = admin.request(
+      AGENT,
+      "turn.replay",
+      { turn: ran.turn, recorded: true, id: "joined" },
+      { onProgress: () => (joined = true) },
+    );
+    await until("somebody has joined", () => joined);
+    go();
+    const reply = await first;
+    expect(text(reply.replay.output?.value)).toBe("not twice");
+    expect(reply.diverged).toMatchObject([{ call: 2, recorded: null }]);
+    expect(await second).toEqual(reply);
+  });
+
+  test("after a promote the story has the replay in place of the turn", async () => {
+    await serving(daemon, AGENT, async (turn) => {
+      const before = await turn.history();
+      return `${await ask(turn, turn.input)} after ${before.map(({ output }) => output).join("; ")}`;
+    });
+    const session = "s-promoted";
+    const ran = await run("one", { session });
+    const reply = await replay(ran.turn, { model: OTHER_MODEL });
+    await admin.request(AGENT, "timeline.promote", { branch: reply.branch });
+    expect(text((await run("two", { session })).output)).toBe("small says 3 to two after large says 2 to one after ");
+  });
+
   test("two at once have forks of their own; a name that was asked for is not changed", async () => {
     await serving(daemon, AGENT, converses);
     const ran = await run("x");

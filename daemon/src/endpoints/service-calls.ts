@@ -37,9 +37,7 @@ async function callProvider(core: Core, calls: OpenCalls, service: ServiceName, 
   const { method, path, headers = {}, body = null, stream = false } = request;
   const asked: AskedCall = { service, method, path, headers, body };
   const answer =
-    scope.recorded === null
-      ? await asking(core, call, asked, scope)
-      : await answering(asked, scope, scope.recorded, engine);
+    scope.recorded === null ? await asking(core, call, asked, scope) : answering(asked, scope, scope.recorded, engine);
   // Before it costs anything. The answer is kept in any case: it may be a little over.
   await engine.retention.quota.admit(() => body?.length ?? 0);
   const stated = { name: request.call, streamed: stream, outer: scope.signal };
@@ -68,22 +66,17 @@ async function asking(core: Core, { agent }: ServiceCall, asked: AskedCall, scop
   return (signal, listener) => passCall(prepared, { record: scope.record, signal, listener });
 }
 
-/** Gives the answer that the turn got then: no provider is asked, and no key is needed. @throws conflict, erased */
-async function answering(
-  asked: AskedCall,
-  scope: CallScope,
-  { calls, diverged }: Recorded,
-  engine: StateEngine,
-): Promise<Answer> {
-  const { call, body: request, answer: old, instead } = calls.take(asked);
-  const { service, method, path } = asked;
-  if (old === null) {
-    await diverged({ service, method, path, request, call, instead: instead?.commit ?? null });
-    throw notAskedThen(call, instead);
-  }
-  const body = await answerOf(engine, old);
-  const headers = old.contentType === null ? {} : { "content-type": old.contentType };
+/** Gives the answer that the turn got then: no provider is asked, and no key is needed. It fails with conflict, erased. */
+function answering(asked: AskedCall, scope: CallScope, { calls, diverged }: Recorded, engine: StateEngine): Answer {
   return async (signal, listener) => {
+    const { call, body: request, answer: old, instead } = calls.take(asked);
+    const { service, method, path } = asked;
+    if (old === null) {
+      await diverged({ service, method, path, request, call, instead: instead?.commit ?? null });
+      throw notAskedThen(call, instead);
+    }
+    const body = await answerOf(engine, old);
+    const headers = old.contentType === null ? {} : { "content-type": old.contentType };
     signal.throwIfAborted();
     const { provider, model, status, milliseconds, tokens, contentType, complete, error, commit } = old;
     if (hadHead(old)) await listener.head(status ?? 0, headers);

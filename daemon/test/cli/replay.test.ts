@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { serve, type Server, type Turn } from "@vlinder/agent-runtime";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -10,7 +10,7 @@ let folder: Awaited<ReturnType<typeof temporary>>;
 let daemon: RunningDaemon;
 let local: HttpProvider;
 let hosted: HttpProvider;
-let server: Server;
+const servers: Server[] = [];
 let changed = false;
 
 async function poet(turn: Turn): Promise<string> {
@@ -43,15 +43,17 @@ beforeAll(async () => {
     `[providers.local]\nurl = "${local.url}/v1"\n[providers.hosted]\nurl = "${hosted.url}/v1"\n`,
   );
   daemon = await startDaemon(home);
-  const dir = join(folder.path, "poet");
-  await mkdir(dir);
-  await writeFile(join(dir, "agent.toml"), `name = "poet"\n${CALLS_LOCAL}`);
-  await vlinder(["agent", "add", dir]);
-  server = await serve("poet", poet, { onError: () => {} });
+  for (const name of ["poet", "haiku"]) {
+    const dir = join(folder.path, name);
+    await mkdir(dir);
+    await writeFile(join(dir, "agent.toml"), `name = "${name}"\n${CALLS_LOCAL}`);
+    await vlinder(["agent", "add", dir]);
+    servers.push(await serve(name, poet, { onError: () => {} }));
+  }
 }, 60_000);
 
 afterAll(async () => {
-  await server?.close();
+  for (const server of servers) await server.close();
   await daemon?.stop();
   await local?.stop();
   await hosted?.stop();
@@ -164,6 +166,29 @@ describe("vlinder replay", () => {
     expect(unknown.err).toContain('there is no provider "nowhere"');
   });
 });
+
+test("the transcript of docs/replay.md is what is printed", async () => {
+  const text = await readFile(new URL("../../../docs/replay.md", import.meta.url), "utf8");
+  const transcript = /^```\n(\$ vlinder run .*?)^```$/ms.exec(text)?.[1] ?? "";
+  const shown: string[] = [];
+  for (const [, line = ""] of transcript.matchAll(/^\$ vlinder (.*)$/gm)) {
+    const argv = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? "");
+    const { out, err } = await vlinder(argv);
+    shown.push(`$ vlinder ${line}\n${out}${err}`);
+  }
+  expect(shown).toHaveLength(3);
+  expect(comparable(shown.join("\n"))).toBe(comparable(transcript));
+});
+
+/** Without what is another one each time: ids, hashes, times, and the columns that move with them. */
+function comparable(text: string): string {
+  return text
+    .replace(/t-[0-9a-z]+/g, "t-")
+    .replace(/\b[0-9a-f]{7}\b/g, "hash")
+    .replace(/\d+\.\d s/g, "time")
+    .replace(/ +/g, " ")
+    .trim();
+}
 
 test("a run on a model that agent.toml does not declare is a person's to ask for", async () => {
   const { code, out } = await vlinder(["run", "poet", "-m", "a cup", "--provider", "hosted", "--model", "undeclared"]);
