@@ -243,7 +243,7 @@ const CASES: readonly Case[] = [
   { command: "agent remove", works: () => ["agent", "remove", "spare"], fails: () => ["agent", "remove", "nobody"] },
 ];
 /** One ends the daemon, the next does not end, and providers need one: they have tests of their own. */
-const APART = ["stop", "kv watch", "provider list", "provider set", "provider test"];
+const APART = ["stop", "kv watch", "replay", "provider list", "provider set", "provider test"];
 
 const noAction: Act = () => async () => undefined;
 
