@@ -240,13 +240,15 @@ export class StrictResponder {
     if (operation === "turn.accept") return turns.accept(body);
     if (operation === "turn.complete") return turns.complete(body);
     if (operation === "turn.fail") return turns.fail(body);
+    if (operation === "effect.begin") return turns.effects.begin(turns.first(body["turn"]), body);
+    if (operation === "effect.end") return turns.effects.end(body);
     turns.required(body["turn"]);
     return {};
   }
 
   private execute(agent: string, operation: string, body: Body): Body {
     const state = this.state(agent);
-    if (operation.startsWith("turn.")) return this.turn(agent, operation, body);
+    if (/^(turn|effect)\./.test(operation)) return this.turn(agent, operation, body);
     const branch =
       body["turn"] !== undefined ? this.turnsOf(agent).line(body["turn"]) : (body["branch"] as string | undefined);
     const view = state.at(body["at"] as string | undefined, branch);

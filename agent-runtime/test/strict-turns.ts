@@ -1,4 +1,5 @@
 import { VlinderError } from "@vlinder/protocol";
+import { StrictEffects } from "./strict-effects.ts";
 import type { Commit, StrictState } from "./strict-state.ts";
 
 type Body = Record<string, unknown>;
@@ -18,6 +19,9 @@ interface OpenTurn {
 export class StrictTurns {
   private readonly state: StrictState;
   private readonly open = new Map<string, OpenTurn>();
+  /** Of a turn that does another one again, the first of them. */
+  private readonly firsts = new Map<string, string>();
+  readonly effects = new StrictEffects();
   private count = 0;
 
   constructor(state: StrictState) {
@@ -26,8 +30,19 @@ export class StrictTurns {
 
   /** With `answer` it waits for a process that takes it up. Returns the reply of `turn.begin`. */
   begin(body: Body, answer: OpenTurn["answer"] = null): Body {
-    const { session, branch = "main", input } = body as { session?: string; branch?: string; input?: Uint8Array };
+    const {
+      session,
+      branch = "main",
+      input,
+      retries,
+    } = body as {
+      session?: string;
+      branch?: string;
+      input?: Uint8Array;
+      retries?: string;
+    };
     const id = `t-${++this.count}`;
+    this.firsts.set(id, retries === undefined ? id : this.first(retries));
     const base = this.state.head(branch);
     const turn = { id, session: session ?? `s-${this.count}`, branch, base, answer, isAccepted: false };
     this.open.set(id, { ...turn, input: input === undefined ? null : new Uint8Array(input) });
@@ -47,6 +62,13 @@ export class StrictTurns {
       retries: null,
       deadline: new Date(Date.now() + 1000).toISOString(),
     };
+  }
+
+  /** @throws not_found */
+  first(id: unknown): string {
+    const first = this.firsts.get(String(id));
+    if (first === undefined) throw new VlinderError("not_found", `no turn ${String(id)}`);
+    return first;
   }
 
   /** Where the turn's reads and writes go. @throws not_found */
