@@ -210,6 +210,104 @@ const OPERATIONS = [
   ...bodies("timeline.merge", ["not_found"], { "from a branch that is not there": json({ from: "nowhere" }) }),
   ...bodies("timeline.delete_branch", ["invalid"], { main: json({ branch: "main" }) }),
   ...bodies("timeline.diff", ["invalid"], { "a position of nothing": json({ from: "main", to: "main", after: "x" }) }),
+  ...bodies("timeline.branches", ["invalid"], {
+    "after a name that none has": json({ after: "a b" }),
+    "a limit of 0": json({ limit: 0 }),
+  }),
+  ...bodies("turn.begin", ["invalid"], {
+    "a limit of 0": json({ limit: 0 }),
+    "a limit of a day and a second": json({ limit: 86_401 }),
+    "a limit that is infinite": pack({ limit: Number.POSITIVE_INFINITY }),
+    "an input with a lone surrogate": text('{"input":"\\udfff"}'),
+    "what only the daemon says": json({ replays: "t-1" }),
+    "the turn's own id": json({ turn: "t-1" }),
+    "an empty session": json({ session: "" }),
+  }),
+  ...bodies("turn.begin", ["not_declared"], {
+    "a provider that is not declared": json({ provider: "openai" }),
+    "a model that is not declared": json({ model: "constructor" }),
+  }),
+  ...bodies("turn.begin", ["not_found"], {
+    "a turn to do again that never was": json({ retries: "__proto__" }),
+    "a branch that is not there": json({ branch: "nowhere" }),
+  }),
+  ...["turn.accept", "turn.complete"].flatMap((operation) =>
+    bodies(operation, ["not_found"], {
+      "a turn that is not open": json({ turn: "constructor" }),
+      "a turn that is a path": json({ turn: "../t-1" }),
+    }),
+  ),
+  ...bodies("turn.complete", ["too_large"], {
+    "an output of 512 KiB and one": json({ turn: "t-1", output: VALUE }),
+  }),
+  ...bodies("turn.emit", ["invalid"], {
+    "no text": json({ turn: "t-1" }),
+    "text that is bytes": json({ turn: "t-1", text: { base64: "AA==" } }),
+  }),
+  ...bodies("turn.fail", ["invalid"], {
+    "no reason": json({ turn: "t-1" }),
+    "an empty reason": json({ turn: "t-1", reason: "" }),
+    "a reason of 2,001 letters": json({ turn: "t-1", reason: "r".repeat(2001) }),
+  }),
+  ...bodies("turn.replay", ["invalid"], {
+    "recorded calls of another model": json({ turn: "t-1", recorded: true, model: "m" }),
+    "a provider that is not there": json({ turn: "t-1", provider: "__proto__" }),
+  }),
+  ...bodies("turn.replay", ["not_found"], { "a turn that never was": json({ turn: "toString" }) }),
+  ...bodies("session.get", ["not_found"], {
+    "a session that is not there": json({ session: "__proto__" }),
+    "before a turn that never was": json({ session: "s", before: "constructor" }),
+  }),
+  ...bodies("session.list", ["not_found"], { "after a session that is not there": json({ after: "valueOf" }) }),
+  ...bodies("run", ["not_declared"], { "a provider that is not declared": json({ provider: "ollama", limit: 1 }) }),
+  ...bodies("run.override", ["invalid"], {
+    "a provider that is not there": json({ provider: "constructor", limit: 1 }),
+  }),
+  ...bodies("effect.begin", ["not_found"], { "a turn that is not open": json({ turn: "t-1", key: "mail" }) }),
+  ...bodies("effect.begin", ["invalid"], {
+    "a key with a lone surrogate": text('{"turn":"t-1","key":"\\ud800"}'),
+    "a key of 513 letters": json({ turn: "t-1", key: "k".repeat(513) }),
+  }),
+  ...bodies("effect.end", ["invalid"], {
+    "a word that only a person has": json({ begun: "0".repeat(64), by: "person" }),
+    "a result and an error": json({ begun: "0".repeat(64), result: "1", error: "x" }),
+    "a result that is no JSON": json({ begun: "0".repeat(64), result: "{" }),
+  }),
+  ...bodies("effect.end", ["not_found"], { "what nobody began": json({ begun: "0".repeat(64) }) }),
+  ...bodies("effect.resolve", ["invalid"], {
+    "all of them": json({ effect: "e-", status: "done" }),
+    "what is under way": json({ effect: "e-0000", status: "running" }),
+    "not done, with a result": json({ effect: "e-0000", status: "not_done", result: "1" }),
+  }),
+  ...bodies("effect.resolve", ["not_found"], {
+    "an effect that is not there": json({ effect: "e-0000", status: "done" }),
+  }),
+  ...bodies("service.infer", ["invalid"], {
+    "a URL as a path": json({ method: "POST", path: "http://example.com/v1/x", body: "{}" }),
+    "a host in a path": json({ method: "POST", path: "//example.com/v1/x", body: "{}" }),
+    "a way up in a path": json({ method: "GET", path: "/v1/../admin" }),
+    "an encoded slash in a path": json({ method: "GET", path: "/v1/models%2fx" }),
+    "a line break in a header": json({ method: "GET", path: "/v1/models", headers: { accept: "a\r\nhost: b" } }),
+    "a header named with a colon": json({ method: "GET", path: "/v1/models", headers: { "a:b": "c" } }),
+    "65 headers": json({
+      method: "GET",
+      path: "/v1/models",
+      headers: Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`h${i}`, ""])),
+    }),
+    "a stream without a name": json({ method: "POST", path: "/v1/chat/completions", body: "{}", stream: true }),
+    "a body of a GET": json({ method: "GET", path: "/v1/models", body: "{}" }),
+    "another method": json({ method: "DELETE", path: "/v1/models/x" }),
+  }),
+  ...bodies("service.infer", ["not_declared"], {
+    "a service that is not declared": json({ method: "GET", path: "/v1/models" }),
+  }),
+  ...bodies("service.infer", ["not_found"], {
+    "a turn that is not open": json({ method: "GET", path: "/v1/models", turn: "t-1" }),
+  }),
+  ...bodies("service.ack", ["invalid"], {
+    "parts below 0": json({ call: "c", received: -1 }),
+    "half a part": json({ call: "c", received: 0.5 }),
+  }),
 ];
 
 export const HOSTILE_BODIES: readonly HostileBody[] = [...MALFORMED, ...KEYS, ...OPERATIONS];
