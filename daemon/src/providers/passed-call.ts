@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
-import { type Hash, LIMITS, type Tokens, VlinderError } from "@vlinder/protocol";
+import { type AgentName, type Hash, LIMITS, type Tokens, VlinderError } from "@vlinder/protocol";
 import { responseHeaders } from "./headers.ts";
+import { HeldAnswers } from "./held-answers.ts";
 import type { PreparedCall } from "./prepared-call.ts";
 import { callError, type RecordCall } from "./recorded-call.ts";
 import { Redactor } from "./redactor.ts";
@@ -36,9 +37,7 @@ export interface PassedCall {
 
 /** As long as the SDKs wait. */
 const IDLE = 10 * 60 * 1000;
-/** Answers that are in memory at the same time, of all agents, in bytes. */
-const MOST_HELD = 256 * 1024 * 1024;
-let heldByAll = 0;
+const held = new HeldAnswers();
 
 /** What is known of a call while it goes on. */
 interface Progress {
@@ -87,7 +86,7 @@ export async function passCall(call: PreparedCall, options: PassOptions): Promis
     if (failure !== null) throw failure;
     return { status: status ?? 0, headers, body, tokens, state: recorded?.state ?? null };
   } finally {
-    heldByAll -= progress.size;
+    held.give(call.agent, progress.size);
   }
 }
 
@@ -109,8 +108,8 @@ async function exchange(call: PreparedCall, options: PassOptions, progress: Prog
     watchdog.rest();
     await listener?.head(progress.status, progress.headers);
     const redactor = new Redactor(call.key);
-    for await (const chunk of watchdog.watched(body)) await take(redactor.push(chunk), listener, progress);
-    await take(redactor.end(), listener, progress);
+    for await (const chunk of watchdog.watched(body)) await take(call.agent, redactor.push(chunk), listener, progress);
+    await take(call.agent, redactor.end(), listener, progress);
   } catch (error) {
     if (error instanceof NoAnswer) progress.reached = error.reached;
     throw watchdog.reason ?? failureOf(error, call.provider, progress);
@@ -121,11 +120,10 @@ async function exchange(call: PreparedCall, options: PassOptions, progress: Prog
   }
 }
 
-async function take(bytes: Buffer, listener: Listener | null, progress: Progress): Promise<void> {
+async function take(agent: AgentName, bytes: Buffer, listener: Listener | null, progress: Progress): Promise<void> {
   if (bytes.length === 0) return;
   if (progress.size + bytes.length > LIMITS.answerBytes) throw tooLong();
-  if (heldByAll + bytes.length > MOST_HELD) throw tooMuch();
-  heldByAll += bytes.length;
+  held.take(agent, bytes.length);
   progress.size += bytes.length;
   progress.chunks.push(bytes);
   for (let start = 0; start < bytes.length; start += LIMITS.valueBytes) {
@@ -169,12 +167,5 @@ function tooLong(): VlinderError {
   return new VlinderError("too_large", `the provider's answer is longer than ${LIMITS.answerBytes} bytes`, {
     details: { limit: LIMITS.answerBytes },
     remedy: "ask for less at once: fewer inputs, or fewer tokens",
-  });
-}
-
-function tooMuch(): VlinderError {
-  return new VlinderError("unavailable", `answers of more than ${MOST_HELD} bytes are on their way`, {
-    details: { limit: MOST_HELD },
-    remedy: "try again when others are done",
   });
 }

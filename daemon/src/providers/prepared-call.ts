@@ -15,6 +15,7 @@ export interface AskedCall extends Asked {
 
 /** A call that may be made: checked, and with the key. */
 export interface PreparedCall {
+  readonly agent: AgentName;
   readonly asked: AskedCall;
   readonly provider: string;
   readonly target: Target;
@@ -58,7 +59,7 @@ export async function prepareCall(
   const found = await providers.requiredKey(provider);
   const key = found?.key ?? null;
   const headers = requestHeaders(asked.headers, target.protocol, key, turned.body?.length ?? null);
-  return { asked: turned, provider: provider.name, target, model, headers, key };
+  return { agent, asked: turned, provider: provider.name, target, model, headers, key };
 }
 
 function modelOf({ method, body }: AskedCall, target: Target, declared: readonly string[]): string | null {
