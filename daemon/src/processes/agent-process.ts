@@ -132,7 +132,8 @@ export class AgentProcess {
     this.#become("waiting");
     this.#setup.gone?.(exitText(exit));
     const wanted = this.#isStopping || this.#isRestarting;
-    const what = wanted ? `stopped, ${exitText(exit)}` : exitText(exit);
+    const meantToStay = !wanted && exit.code === 0 ? ", though an agent is meant to stay" : "";
+    const what = `${wanted ? "stopped, " : ""}${exitText(exit)}${meantToStay}`;
     if (this.#isStopping) await note(what, false);
     return { ran: performance.now() - began, what };
   }
@@ -169,8 +170,7 @@ export class AgentProcess {
 }
 
 function exitText({ code, signal }: Exit): string {
-  if (signal !== null) return `ended by ${signal}`;
-  return code === 0 ? "exited with code 0, though an agent is meant to stay" : `exited with code ${code}`;
+  return signal === null ? `exited with code ${code}` : `ended by ${signal}`;
 }
 
 function complaint({ message, remedy }: VlinderError): string {

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { stripTypeScriptTypes } from "node:module";
 import { join } from "node:path";
@@ -11,16 +12,38 @@ test("writes an agent that can be registered", async () => {
   const dir = join(await temporaryFolder(), "agents", "My Notes!");
   const { name, files } = await writeTemplate(dir);
   expect(name).toBe("my-notes");
-  expect(files).toEqual(["agent.toml", "main.ts", "package.json"].map((file) => join(dir, file)));
+  expect(files).toEqual(["agent.toml", "main.ts", "package.json", ".gitignore"].map((file) => join(dir, file)));
   const source = await readTomlFile(join(dir, "agent.toml"));
-  expect(manifestOf(source!, [], null)).toMatchObject({ name: "my-notes", objectStorage: "sqlite://objects.db" });
+  expect(manifestOf(source!, [], null)).toMatchObject({
+    name: "my-notes",
+    objectStorage: "sqlite://objects.db",
+    runtime: "process",
+    executable: "node main.ts",
+  });
   const main = await readFile(join(dir, "main.ts"), "utf8");
-  expect(main).toContain('connect({ agent: "my-notes" })');
+  expect(main).toContain('serve("my-notes",');
   expect(() => stripTypeScriptTypes(main)).not.toThrow();
   expect(JSON.parse(await readFile(join(dir, "package.json"), "utf8"))).toMatchObject({
     name: "my-notes",
     type: "module",
   });
+});
+
+test("the SDK is linked where it would not be found, and nowhere else", async () => {
+  const outside = join(await temporaryFolder(), "far");
+  const { link } = await writeTemplate(outside);
+  expect(link).toBe(join(outside, "node_modules", "@vlinder", "agent-runtime"));
+  const importing = `import { serve } from "@vlinder/agent-runtime"; console.log(typeof serve);`;
+  await writeFile(join(outside, "try.mjs"), importing);
+  expect(execFileSync(process.execPath, [join(outside, "try.mjs")], { encoding: "utf8" })).toBe("function\n");
+
+  const project = await temporaryFolder();
+  const sdk = join(project, "node_modules", "@vlinder", "agent-runtime");
+  await mkdir(sdk, { recursive: true });
+  await writeFile(join(sdk, "package.json"), '{"name":"@vlinder/agent-runtime"}');
+  const inside = await writeTemplate(join(project, "near"));
+  expect(inside.link).toBeNull();
+  expect(await readdir(join(project, "near"))).not.toContain("node_modules");
 });
 
 test("an empty folder is taken, one with anything in it is not touched", async () => {

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import type { AgentDetails, PlanReply, RegisterReply } from "@vlinder/protocol";
+import type { AgentDetails, PlanReply, ProcessItem, RegisterReply } from "@vlinder/protocol";
 import { agentArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
 import { PATIENT } from "../context.ts";
@@ -24,10 +24,18 @@ export const defineAgent: Define = (command, act) => {
         const { writeTemplate } = await import("../../registry/template.ts");
         const made = await writeTemplate(dir);
         return {
-          json: { agent: made.name, files: made.files },
+          json: { agent: made.name, files: made.files, link: made.link },
           people: () => [
             ...made.files.map((file) => [green("made "), file]),
-            ["next: ", bold(`vlinder agent add ${shellQuoted(dir)}`)],
+            ...(made.link === null
+              ? []
+              : [[green("link "), made.link, dim("   to vlinder's own; npm install makes a copy")]]),
+            [
+              "next: ",
+              bold(`vlinder agent add ${shellQuoted(dir)}`),
+              "   then   ",
+              bold(`vlinder run ${made.name} -m hello`),
+            ],
           ],
         };
       }),
@@ -48,8 +56,12 @@ export const defineAgent: Define = (command, act) => {
     .argument("<dir>", "the folder of agent.toml")
     .action(
       act(async (context, dir: string): Promise<Outcome> => {
-        const reply = await (await context.client()).admin("agents.register", { dir: resolve(dir) }, PATIENT);
-        return { json: reply, people: () => registerBlocks(reply) };
+        const client = await context.client();
+        const reply = await client.admin("agents.register", { dir: resolve(dir) }, PATIENT);
+        const { process } = context.json
+          ? { process: null }
+          : await client.admin("agents.show", { agent: reply.agent });
+        return { json: reply, people: () => registerBlocks(reply, process) };
       }),
     );
   command
@@ -129,8 +141,9 @@ const RESULTS: Readonly<Record<RegisterReply["result"], string>> = {
   unchanged: "registered already, and unchanged",
 };
 
-function registerBlocks(reply: RegisterReply): Block[] {
+function registerBlocks(reply: RegisterReply, process: ProcessItem | null): Block[] {
   const { agent, storage } = reply;
+  const first = process === null ? `vlinder kv put ${agent} /hello.txt hello` : `vlinder run ${agent} -m hello`;
   return [
     facts([
       ["agent", [green(agent), `   ${RESULTS[reply.result]}`]],
@@ -139,9 +152,10 @@ function registerBlocks(reply: RegisterReply): Block[] {
       ["contract", short(reply.contract)],
       ["state", shortHash(reply.state)],
       ["creds", reply.creds === "" ? "made on the NATS server that config.toml names" : reply.creds],
+      ["process", processFact(process)],
     ]),
     ...reply.notes.map((note) => [yellow("note: "), note]),
-    ["next: ", bold(`vlinder kv put ${agent} /hello.txt hello`), "   then   ", bold(`vlinder log ${agent}`)],
+    ["next: ", bold(first), "   then   ", bold(`vlinder log ${agent}`)],
   ];
 }
 

@@ -7,8 +7,10 @@ import { count, size } from "./size.ts";
 
 type PulledAgent = PullReply["agents"][number];
 
+/** Main first, the others by name. */
 function changedBranches({ branches }: PulledAgent): PulledAgent["branches"] {
-  return branches.filter(({ result }) => result !== "unchanged");
+  const place = ({ name }: PulledAgent["branches"][number]): string => (name === "main" ? "" : name);
+  return branches.filter(({ result }) => result !== "unchanged").toSorted((a, b) => (place(a) < place(b) ? -1 : 1));
 }
 
 /** What a pull brought, a line for each branch that is new or moved. */
