@@ -11,17 +11,32 @@ export function processesWith(text: string): number[] {
     .map(({ pid }) => pid);
 }
 
+/**
+ * Ids of the processes that have this text in their environment: an agent's has the home that it is served from. Only Linux
+ * tells; elsewhere there are none.
+ */
+export function processesGiven(text: string): number[] {
+  if (process.platform !== "linux") return [];
+  return procFiles("environ").flatMap(({ pid, text: given }) =>
+    given.includes(text) && pid !== process.pid ? [pid] : [],
+  );
+}
+
 function commandLines(): { pid: number; line: string }[] {
   if (process.platform !== "linux") {
     const lines = execFileSync("ps", ["-axo", "pid=,args="], { encoding: "utf8" }).split("\n");
     return lines.map((line) => ({ pid: Number.parseInt(line, 10), line }));
   }
-  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return procFiles("cmdline").map(({ pid, text }) => ({ pid, line: text }));
+}
+
+function procFiles(name: string): { pid: number; text: string }[] {
+  const pids = readdirSync("/proc").filter((entry) => /^\d+$/.test(entry));
   return pids.flatMap((pid) => {
     try {
-      return [{ pid: Number(pid), line: readFileSync(`/proc/${pid}/cmdline`, "utf8") }];
+      return [{ pid: Number(pid), text: readFileSync(`/proc/${pid}/${name}`, "utf8") }];
     } catch {
-      return []; // it ended while we looked
+      return []; // it ended while we looked, or is somebody else's
     }
   });
 }

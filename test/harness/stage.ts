@@ -5,7 +5,7 @@ import { Client, connect, type ConnectOptions, type Vlinder } from "@vlinder/age
 import type { RegisterReply } from "@vlinder/protocol";
 import type { NatsConnection } from "nats";
 import { afterAll, vi } from "vitest";
-import { endAll, processesWith, until } from "./processes.ts";
+import { endAll, processesGiven, processesWith, until } from "./processes.ts";
 import { TestDaemon } from "./test-daemon.ts";
 import { openWire } from "./wire.ts";
 
@@ -98,7 +98,7 @@ export class Stage {
     if (this.#root === null) return;
     const root = await this.#root;
     try {
-      await until("no process is left", () => processesWith(root).length === 0, 5_000);
+      await until("no process is left", () => left(root).length === 0, 5_000);
     } finally {
       this.killAll(root);
       await rm(root, { recursive: true, force: true, maxRetries: 3 });
@@ -106,7 +106,7 @@ export class Stage {
   }
 
   killAll(root: string): void {
-    endAll([...this.#daemons.filter(({ isRunning }) => isRunning).map(({ pid }) => pid), ...processesWith(root)]);
+    endAll([...this.#daemons.filter(({ isRunning }) => isRunning).map(({ pid }) => pid), ...left(root)]);
   }
 
   /** Ends what runs when the test process itself is ended before it has cleaned up. */
@@ -114,6 +114,11 @@ export class Stage {
     const root = path.dirname(await this.path("guard"));
     process.once("exit", () => this.killAll(root));
   }
+}
+
+/** What works on something under this folder: daemons and NATS servers are told of it, agents have it in their environment. */
+function left(root: string): number[] {
+  return [...processesWith(root), ...processesGiven(root)];
 }
 
 /** The stage of a test file. */
