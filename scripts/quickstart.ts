@@ -67,8 +67,9 @@ async function shown(line: string, argv: readonly string[]): Promise<string> {
 const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 const vlinder = (...args: string[]): Promise<string> =>
   shown(`npx vlinder ${args.map(quote).join(" ")}`, ["daemon/bin/vlinder.mjs", ...args]);
-const agent = (name: string, ...args: string[]): Promise<string> =>
-  shown(`node agents/${name}/main.ts ${args.map(quote).join(" ")}`, [`agents/${name}/main.ts`, ...args]);
+/** One turn of an agent. */
+const tell = (name: string, message: string, ...args: string[]): Promise<string> =>
+  vlinder("run", name, "-m", message, ...args);
 
 /** Asks without showing. */
 async function ask(...args: string[]): Promise<Record<string, unknown>> {
@@ -126,32 +127,36 @@ async function main(): Promise<void> {
   if (existsSync(here)) throw new Error(`${here} is there already: name another folder, or delete it`);
   say(`vlinder quickstart, in ${base}`);
 
-  step("1. Start the daemon, and register two agents: storage is declared, and provisioned once");
+  step(
+    "1. Start the daemon, and register two agents: storage is declared, and provisioned once; the daemon starts them",
+  );
   await start();
   await vlinder("agent", "add", "agents/todo");
   await vlinder("agent", "add", "agents/librarian");
 
-  step("2. An agent keeps a list; every write is a commit");
-  await agent("todo", "add", "buy", "milk");
-  await agent("todo", "add", "buy", "eggs");
-  const eggs = (await stateOf("todo")).state;
-  await agent("todo", "add", "buy", "carrots");
+  step("2. Talk to one: each turn's writes become part of its history together, or not at all");
+  await tell("todo", "add milk");
+  await tell("todo", "add eggs");
+  const eggs = (await stateOf("todo")).state.slice(0, 12);
+  await tell("todo", "add carrots");
   await vlinder("log", "todo");
 
-  step("3. Another reads the documents of the packages that are installed here, and answers");
-  await agent("librarian", "read", "node_modules");
-  await agent("librarian", "ask", "how do I hide passwords and other secrets in my logs", "-n", "1");
-  await agent("librarian", "ask", "how should I rotate log files", "-n", "1");
-
-  step("4. Time travel: read the past, fork it, go back to it; nothing is lost");
-  const short = eggs.slice(0, 12);
-  await vlinder("kv", "get", "todo", "/todos.json", "--at", short);
-  await vlinder("fork", "todo", "--from", short, "--name", "bread");
-  await vlinder("kv", "put", "todo", "/todos.json", '[{"text":"buy bread","done":false}]', "--branch", "bread");
-  await vlinder("diff", "todo", "main", "bread");
-  await vlinder("rewind", "todo", "--to", short);
-  await agent("todo", "list");
+  step("3. Time travel: carrots were a mistake. Read the past, fork it, go on there, put that in main's place");
+  await vlinder("kv", "get", "todo", "/todos.json", "--at", eggs);
+  await vlinder("fork", "todo", "--from", eggs, "--name", "fix");
+  await tell("todo", "add bread", "--branch", "fix");
+  await vlinder("diff", "todo", "main", "fix", "--values");
+  const [sealed = fail("vlinder promote")] = /broken-\S+/.exec(await vlinder("promote", "todo", "fix")) ?? [];
+  await tell("todo", "list");
+  say("Nothing is lost: what main was is sealed, and still has the carrots.");
+  await vlinder("kv", "get", "todo", "/todos.json", "--at", sealed);
   await vlinder("verify", "todo");
+
+  step("4. The other reads documents of this clone and of two packages that are installed in it, and answers");
+  const folders = ["docs", "node_modules/pino", "node_modules/commander"].map((folder) => path.join(root, folder));
+  await tell("librarian", `read ${folders.join(" ")}`);
+  await tell("librarian", "what happens when the disk is full");
+  await tell("librarian", "how do I hide passwords and other secrets in my logs");
 
   step("5. Keep it in a bucket: here a folder");
   await vlinder("init", `file://${bucket}`);
@@ -165,9 +170,10 @@ async function main(): Promise<void> {
 
   step("7. Both add to the same list, apart from each other: both end with both");
   home = here;
-  await agent("todo", "add", "call", "Ann");
+  await tell("todo", "add jam");
   home = there;
-  await agent("todo", "add", "fix", "the", "bike");
+  await vlinder("agent", "add", "agents/todo");
+  await tell("todo", "add tea");
   say("Each pushes and pulls:");
   for (const machine of [here, there, here]) {
     home = machine;
@@ -177,20 +183,20 @@ async function main(): Promise<void> {
   }
   await compare();
   home = here;
-  await agent("todo", "list");
+  await tell("todo", "list");
   await vlinder("status");
   await stop();
 
-  const node = process.execPath.startsWith(root) ? path.relative(root, process.execPath) : "node";
   step(`That was it, in ${((performance.now() - began) / 1000).toFixed(0)} s. Go on from here:`);
   say(`
   export VLINDER_HOME=${quote(here)}
   npx vlinderd 2> "$VLINDER_HOME/logs/vlinderd.log" &
   npx vlinder status --wait
-  ${node} agents/todo/main.ts add 'read the README'
-  ${node} agents/librarian/main.ts ask 'how do I split my command line program into subcommands'
+  npx vlinder run todo -m 'add read the README'
+  npx vlinder run librarian -m 'how do I split my command line program into subcommands'
   npx vlinder log librarian --limit 5
   npx vlinder agent new my-agent && npx vlinder agent add my-agent
+  npx vlinder run my-agent -m hello
   npx vlinder stop
 
 Everything is in ${base}: delete it when you are done.`);

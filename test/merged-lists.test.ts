@@ -1,6 +1,4 @@
-import { execFile } from "node:child_process";
 import path from "node:path";
-import { promisify } from "node:util";
 import { beforeAll, expect, test } from "vitest";
 import { documentOf, type Ran, vlinder } from "../daemon/test/cli/harness.ts";
 import { newStage } from "./harness/stage.ts";
@@ -8,7 +6,6 @@ import type { TestDaemon } from "./harness/test-daemon.ts";
 
 const root = path.dirname(import.meta.dirname);
 const stage = newStage();
-const run = promisify(execFile);
 
 /** A machine as a person has it: a home, and what is typed there. */
 class Machine {
@@ -38,9 +35,9 @@ class Machine {
     return documentOf(await this.#ran([...words, "--json"]));
   }
 
+  /** A turn of the agent, which the daemon started. */
   async todo(...words: string[]): Promise<string> {
-    const env = { ...process.env, ...this.#env };
-    return (await run(process.execPath, ["agents/todo/main.ts", ...words], { cwd: root, env })).stdout;
+    return await this.vlinder("run", "todo", "-m", words.join(" "));
   }
 
   async sync(): Promise<string> {
@@ -66,6 +63,7 @@ beforeAll(async () => {
   await laptop.vlinder("init", bucket);
   await laptop.vlinder("sync", "push");
   await desk.vlinder("clone", bucket);
+  await desk.vlinder("agent", "add", path.join(root, "agents/todo"));
 }, 120_000);
 
 /** Each hears of the other, and both are the same then. */
@@ -89,7 +87,9 @@ test("two machines that each add a todo end with both", { timeout: 120_000 }, as
   await desk.todo("done", "1");
   await desk.todo("add", "water", "the", "plants");
   await meet();
-  expect(await laptop.todo()).toBe(" 1 [x] buy milk\n 2 [x] call Ann\n 3 [ ] fix the bike\n 4 [ ] water the plants\n");
+  expect(await laptop.todo("list")).toBe(
+    " 1 [x] buy milk\n 2 [x] call Ann\n 3 [ ] fix the bike\n 4 [ ] water the plants\n",
+  );
 });
 
 test(
