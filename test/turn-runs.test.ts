@@ -46,6 +46,28 @@ test("the same run by one id, at the same time and when it has ended, is one tur
   await expect(other).rejects.toMatchObject({ code: "conflict" });
 });
 
+test("a run that nobody takes up, since the agent's process is busy, is told so", async () => {
+  const over = Promise.withResolvers<string>();
+  const server = await serve(AGENT, () => over.promise, { home: daemon.home, concurrency: 1 });
+  onTestFinished(() => server.close());
+  let taken = "";
+  const first = admin.request(
+    AGENT,
+    "run",
+    { progress: true },
+    { onProgress: ({ what, text: id = "" }) => void (what === "turn" && (taken = id)) },
+  );
+  await until("the first is begun", () => taken !== "");
+  const second = admin.request(AGENT, "run", { limit: 2 });
+  await expect(second).rejects.toMatchObject({
+    code: "unavailable",
+    message: expect.stringContaining("busy (turns at work: 1)") as string,
+    details: { busy: 1 },
+  });
+  over.resolve("done");
+  expect(await first).toMatchObject({ kind: "completed" });
+});
+
 test("a run whose caller goes away is carried through", async () => {
   let go = (): void => {};
   const gone = new Promise<void>((resolve) => (go = resolve));

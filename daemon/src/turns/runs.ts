@@ -93,7 +93,7 @@ export class Runs {
       if (waiting.accept !== null && past === null) {
         const wait = Math.min(ACCEPT_WAIT, (asked.begin.limit ?? Number.POSITIVE_INFINITY) * ACCEPT_PART);
         const taken = await this.#announce(waiting, { agent, ...begun }, wait);
-        if (!taken) throw await nobodyServes(agent, engine, turn);
+        if (!taken) throw await nobodyServes(agent, engine, turn, this.#takenUp(agent));
       }
       const ended = await waiting.ended;
       return { turn, session, branch, ...(await outcome(engine, ended)) };
@@ -178,6 +178,12 @@ export class Runs {
     return waiting;
   }
 
+  /** How many turns of an agent are at processes of it. */
+  #takenUp(agent: AgentName): number {
+    const all = [...this.#waiting.values()];
+    return all.filter((one) => one.agent === agent && one.accept === null).length;
+  }
+
   /** Whether somebody took it up, or ended it. */
   async #announce({ accepted, ended, agent }: Waiting, message: InvokeMessage, wait: number): Promise<boolean> {
     const announce = (): void => this.#ground.announce(agent, message);
@@ -223,11 +229,20 @@ async function outcome(
   return { ...base, head, merged, conflicts, reason: null, kept: null };
 }
 
-async function nobodyServes(agent: AgentName, engine: StateEngine, turn: string): Promise<VlinderError> {
-  await engine.turns.fail(turn, "no process of the agent took it up").catch(() => undefined);
-  return new VlinderError("unavailable", `no process of the agent "${agent}" took up the turn`, {
-    details: { turn },
+async function nobodyServes(
+  agent: AgentName,
+  engine: StateEngine,
+  turn: string,
+  others: number,
+): Promise<VlinderError> {
+  const busy = others > 0 ? `: they are busy (turns at work: ${others})` : "";
+  await engine.turns.fail(turn, `no process of the agent took it up${busy}`).catch(() => undefined);
+  return new VlinderError("unavailable", `no process of the agent "${agent}" took up the turn${busy}`, {
+    details: { turn, busy: others },
     retryable: false,
-    remedy: `start it: its code calls serve(); \`vlinder logs ${agent}\` shows what a process of the daemon's says`,
+    remedy:
+      others > 0
+        ? "run it again when they are done; serve() takes as many turns at a time as its `concurrency` says, and several processes may serve an agent"
+        : `start it: its code calls serve(); \`vlinder logs ${agent}\` shows what a process of the daemon's says`,
   });
 }
