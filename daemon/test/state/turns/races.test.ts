@@ -59,7 +59,10 @@ async function openLimited(storage: StrangeObjects): Promise<StateEngine> {
 
 async function branchNames(engine: StateEngine): Promise<string[]> {
   await nextTurn();
-  return engine.liveBranches().map(({ name }) => name);
+  return engine
+    .liveBranches()
+    .map(({ name }) => name)
+    .sort();
 }
 
 describe("writes that wait", () => {
