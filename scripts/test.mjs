@@ -1,4 +1,4 @@
-/** `npm test`: Vitest, and a last line `N passed, N failed`. */
+/** `npm test`, with `-- --long` more of it: Vitest, and a last line `N passed, N failed`. */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -12,7 +12,9 @@ export async function test(node, env, args) {
     const reporters = ["--reporter=default", `--reporter=${path.join(root, "scripts", "count-reporter.mjs")}`];
     // Hundreds of daemons and commands start in a run: what Node makes of their sources is made once.
     const own = { VLINDER_TEST_COUNTS: file, NODE_COMPILE_CACHE: path.join(folder, "compiled") };
-    const code = await run(node, [vitest, "run", ...reporters, ...args], { ...env, ...own });
+    const long = args.includes("--long") ? { VLINDER_LONG: "1" } : {};
+    const rest = args.filter((arg) => arg !== "--long");
+    const code = await run(node, [vitest, "run", ...reporters, ...rest], { ...env, ...own, ...long });
     const counted = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { passed: 0, failed: 0 };
     // A run that failed has something that failed, also when no test came to tell.
     const failed = counted.failed === 0 && code !== 0 ? 1 : counted.failed;

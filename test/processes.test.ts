@@ -88,82 +88,88 @@ async function logOf(admin: Client, agent: string): Promise<readonly LogItem[]> 
   return (await admin.admin("agents.logs", { agent, lines: 1000 })).items;
 }
 
-test("an agent runs in its folder, as itself, with nothing of the daemon's secrets", { timeout: LONG }, async () => {
-  const daemon = await stage.newDaemon();
-  Object.assign(daemon.environment, {
-    OPENAI_API_KEY: "sk-secret-of-the-daemon",
-    VLINDER_FOO: "secret",
-    AWS_SECRET_ACCESS_KEY: "secret",
-    LC_TIME: "C",
-    NODE_OPTIONS: "--no-warnings",
-  });
-  await daemon.start();
-  const admin = await stage.admin(daemon);
-  const { name, dir, reply, sign } = await host(daemon, "server", SERVER, `'two words' "a \\"b"`);
-  expect(reply.notes).toEqual([]);
-  const item = await processOf(admin, name);
-  expect(item).toMatchObject({ state: "running", restarts: 0, lastExit: null, error: null, next: null });
-  expect(processesWith(sign)).toEqual([item.pid]);
+test.concurrent(
+  "an agent runs in its folder, as itself, with nothing of the daemon's secrets",
+  { timeout: LONG },
+  async () => {
+    const daemon = await stage.newDaemon();
+    Object.assign(daemon.environment, {
+      OPENAI_API_KEY: "sk-secret-of-the-daemon",
+      VLINDER_FOO: "secret",
+      AWS_SECRET_ACCESS_KEY: "secret",
+      LC_TIME: "C",
+      NODE_OPTIONS: "--no-warnings",
+    });
+    await daemon.start();
+    const admin = await stage.admin(daemon);
+    const { name, dir, reply, sign } = await host(daemon, "server", SERVER, `'two words' "a \\"b"`);
+    expect(reply.notes).toEqual([]);
+    const item = await processOf(admin, name);
+    expect(item).toMatchObject({ state: "running", restarts: 0, lastExit: null, error: null, next: null });
+    expect(processesWith(sign)).toEqual([item.pid]);
 
-  const { env, cwd, argv, version } = await startOf(admin, name, item.pid);
-  expect(cwd).toBe(dir);
-  expect(argv.slice(2)).toEqual([sign, "two words", 'a "b']);
-  // The daemon's own Node, whatever the machine has.
-  expect(version).toBe(process.version);
-  expect(env).toMatchObject({
-    VLINDER_AGENT: name,
-    VLINDER_URL: daemon.url,
-    VLINDER_CREDS: daemon.agentCreds(name),
-    LC_TIME: "C",
-  });
-  const allowed =
-    /^(PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TMP|TEMP|XDG_\w+|SSL_CERT_\w+|NODE_EXTRA_CA_CERTS)$/;
-  const own = ["VLINDER_AGENT", "VLINDER_URL", "VLINDER_CREDS", "VLINDER_PROCESS"];
-  expect(Object.keys(env).filter((one) => !own.includes(one) && !allowed.test(one))).toEqual([]);
-  expect(JSON.stringify(env)).not.toContain("secret");
-  expect(MACHINE.length).toBeGreaterThan(own.length);
+    const { env, cwd, argv, version } = await startOf(admin, name, item.pid);
+    expect(cwd).toBe(dir);
+    expect(argv.slice(2)).toEqual([sign, "two words", 'a "b']);
+    // The daemon's own Node, whatever the machine has.
+    expect(version).toBe(process.version);
+    expect(env).toMatchObject({
+      VLINDER_AGENT: name,
+      VLINDER_URL: daemon.url,
+      VLINDER_CREDS: daemon.agentCreds(name),
+      LC_TIME: "C",
+    });
+    const allowed =
+      /^(PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TMP|TEMP|XDG_\w+|SSL_CERT_\w+|NODE_EXTRA_CA_CERTS)$/;
+    const own = ["VLINDER_AGENT", "VLINDER_URL", "VLINDER_CREDS", "VLINDER_PROCESS"];
+    expect(Object.keys(env).filter((one) => !own.includes(one) && !allowed.test(one))).toEqual([]);
+    expect(JSON.stringify(env)).not.toContain("secret");
+    expect(MACHINE.length).toBeGreaterThan(own.length);
 
-  // What it writes is in its log, and with the daemon's own words.
-  await until("both streams are logged", async () => (await logOf(admin, name)).length >= 3);
-  expect((await logOf(admin, name)).map(({ stream, text }) => `${stream} ${text}`).toSorted()).toEqual([
-    `daemon started, pid ${item.pid}`,
-    "stderr to stderr",
-    "stdout serving",
-  ]);
-  const file = path.join(daemon.home, "logs", "agents", `${name}.log`);
-  expect((await stat(file)).mode & 0o777).toBe(0o600);
+    // What it writes is in its log, and with the daemon's own words.
+    await until("both streams are logged", async () => (await logOf(admin, name)).length >= 3);
+    expect((await logOf(admin, name)).map(({ stream, text }) => `${stream} ${text}`).toSorted()).toEqual([
+      `daemon started, pid ${item.pid}`,
+      "stderr to stderr",
+      "stdout serving",
+    ]);
+    const file = path.join(daemon.home, "logs", "agents", `${name}.log`);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
 
-  // The same again changes nothing; a change of something else neither.
-  const toml = path.join(dir, "agent.toml");
-  const text = await readFile(toml, "utf8");
-  await admin.admin("agents.register", { dir });
-  await writeFile(toml, `${text}description = "another"\n`);
-  expect((await admin.admin("agents.plan", { dir })).steps.map(({ what }) => what)).toEqual(["write the registration"]);
-  await admin.admin("agents.register", { dir });
-  expect(await processOf(admin, name)).toEqual(item);
-  // Another command is another process, and the one before could end its work.
-  await writeFile(toml, text.replace("node main.mjs", "node main.mjs other"));
-  expect((await admin.admin("agents.plan", { dir })).steps.at(-1)).toMatchObject({ what: "start the process anew" });
-  await admin.admin("agents.register", { dir });
-  const other = await processOf(admin, name);
-  expect(other.pid).not.toBe(item.pid);
-  expect((await startOf(admin, name, other.pid)).argv[2]).toBe("other");
-  expect(await valueOf(admin, name, "/last-words")).toBe(`bye ${item.pid}`);
+    // The same again changes nothing; a change of something else neither.
+    const toml = path.join(dir, "agent.toml");
+    const text = await readFile(toml, "utf8");
+    await admin.admin("agents.register", { dir });
+    await writeFile(toml, `${text}description = "another"\n`);
+    expect((await admin.admin("agents.plan", { dir })).steps.map(({ what }) => what)).toEqual([
+      "write the registration",
+    ]);
+    await admin.admin("agents.register", { dir });
+    expect(await processOf(admin, name)).toEqual(item);
+    // Another command is another process, and the one before could end its work.
+    await writeFile(toml, text.replace("node main.mjs", "node main.mjs other"));
+    expect((await admin.admin("agents.plan", { dir })).steps.at(-1)).toMatchObject({ what: "start the process anew" });
+    await admin.admin("agents.register", { dir });
+    const other = await processOf(admin, name);
+    expect(other.pid).not.toBe(item.pid);
+    expect((await startOf(admin, name, other.pid)).argv[2]).toBe("other");
+    expect(await valueOf(admin, name, "/last-words")).toBe(`bye ${item.pid}`);
 
-  const again = await admin.admin("agents.restart", { agent: name });
-  expect(again.process).toMatchObject({ state: "running", restarts: 1, lastExit: { code: 0, signal: null } });
-  expect(again.process.pid).not.toBe(other.pid);
-  expect(processesWith(sign)).toEqual([again.process.pid]);
+    const again = await admin.admin("agents.restart", { agent: name });
+    expect(again.process).toMatchObject({ state: "running", restarts: 1, lastExit: { code: 0, signal: null } });
+    expect(again.process.pid).not.toBe(other.pid);
+    expect(processesWith(sign)).toEqual([again.process.pid]);
 
-  // An agent that something else starts has no process.
-  await writeFile(toml, text.replace(/^runtime.*\n/m, "").replace(/^executable.*\n/m, ""));
-  await admin.admin("agents.register", { dir });
-  expect(processesWith(sign)).toEqual([]);
-  expect((await admin.admin("agents.show", { agent: name })).process).toBeNull();
-  await expect(admin.admin("agents.restart", { agent: name })).rejects.toMatchObject({ code: "not_declared" });
-});
+    // An agent that something else starts has no process.
+    await writeFile(toml, text.replace(/^runtime.*\n/m, "").replace(/^executable.*\n/m, ""));
+    await admin.admin("agents.register", { dir });
+    expect(processesWith(sign)).toEqual([]);
+    expect((await admin.admin("agents.show", { agent: name })).process).toBeNull();
+    await expect(admin.admin("agents.restart", { agent: name })).rejects.toMatchObject({ code: "not_declared" });
+  },
+);
 
-test("one that ends is started again, later each time, also after code 0", { timeout: LONG }, async () => {
+test.concurrent("one that ends is started again, later each time, also after code 0", { timeout: LONG }, async () => {
   const daemon = await stage.daemon();
   const admin = await stage.admin(daemon);
   const code = `console.log("try", Date.now()); process.exitCode = process.argv[3] === "crash" ? 7 : 0;`;
@@ -211,10 +217,13 @@ test("one that ends is started again, later each time, also after code 0", { tim
   expect(processesWith(sign)).toEqual([]);
 });
 
-test("remove and stop end an agent, and what it started, however it resists", { timeout: LONG }, async () => {
-  const daemon = await stage.daemon();
-  const admin = await stage.admin(daemon);
-  const stubborn = `
+test.concurrent(
+  "remove and stop end an agent, and what it started, however it resists",
+  { timeout: LONG },
+  async () => {
+    const daemon = await stage.daemon();
+    const admin = await stage.admin(daemon);
+    const stubborn = `
     import { spawn } from "node:child_process";
     process.on("SIGTERM", () => console.log("no"));
     const child = (options) => spawn("sh", ["-c", "trap '' TERM; while :; do sleep 0.1; done", process.argv[2]], { stdio: "ignore", ...options });
@@ -223,42 +232,43 @@ test("remove and stop end an agent, and what it started, however it resists", { 
     console.log("up");
     setInterval(() => {}, 1000);
   `;
-  const first = await host(daemon, "stubborn", stubborn);
-  const second = await host(daemon, "stubborn-too", stubborn);
-  const polite = await host(daemon, "polite", SERVER);
-  await startOf(admin, polite.name, (await processOf(admin, polite.name)).pid);
-  for (const { sign } of [first, second]) await until("its children run", () => processesWith(sign).length === 3);
+    const first = await host(daemon, "stubborn", stubborn);
+    const second = await host(daemon, "stubborn-too", stubborn);
+    const polite = await host(daemon, "polite", SERVER);
+    await startOf(admin, polite.name, (await processOf(admin, polite.name)).pid);
+    for (const { sign } of [first, second]) await until("its children run", () => processesWith(sign).length === 3);
 
-  const log = path.join(daemon.home, "logs", "agents", `${first.name}.log`);
-  await admin.admin("agents.remove", { agent: first.name }, { timeout: 30_000 });
-  expect(processesWith(first.sign)).toEqual([]);
-  expect(await readFile(log, "utf8")).toMatch(/stdout no\n.*daemon stopped, ended by SIGKILL\n$/s);
-  await admin.admin("agents.remove", { agent: first.name, purge: true });
-  expect(existsSync(log)).toBe(false);
+    const log = path.join(daemon.home, "logs", "agents", `${first.name}.log`);
+    await admin.admin("agents.remove", { agent: first.name }, { timeout: 30_000 });
+    expect(processesWith(first.sign)).toEqual([]);
+    expect(await readFile(log, "utf8")).toMatch(/stdout no\n.*daemon stopped, ended by SIGKILL\n$/s);
+    await admin.admin("agents.remove", { agent: first.name, purge: true });
+    expect(existsSync(log)).toBe(false);
 
-  // Who follows a log keeps nobody from stopping: the polite one ends at once, and the other only when it must.
-  let isFollowing = true;
-  const following = (async () => {
-    for (let after = "0-0"; isFollowing; await sleep(20)) {
-      const page = await admin.admin("agents.logs", { agent: polite.name, after, wait: 30_000 }).catch(() => null);
-      after = page?.position ?? after;
-    }
-  })();
-  await sleep(50);
-  expect(await daemon.stop()).toBe(0);
-  isFollowing = false;
-  expect(daemon.log.join("\n")).not.toContain("stopped before all requests were answered");
-  expect(processesWith(second.sign)).toEqual([]);
-  expect(processesWith(polite.sign)).toEqual([]);
-  expect(daemon.logged(50)).toEqual([]);
-  await daemon.start();
-  // NATS was served until the agents had ended.
-  expect(await valueOf(admin, polite.name, "/last-words")).toMatch(/^bye \d+$/);
-  await until("it runs again", () => processesWith(polite.sign).length === 1);
-  await following;
-});
+    // Who follows a log keeps nobody from stopping: the polite one ends at once, and the other only when it must.
+    let isFollowing = true;
+    const following = (async () => {
+      for (let after = "0-0"; isFollowing; await sleep(20)) {
+        const page = await admin.admin("agents.logs", { agent: polite.name, after, wait: 30_000 }).catch(() => null);
+        after = page?.position ?? after;
+      }
+    })();
+    await sleep(50);
+    expect(await daemon.stop()).toBe(0);
+    isFollowing = false;
+    expect(daemon.log.join("\n")).not.toContain("stopped before all requests were answered");
+    expect(processesWith(second.sign)).toEqual([]);
+    expect(processesWith(polite.sign)).toEqual([]);
+    expect(daemon.logged(50)).toEqual([]);
+    await daemon.start();
+    // NATS was served until the agents had ended.
+    expect(await valueOf(admin, polite.name, "/last-words")).toMatch(/^bye \d+$/);
+    await until("it runs again", () => processesWith(polite.sign).length === 1);
+    await following;
+  },
+);
 
-test(
+test.concurrent(
   "after a kill -9 of the daemon the next start leaves exactly one process of each agent",
   { timeout: LONG },
   async () => {
@@ -293,55 +303,62 @@ test(
   },
 );
 
-test("an executable that can't be run is said, with a remedy, and runs when it can", { timeout: LONG }, async () => {
-  const daemon = await stage.daemon();
-  const admin = await stage.admin(daemon);
-  const dir = await stage.agentFolder("missing", declares("./serve.sh --port 1"));
-  const { notes } = await admin.admin("agents.register", { dir });
-  expect(notes).toEqual([
-    expect.stringMatching(/^its process could not be started: there is no program ".\/serve.sh"; correct executable/),
-  ]);
-  const item = await processOf(admin, "missing");
-  expect(item).toMatchObject({
-    state: "failed",
-    pid: null,
-    error: { code: "not_found", details: { remedy: expect.any(String) } },
-  });
-  expect(await logOf(admin, "missing")).toMatchObject([
-    { stream: "daemon", text: expect.stringContaining("started again in 0.5 s") },
-  ]);
-  const script = path.join(dir, "serve.sh");
-  await writeFile(script, "#!/bin/sh\nexec sleep 300\n");
-  await until("that it may not be executed", async () => (await processOf(admin, "missing")).error?.code === "denied");
-  await chmod(script, 0o755);
-  await until("it runs", async () => (await processOf(admin, "missing")).state === "running", 30_000);
-  await rm(script);
+test.concurrent(
+  "an executable that can't be run is said, with a remedy, and runs when it can",
+  { timeout: LONG },
+  async () => {
+    const daemon = await stage.daemon();
+    const admin = await stage.admin(daemon);
+    const dir = await stage.agentFolder("missing", declares("./serve.sh --port 1"));
+    const { notes } = await admin.admin("agents.register", { dir });
+    expect(notes).toEqual([
+      expect.stringMatching(/^its process could not be started: there is no program ".\/serve.sh"; correct executable/),
+    ]);
+    const item = await processOf(admin, "missing");
+    expect(item).toMatchObject({
+      state: "failed",
+      pid: null,
+      error: { code: "not_found", details: { remedy: expect.any(String) } },
+    });
+    expect(await logOf(admin, "missing")).toMatchObject([
+      { stream: "daemon", text: expect.stringContaining("started again in 0.5 s") },
+    ]);
+    const script = path.join(dir, "serve.sh");
+    await writeFile(script, "#!/bin/sh\nexec sleep 300\n");
+    await until(
+      "that it may not be executed",
+      async () => (await processOf(admin, "missing")).error?.code === "denied",
+    );
+    await chmod(script, 0o755);
+    await until("it runs", async () => (await processOf(admin, "missing")).state === "running", 30_000);
+    await rm(script);
 
-  const gone = await stage.agentFolder("gone", declares("no-such-program-anywhere"));
-  expect((await admin.admin("agents.register", { dir: gone })).notes[0]).toMatch(
-    /no-such-program-anywhere.*install it/,
-  );
-  const bad = await stage.agentFolder("bad", declares("node main.mjs > out.log"));
-  await expect(admin.admin("agents.register", { dir: bad })).rejects.toMatchObject({
-    code: "invalid",
-    message: expect.stringMatching(/agent\.toml:4:\d+: .*> means something to a shell/),
-  });
-  const broken = await stage.agentFolder("broken", declares("./broken"));
-  await writeFile(path.join(broken, "broken"), "#!/no/such/interpreter\n", { mode: 0o755 });
-  const { notes: why } = await admin.admin("agents.register", { dir: broken });
-  expect(why[0]).toMatch(/could not be started: .*ENOENT; the interpreter/);
-  // Its folder, too, may go and come back.
-  await mkdir(`${gone}-away`);
-  await rm(gone, { recursive: true });
-  await until(
-    "the folder is missed",
-    async () => /folder/.test((await processOf(admin, "gone")).error?.message ?? ""),
-    30_000,
-  );
-  expect((await admin.admin("daemon.status")).agents).toHaveLength(3);
-});
+    const gone = await stage.agentFolder("gone", declares("no-such-program-anywhere"));
+    expect((await admin.admin("agents.register", { dir: gone })).notes[0]).toMatch(
+      /no-such-program-anywhere.*install it/,
+    );
+    const bad = await stage.agentFolder("bad", declares("node main.mjs > out.log"));
+    await expect(admin.admin("agents.register", { dir: bad })).rejects.toMatchObject({
+      code: "invalid",
+      message: expect.stringMatching(/agent\.toml:4:\d+: .*> means something to a shell/),
+    });
+    const broken = await stage.agentFolder("broken", declares("./broken"));
+    await writeFile(path.join(broken, "broken"), "#!/no/such/interpreter\n", { mode: 0o755 });
+    const { notes: why } = await admin.admin("agents.register", { dir: broken });
+    expect(why[0]).toMatch(/could not be started: .*ENOENT; the interpreter/);
+    // Its folder, too, may go and come back.
+    await mkdir(`${gone}-away`);
+    await rm(gone, { recursive: true });
+    await until(
+      "the folder is missed",
+      async () => /folder/.test((await processOf(admin, "gone")).error?.message ?? ""),
+      30_000,
+    );
+    expect((await admin.admin("daemon.status")).agents).toHaveLength(3);
+  },
+);
 
-test("the log is paged, waited for, rotated, and takes what is no text", { timeout: LONG }, async () => {
+test.concurrent("the log is paged, waited for, rotated, and takes what is no text", { timeout: LONG }, async () => {
   const daemon = await stage.daemon();
   const admin = await stage.admin(daemon);
   const writer = `

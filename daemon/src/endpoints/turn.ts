@@ -113,17 +113,14 @@ export function turnHandlers(core: Core): Handlers {
       requireExchangeable(agentOf(core, call.agent), call.request, core.providers);
       return run(core, call);
     },
-    "turn.replay": async ({ agent, request, progress, encoding }) => {
-      const { engine, manifest } = agentOf(core, agent);
-      const limit = request.limit ?? manifest?.limits.turn ?? undefined;
-      const requireProvider = (provider: string) =>
-        requireExchangeable(agentOf(core, agent), { provider }, core.providers);
-      const ground = { agent, engine, requireProvider, progress, growth: growthOf(encoding) };
-      return withOwed(
-        core,
-        agent,
-        await core.replays.replay(ground, limit === undefined ? request : { ...request, limit }),
-      );
+    "turn.replay": async ({ agent: name, request, progress, encoding }) => {
+      const agent = agentOf(core, name);
+      const requireProvider = (provider: string) => requireExchangeable(agent, { provider }, core.providers);
+      if (request.provider !== undefined) requireProvider(request.provider);
+      const limit = request.limit ?? agent.manifest?.limits.turn ?? undefined;
+      const asked = limit === undefined ? request : { ...request, limit };
+      const ground = { agent: name, engine: agent.engine, requireProvider, progress, growth: growthOf(encoding) };
+      return withOwed(core, name, await core.replays.replay(ground, asked));
     },
   };
 }

@@ -160,13 +160,10 @@ describe("register", () => {
 
   test("what is declared and not served yet is said", async () => {
     const { start, agentDir } = await world();
-    const dir = await agentDir(
-      "todo",
-      TODO + '[requirements.services.infer]\nprovider = "ollama"\nmodels = ["x"]\n[retention]\nstates = "9d"\n',
-    );
+    const dir = await agentDir("todo", TODO + '[sync]\nwhen = "interval"\n[retention]\nstates = "9d"\n');
     const { notes } = await (await start()).register(dir);
     expect(notes).toHaveLength(1);
-    expect(notes[0]).toContain("[requirements.services]");
+    expect(notes[0]).toContain("[sync] when");
   });
 
   test("an executable that can't be split into words is refused with its place; what is registered already is served", async () => {
