@@ -127,7 +127,7 @@ describe.each(backends)("search at any commit, index in %s", (_name, uri) => {
             }
           },
         ),
-        { numRuns: 40, interruptAfterTimeLimit: 20_000 },
+        { numRuns: 20 * Number(process.env["VLINDER_RUNS"] ?? 1), interruptAfterTimeLimit: 20_000 },
       );
     },
     60_000,

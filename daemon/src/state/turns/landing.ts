@@ -41,7 +41,7 @@ export async function ended(draft: Draft, { tried }: Pick<OpenTurn, "tried">): P
 export async function complete(draft: Draft, turn: OpenTurn, output: Uint8Array | null): Promise<Ended> {
   checkEffects(turn);
   const state = turn.head.commit;
-  const reads = turn.reads.encode();
+  const reads = turn.trace.reads.encode();
   const last = lastCommit("complete", { state }, { output, reads });
   if (turn.isFork) return await completeFork(draft, turn, last);
   const branch = draft.table.byId(turn.branch.id);
@@ -53,7 +53,7 @@ export async function complete(draft: Draft, turn: OpenTurn, output: Uint8Array 
     return { kind: "completed", state, commit: head.commit, head: head.commit, merged: false, conflicts: 0 };
   }
   const moved = await draft.head({ ...branch, head: branch.head });
-  const broken = await firstBroken(moved, turn.expected);
+  const broken = await firstBroken(moved, turn.trace.expected);
   if (broken !== null) {
     const { key, hash: expected, actual } = broken;
     const reason = `the key ${keyText(key)} has been changed on the branch since the turn expected something of it`;

@@ -9,16 +9,16 @@ import type { Found } from "../found.ts";
 import type { Head } from "../head.ts";
 import { write, type WriteReply } from "../mutations.ts";
 import { isPlain, type UploadedWrite } from "../uploads.ts";
+import { getEntry } from "../tree/read.ts";
 import { StateView } from "../view.ts";
 import type { Ended } from "./ended.ts";
 import { Ending } from "./ending.ts";
-import { NotedView, type Saw } from "./noted-view.ts";
-import type { ReadLog } from "./read-log.ts";
+import { NotedView } from "./noted-view.ts";
 import { Trace } from "./trace.ts";
 import { recorded, storeValues } from "./recorded.ts";
 import { ReplyMemory } from "./reply-memory.ts";
 import { RunningEffects } from "./running-effects.ts";
-import type { Expected, Instead, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts";
+import type { Instead, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts";
 import { turnNote } from "./turn-note.ts";
 import { type Taken, Unstored } from "./unstored.ts";
 
@@ -42,7 +42,8 @@ export class OpenTurn implements TurnFacts {
   readonly started: number;
   readonly deadline: number;
   readonly instead: Instead;
-  readonly #trace = new Trace();
+  /** What it read and expected of the state that it began from. */
+  readonly trace = new Trace();
   /** What it was told to do in the outside world. */
   readonly effects = new RunningEffects();
   readonly #over = new AbortController();
@@ -128,21 +129,11 @@ export class OpenTurn implements TurnFacts {
     return this.#relied;
   }
 
-  get expected(): Iterable<Expected> {
-    return this.#trace.expected;
-  }
-
-  get reads(): ReadLog {
-    return this.#trace.reads;
-  }
-
   // Reads: the chain's own state.
 
   /** The chain's state; what is read of it is noted. */
   view(): StateView {
-    const { writes } = this.#trace;
-    const saw: Saw = (space, key, hash) => this.#trace.saw(space, key, hash, writes);
-    return new NotedView(this.head, this.#ground.objects, saw);
+    return new NotedView(this.head, this.#ground.objects, this.trace.noting());
   }
 
   /** As the engine's; a read of the past goes there. @throws invalid for another branch */
@@ -162,15 +153,17 @@ export class OpenTurn implements TurnFacts {
   find(key: Key, branch?: BranchName, at?: string): Found | Promise<Found> {
     this.#checkBranch(branch);
     if (at !== undefined) return this.#ground.findInPast(key, at);
-    const view = this.view();
-    return andThen(view.getNow("kv", key), (entry) => {
-      return this.#ground.reads.found(view.commit, entry, this.#unstored.find);
+    const { commit, nodes, snapshot } = this.head;
+    const saw = this.trace.noting();
+    return andThen(getEntry(nodes, snapshot.kv, key), (entry) => {
+      saw("kv", key, entry?.hash ?? null);
+      return this.#ground.reads.found(commit, entry, this.#unstored.find);
     });
   }
 
   /** Notes that a key was read; null: it was not there. */
   saw(space: Space, key: Key, hash: Hash | null): void {
-    this.#trace.saw(space, key, hash);
+    this.trace.saw(space, key, hash);
   }
 
   requiredValue(hash: Hash, size: number): Promise<Uint8Array> {
@@ -230,7 +223,7 @@ export class OpenTurn implements TurnFacts {
   }
 
   #took({ space, ops }: UploadedWrite, { applied }: WriteReply): void {
-    this.#trace.wrote(space, ops, applied);
+    this.trace.wrote(space, ops, applied);
     this.#grew();
   }
 

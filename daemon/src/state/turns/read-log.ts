@@ -1,4 +1,4 @@
-import { canonicalJson, type Hash, type Json, type Key, keyText } from "@vlinder/protocol";
+import { canonicalJson, type Hash, type Key, keyText } from "@vlinder/protocol";
 import type { Space } from "../api.ts";
 
 /** Keys of a turn's reads that are remembered; of more only the number. */
@@ -28,8 +28,18 @@ export class ReadLog {
   /** Canonical JSON, keys in order: `{"kv":[["/key","<hash>"],["/absent",null]],"more":0,"vectors":[]}`; null: it read nothing. */
   encode(): Buffer | null {
     if (this.#size === 0) return null;
-    const list = (space: Space): Json =>
-      [...this.#seen[space]].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, hash]) => [keyText(key), hash]);
-    return Buffer.from(canonicalJson({ kv: list("kv"), more: this.#more, vectors: list("vectors") }), "utf8");
+    return Buffer.from(
+      `{"kv":${list(this.#seen.kv)},"more":${this.#more},"vectors":${list(this.#seen.vectors)}}`,
+      "utf8",
+    );
   }
+}
+
+/** In the order of the keys, as canonical JSON. */
+function list(seen: ReadonlyMap<Key, Hash | null>): string {
+  const items = [...seen.keys()].sort().map((key) => {
+    const hash = seen.get(key) ?? null;
+    return `[${canonicalJson(keyText(key))},${hash === null ? "null" : `"${hash}"`}]`;
+  });
+  return `[${items.join(",")}]`;
 }

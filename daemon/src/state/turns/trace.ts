@@ -1,6 +1,7 @@
 import type { Hash, Key } from "@vlinder/protocol";
 import type { Space } from "../api.ts";
 import type { Op } from "../mutations.ts";
+import type { Saw } from "./noted-view.ts";
 import { ReadLog } from "./read-log.ts";
 import type { Expected } from "./turn-ground.ts";
 
@@ -12,11 +13,6 @@ export class Trace {
   readonly #written: Readonly<Record<Space, Map<Key, number>>> = { kv: new Map(), vectors: new Map() };
   #writes = 0;
 
-  /** How many writes there were. */
-  get writes(): number {
-    return this.#writes;
-  }
-
   get expected(): Iterable<Expected> {
     return this.#expected.values();
   }
@@ -25,6 +21,12 @@ export class Trace {
   saw(space: Space, key: Key, hash: Hash | null, writes = this.#writes): void {
     const written = this.#written[space].get(key);
     if (written === undefined || written > writes) this.reads.saw(space, key, hash);
+  }
+
+  /** Notes what is read of the state as it is now, also when it is read later. */
+  noting(): Saw {
+    const writes = this.#writes;
+    return (space, key, hash) => this.saw(space, key, hash, writes);
   }
 
   wrote(space: Space, ops: readonly Pick<Op, "key" | "expect">[], applied: readonly boolean[]): void {
