@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { IS_LONG } from "../harness/long.ts";
 import { beforeAll, expect, test } from "vitest";
 import { BehindDaemon } from "../harness/providers/behind-daemon.ts";
 import type { MakeFetch } from "../harness/providers/fetch-under-test.ts";
@@ -22,9 +23,9 @@ const ofTurn: MakeFetch = (server, key) => {
 const ofAgent: MakeFetch = (server, key) => behind.makeFetch(({ fetch }) => Promise.resolve(fetch))(server, key);
 
 sdkSuite("with turn.fetch", ofTurn);
-// The way from there on is the same: each protocol that has a client of its own is enough.
-openaiSuite("with vlinder.fetch", ofAgent);
+// The way from there on is the same: one protocol is enough, and both that have a client of their own in the long run.
 anthropicSuite("with vlinder.fetch", ofAgent);
+if (IS_LONG) openaiSuite("with vlinder.fetch", ofAgent);
 
 test("after all of it no key is in the log or in a file of the home", async () => {
   const { daemon } = behind;
