@@ -97,7 +97,10 @@ export function turnHandlers(core: Core): Handlers {
       if (before !== undefined) {
         const from = engine.turns.find(before)?.base ?? (await engine.turns.index.turn(before))?.invoked;
         if (from == null)
-          throw new VlinderError("not_found", `there is no turn "${before}"`, { details: { turn: before } });
+          throw new VlinderError("not_found", `there is no turn "${before}"`, {
+            details: { turn: before },
+            remedy: "`vlinder log` and `vlinder session get` show the turns",
+          });
         items = await turnsBefore(engine, await engine.turns.index.withReplays(session), from, limit);
       } else if (items.length === 0) {
         throw noSession(session);

@@ -1,6 +1,7 @@
 import { type AgentName, invalid, VlinderError } from "@vlinder/protocol";
 import type { Manifest } from "../registry/manifest.ts";
 import { spokenBy } from "../registry/provider-config.ts";
+import type { Instead } from "../state/turns/turn-ground.ts";
 import { declaredModel, requireDeclared } from "./declared-model.ts";
 import { type Asked, type Target, targetOf } from "./endpoints.ts";
 import { requestHeaders } from "./headers.ts";
@@ -23,12 +24,6 @@ export interface PreparedCall {
   readonly headers: Readonly<Record<string, string>>;
   /** To be taken out of whatever comes back. */
   readonly key: string | null;
-}
-
-/** Whom a person asks in place of what agent.toml says. */
-export interface Instead {
-  readonly provider?: string;
-  readonly model?: string;
 }
 
 /** Checks a call against what the agent declares, and turns it to whom else is asked. Nothing is sent. @throws not_declared, invalid, unavailable, denied */

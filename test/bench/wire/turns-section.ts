@@ -59,7 +59,9 @@ export async function turnsSection(bench: Bench): Promise<void> {
         perSecond(unnoted),
       ],
     ],
-    notes: ["A turn is begun and completed by messages of their own: 42 round trips, two of them durable."],
+    notes: [
+      "A turn is begun and completed by messages of their own: 42 round trips, of which the last waits for the disk.",
+    ],
   });
 }
 

@@ -188,7 +188,10 @@ export class Effects {
   async #keep(turn: string, event: TurnEvent): Promise<Pick<Resolved, "state" | "branch">> {
     const item = await this.#turns.index.turn(turn);
     if (item === null || item.ended === null) {
-      throw new VlinderError("not_found", `how the turn "${turn}" ended is not here`, { details: { turn } });
+      throw new VlinderError("not_found", `how the turn "${turn}" ended is not here`, {
+        details: { turn },
+        remedy: "`vlinder sync pull` brings it, when the bucket has it",
+      });
     }
     const { session, ended } = item;
     return await this.#ground.writer.write((draft) => keepMore(draft, { turn, session, ended }, event));

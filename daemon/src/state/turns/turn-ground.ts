@@ -26,6 +26,7 @@ export interface TurnGround {
   readonly findInPast: (key: Key, at: string) => Found | Promise<Found>;
 }
 
+/** Whom a person asks in place of what agent.toml says. */
 export interface Instead {
   readonly provider?: string;
   readonly model?: string;
