@@ -35,11 +35,15 @@ export async function serve(
   const vlinder = await connect({ ...connection, agent });
   const stop = new AbortController();
   const running = new Map<string, Turn>();
+  /** Turns that are being taken up; whether they have ended meanwhile. */
+  const accepting = new Map<string, boolean>();
   const work = new Set<Promise<void>>();
 
   const one = async (id: string): Promise<void> => {
-    const turn = await vlinder.accept(id);
-    if (turn === null) return;
+    accepting.set(id, false);
+    const turn = await vlinder.accept(id).finally(() => void (accepting.get(id) === false && accepting.delete(id)));
+    // Its end may be told before the reply: the function would never hear of it.
+    if (accepting.delete(id) || turn === null) return;
     running.set(turn.id, turn);
     try {
       await perform(turn, run, onError);
@@ -50,7 +54,7 @@ export async function serve(
   const take = async (): Promise<void> => {
     for await (const { turn } of vlinder.client.invocations(vlinder.agent, { signal: stop.signal })) {
       // What is announced while there is no room is announced again.
-      if (work.size >= concurrency || running.has(turn)) continue;
+      if (work.size >= concurrency || running.has(turn) || accepting.has(turn)) continue;
       const done = one(turn)
         .catch(say)
         .finally(() => work.delete(done));
@@ -59,7 +63,9 @@ export async function serve(
   };
   const hear = async (): Promise<void> => {
     for await (const { turn, what, reason } of vlinder.client.events(vlinder.agent, "turn", { signal: stop.signal })) {
-      if (what !== "begun") running.get(turn)?.abort(reason ?? `the turn was ended: ${what}`);
+      if (what === "begun") continue;
+      running.get(turn)?.abort(reason ?? `the turn was ended: ${what}`);
+      if (accepting.has(turn)) accepting.set(turn, true);
     }
   };
   const closed = Promise.all([take(), hear()]).then(async () => {
