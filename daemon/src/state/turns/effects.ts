@@ -162,7 +162,13 @@ export class Effects {
     if (said !== null && isSaid(said, word)) return { ...known, state: said.commit, branch: null };
     if (said?.status === "done" && (word.status === "not_done" || said.lost === null)) throw saidOtherwise(effect);
     const of = said === null ? unanswered.map(({ begun }) => begun) : said.attempts;
-    return { ...known, ...(await this.#keep(last.turn, told(effect, of, word, "person"))) };
+    // Of attempts at one time, the one that is spoken of need not be the last: and another may be in a turn that is open.
+    const about = [...effect.attempts.values()].findLast(
+      ({ begun, turn }) => of.includes(begun) && !this.#isOpen(turn),
+    );
+    const { turn } = about ?? last;
+    if (this.#isOpen(turn)) throw underWay(effect.key, effect.effect, turn);
+    return { ...known, ...(await this.#keep(turn, told(effect, of, word, "person"))) };
   }
 
   /** Those that were begun last first. */

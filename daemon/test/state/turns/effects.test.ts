@@ -29,7 +29,7 @@ async function run(engine: StateEngine, turn: string, key = "mail"): Promise<Has
   return reply.begun;
 }
 
-function done(result?: string): Word {
+function done(result?: string): Word & { readonly status: "done" } {
   return {
     status: "done",
     ...(result === undefined ? {} : { result: { bytes: Buffer.from(result), form: "json" as const } }),
@@ -271,6 +271,24 @@ describe("an effect whose end nobody saw", () => {
     await run(engine, turn, "second");
     await engine.turns.fail(turn, "x");
     await expect(effects.resolve("e-", { status: "done" })).rejects.toMatchObject({ code: "invalid" });
+  });
+
+  test("is resolved where it was left, when a turn beside it that is open had tried in the same millisecond", async () => {
+    const engine = await open();
+    const first = await begin(engine);
+    await engine.turns.fail(first, "x");
+    const [open_, left] = [await begin(engine, first), await begin(engine, first)];
+    // Which of two commits of one time counts as the later one is chance: so eight times.
+    const keys = Array.from({ length: 8 }, (_, i) => `mail ${i}`);
+    for (const key of keys) {
+      await engine.turns.effects.end(await run(engine, open_, key), { status: "failed", error: "x" });
+      await run(engine, left, key);
+    }
+    await engine.turns.fail(left, "its process died");
+    for (const { effect, key } of await engine.turns.effects.list()) {
+      await engine.turns.effects.resolve(effect, done('"sent"'));
+      expect(await resultOf(engine, open_, key)).toBe('"sent"');
+    }
   });
 
   test("that a person took for not done, and the person's code for failed, may be said to be done", async () => {
