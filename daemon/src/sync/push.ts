@@ -161,7 +161,7 @@ async function* outgoing(
 
 async function sendPack({ agent, bucket, state, retries }: PushJob, pack: WrittenPack): Promise<void> {
   const path = packPath(agent, pack.name);
-  await retrying(retries, () => bucket.put(path, pack.bytes));
+  await retrying(retries, () => bucket.put([{ path, bytes: pack.bytes }]));
   await retrying(retries, () => seenThere(bucket, path, pack.bytes.length));
   await state.addPack(pack.name, pack.bytes.length, pack.objects);
 }
@@ -192,15 +192,15 @@ async function publish(
   const head = encodeHead(body, self);
   const name = { agent, device: self.id, n, hash: head.hash };
   state.addOwnHead({ device: self.id, n, hash: head.hash, content: what.content });
-  await retrying(retries, () => bucket.put(headPath(name), head.bytes));
+  await retrying(retries, () => bucket.put([{ path: headPath(name), bytes: head.bytes }]));
   await retrying(retries, () => seenThere(bucket, headPath(name), head.bytes.length));
-  for (const old of what.own) await retrying(retries, () => bucket.delete(headPath(old)));
+  await retrying(retries, () => bucket.delete(what.own.map(headPath)));
   state.pruneOwnHeads(OWN_HEADS);
   return head.bytes.length;
 }
 
 async function seenThere(bucket: Bucket, path: string, size: number): Promise<void> {
-  for await (const entry of bucket.list(path)) if (entry.path === path && entry.size === size) return;
+  if ((await bucket.sizes([path])).get(path) === size) return;
   throw new VlinderError("unavailable", `${path} was written to ${bucket.uri} and is not there`, {
     remedy: "it is tried again; if it stays so, the bucket does not keep what is written to it",
     details: { bucket: bucket.uri, path },

@@ -83,7 +83,7 @@ export async function initVault(bucket: Bucket, home: string, now: Date): Promis
   if (found === null) {
     const fresh = encodeVault(randomBytes(16).toString("hex") as VaultId, now.toISOString());
     try {
-      await bucket.put(PATH, pinned?.bytes ?? fresh);
+      await bucket.put([{ path: PATH, bytes: pinned?.bytes ?? fresh }]);
       created = true;
     } catch (error) {
       // Another machine was faster: then its vault is read below and joined.

@@ -38,7 +38,7 @@ async function list(bucket: Bucket, prefix = ""): Promise<string[]> {
 describe("a folder as a bucket", () => {
   test("leaves no temp file, and lists none that another writer has", async () => {
     const { bucket, folder } = await fileBucket();
-    await bucket.put("a/b", Buffer.from("x"));
+    await bucket.put([{ path: "a/b", bytes: Buffer.from("x") }]);
     expect(await readdir(join(folder, ".tmp"))).toEqual([]);
     await writeFile(join(folder, ".tmp", "half"), "half");
     await writeFile(join(folder, "a", ".hidden"), "x");
@@ -48,7 +48,7 @@ describe("a folder as a bucket", () => {
 
   test("removes a day-old temp file, and no younger one", async () => {
     const { bucket, folder, uri } = await fileBucket();
-    await bucket.put("a", Buffer.from("x"));
+    await bucket.put([{ path: "a", bytes: Buffer.from("x") }]);
     await writeFile(join(folder, ".tmp", "old"), "x");
     await writeFile(join(folder, ".tmp", "young"), "x");
     const old = new Date(Date.now() - 25 * 3600_000);
@@ -73,15 +73,15 @@ describe("a folder as a bucket", () => {
 
   test("a folder that vanishes while it is open is unavailable, also when an empty one takes its place", async () => {
     const { bucket, folder } = await fileBucket();
-    await bucket.put("a", Buffer.from("x"));
+    await bucket.put([{ path: "a", bytes: Buffer.from("x") }]);
     await rename(folder, `${folder}-away`);
     const unavailable = { code: "unavailable", retryable: true };
     await expect(bucket.get("a")).rejects.toMatchObject(unavailable);
-    await expect(bucket.put("b/c", Buffer.from("x"))).rejects.toMatchObject(unavailable);
+    await expect(bucket.put([{ path: "b/c", bytes: Buffer.from("x") }])).rejects.toMatchObject(unavailable);
     await expect(list(bucket)).rejects.toMatchObject(unavailable);
     await mkdir(folder);
     await expect(bucket.get("a")).rejects.toMatchObject(unavailable);
-    await expect(bucket.put("b/c", Buffer.from("x"))).rejects.toMatchObject(unavailable);
+    await expect(bucket.put([{ path: "b/c", bytes: Buffer.from("x") }])).rejects.toMatchObject(unavailable);
     expect(await readdir(folder)).toEqual([]);
   });
 
@@ -93,11 +93,13 @@ describe("a folder as a bucket", () => {
     await symlink(join(outside, "secret"), join(folder, "file"));
     await symlink(join(outside, "new"), join(folder, "dangling"));
     await expect(bucket.get("out/secret")).rejects.toMatchObject({ code: "denied" });
-    await expect(bucket.put("out/new", Buffer.from("x"))).rejects.toMatchObject({ code: "denied" });
-    await expect(bucket.delete("out/secret")).rejects.toMatchObject({ code: "denied" });
+    await expect(bucket.put([{ path: "out/new", bytes: Buffer.from("x") }])).rejects.toMatchObject({ code: "denied" });
+    await expect(bucket.delete(["out/secret"])).rejects.toMatchObject({ code: "denied" });
     await expect(bucket.get("file")).rejects.toMatchObject({ code: "denied" });
-    await expect(bucket.put("file", Buffer.from("secret"))).rejects.toMatchObject({ code: "denied" });
-    await expect(bucket.put("dangling", Buffer.from("x"))).rejects.toMatchObject({ code: "denied" });
+    await expect(bucket.put([{ path: "file", bytes: Buffer.from("secret") }])).rejects.toMatchObject({
+      code: "denied",
+    });
+    await expect(bucket.put([{ path: "dangling", bytes: Buffer.from("x") }])).rejects.toMatchObject({ code: "denied" });
     expect(await list(bucket)).toEqual([]);
     expect(await readdir(outside)).toEqual(["secret"]);
     expect(await readFile(join(outside, "secret"), "utf8")).toBe("secret");

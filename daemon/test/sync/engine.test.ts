@@ -93,7 +93,7 @@ describe("the engine", () => {
       for (const pack of packs.keys()) {
         const objects = await decodePack((await bucket.get(packPath(TODO, pack))) as Buffer);
         for (const { kind } of objects) found.add(kind);
-        await bucket.delete(packPath(TODO, pack));
+        await bucket.delete([packPath(TODO, pack)]);
       }
       return [...found].toSorted();
     };
@@ -106,7 +106,7 @@ describe("the engine", () => {
     const { bytes } = await a.push();
     expect(bytes).toBeLessThan(3000);
     const bucket = await openBucket(uri);
-    for (const pack of before) await bucket.delete(packPath(TODO, pack));
+    for (const pack of before) await bucket.delete([packPath(TODO, pack)]);
     expect(await kinds()).toEqual(["commit", "value"]);
   });
 

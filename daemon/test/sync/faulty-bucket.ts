@@ -1,5 +1,5 @@
 import { VlinderError } from "@vlinder/protocol";
-import type { Bucket, BucketEntry, ByteRange } from "../../src/sync/buckets/bucket.ts";
+import type { Bucket, BucketEntry, BucketFile, ByteRange } from "../../src/sync/buckets/bucket.ts";
 
 /** Thrown where a machine would have died: nothing of ours catches it. */
 export class Killed extends Error {
@@ -32,8 +32,20 @@ export class FaultyBucket implements Bucket {
     return this.#call("get", path, () => this.#inner.get(path, range));
   }
 
-  put(path: string, bytes: Uint8Array): Promise<void> {
-    return this.#call("put", path, () => this.#inner.put(path, bytes));
+  put(files: readonly BucketFile[]): Promise<void> {
+    return this.#call("put", files.map(({ path }) => path).join(" "), () => this.#inner.put(files));
+  }
+
+  sizes(paths: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    return this.#call("sizes", paths.join(" "), () => this.#inner.sizes(paths));
+  }
+
+  revision(): Promise<string | null> {
+    return this.#call("revision", "", () => this.#inner.revision());
+  }
+
+  close(): Promise<void> {
+    return this.#inner.close();
   }
 
   async *list(prefix: string): AsyncIterable<BucketEntry> {
@@ -45,8 +57,8 @@ export class FaultyBucket implements Bucket {
     yield* found;
   }
 
-  delete(path: string): Promise<void> {
-    return this.#call("delete", path, () => this.#inner.delete(path));
+  delete(paths: readonly string[]): Promise<void> {
+    return this.#call("delete", paths.join(" "), () => this.#inner.delete(paths));
   }
 
   async #call<T>(method: string, path: string, work: () => Promise<T>): Promise<T> {

@@ -11,6 +11,11 @@ export interface BucketEntry {
   readonly size: number;
 }
 
+export interface BucketFile {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
 /**
  * A place that machines share: a flat map of path → bytes, as little as every folder, object store
  * and hub can do. Nothing in it is ever overwritten, so no compare-and-swap is asked of it.
@@ -18,14 +23,15 @@ export interface BucketEntry {
  * Paths are `[A-Za-z0-9._/-]`, relative, no empty part, and no part that starts with a dot: the kind
  * of bucket may use such names for itself. Any other path is `invalid`, before anything is touched.
  *
- * Visibility: when `put` has resolved, the file is durable as far as the bucket can promise it, and
- * `get` of this and later callers gives it. A file is never seen in part under its own name by `get`
- * of an honest bucket; readers still check every hash, since not every bucket is one. `list` may
- * lag behind where the service does, so absence in a list proves nothing for sure.
+ * Visibility: when `put` has resolved, the files are durable as far as the bucket can promise it, and
+ * `get` of this and later callers gives them. A file is never seen in part under its own name by `get`
+ * of an honest bucket; readers still check every hash, since not every bucket is one. `list` and `sizes` may
+ * lag behind where the service does, so absence there proves nothing for sure.
  *
  * Errors of every method are VlinderErrors: `unavailable` (not reachable, gone, full, I/O; `retryable` says
- * whether waiting may help), `denied` (permissions, a path that leads out of the bucket), `invalid`
- * (a path). A failed `put` or `delete` may have happened all the same: both may be called again.
+ * whether waiting may help, and `details.retryAfter`, in milliseconds, how long the service asks to wait), `denied`
+ * (credentials, permissions, a path that leads out of the bucket), `invalid` (a path). A failed `put` or `delete` may have
+ * happened all the same, in whole or for some of its files: both may be called again.
  */
 export interface Bucket {
   /** As the user gave it; what errors and `status` show. No secrets. */
@@ -35,15 +41,28 @@ export interface Bucket {
   get(path: string, range?: ByteRange): Promise<Buffer | null>;
 
   /**
-   * Makes a file, whole or not at all. The same bytes under an existing name are fine and change
-   * nothing; other bytes are a `conflict`, and the file stays as it is, also when two put at once.
-   * (A kind that has no exclusive create says in its file how far it can promise the last part.)
+   * Makes files, each whole or not at all, in no promised order: what must come later is another call. In one
+   * request where the service can. The same bytes under an existing name are fine and change nothing; other bytes are
+   * a `conflict`, and that file stays as it is, also when two put at once. (A kind that has no exclusive create says in
+   * its file how far it can promise the last part.)
    */
-  put(path: string, bytes: Uint8Array): Promise<void>;
+  put(files: readonly BucketFile[]): Promise<void>;
+
+  /** Bytes of each of these files that is there. */
+  sizes(paths: readonly string[]): Promise<ReadonlyMap<string, number>>;
 
   /** Files whose path starts with `prefix`, in no promised order. Unfinished files are not listed. */
   list(prefix: string): AsyncIterable<BucketEntry>;
 
   /** A file that is not there is no error. */
-  delete(path: string): Promise<void>;
+  delete(paths: readonly string[]): Promise<void>;
+
+  /**
+   * A text that is another one after every change of a file in the bucket, where the service tells one at the price of a
+   * single request; null where it does not: then only `list` tells.
+   */
+  revision(): Promise<string | null>;
+
+  /** Lets go of connections and threads. */
+  close(): Promise<void>;
 }

@@ -3,7 +3,7 @@ import { constants, type Stats } from "node:fs";
 import { type FileHandle, link, lstat, mkdir, open, opendir, realpath, rename, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256, VlinderError } from "@vlinder/protocol";
-import type { Bucket, BucketEntry, ByteRange } from "./bucket.ts";
+import type { Bucket, BucketEntry, BucketFile, ByteRange } from "./bucket.ts";
 import { bucketFileError, systemCode } from "./file-error.ts";
 import { bucketPathParts, checkBucketPrefix } from "./path.ts";
 
@@ -74,8 +74,12 @@ class FileBucket implements Bucket {
     });
   }
 
-  async put(path: string, bytes: Uint8Array): Promise<void> {
-    const parts = bucketPathParts(path);
+  async put(files: readonly BucketFile[]): Promise<void> {
+    const split = files.map(({ path }) => bucketPathParts(path));
+    for (const [i, { path, bytes }] of files.entries()) await this.#put(path, split[i] as string[], bytes);
+  }
+
+  async #put(path: string, parts: readonly string[], bytes: Uint8Array): Promise<void> {
     await this.#doing(`writing ${path}`, async () => {
       const folder = (await this.#folder(parts.slice(0, -1), true)) as string;
       const target = join(folder, parts.at(-1) as string);
@@ -99,8 +103,33 @@ class FileBucket implements Bucket {
     for (const entry of await this.#doing("listing", () => walk(folder, above, prefix))) yield entry;
   }
 
-  async delete(path: string): Promise<void> {
-    const parts = bucketPathParts(path);
+  async sizes(paths: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const split = paths.map((path) => bucketPathParts(path));
+    const sizes = new Map<string, number>();
+    for (const [i, path] of paths.entries()) {
+      const parts = split[i] as string[];
+      await this.#doing(`looking for ${path}`, async () => {
+        const folder = await this.#folder(parts.slice(0, -1), false);
+        const found = folder === null ? null : await lstatOrNull(join(folder, parts.at(-1) as string));
+        if (found?.isFile()) sizes.set(path, found.size);
+      });
+    }
+    return sizes;
+  }
+
+  async delete(paths: readonly string[]): Promise<void> {
+    const split = paths.map((path) => bucketPathParts(path));
+    for (const [i, path] of paths.entries()) await this.#delete(path, split[i] as string[]);
+  }
+
+  /** A folder has none: nothing of it changes with what lies deeper. */
+  async revision(): Promise<null> {
+    return null;
+  }
+
+  async close(): Promise<void> {}
+
+  async #delete(path: string, parts: readonly string[]): Promise<void> {
     await this.#doing(`deleting ${path}`, async () => {
       const folder = await this.#folder(parts.slice(0, -1), false);
       if (folder === null) return;
