@@ -12,11 +12,10 @@ import type { Bucket } from "./buckets/bucket.ts";
 import type { DevicePins } from "./device-pins.ts";
 import { findHeads, type FoundHeads } from "./found-heads.ts";
 import { headsIn } from "./head.ts";
-import { foreignNotes, listAgent } from "./listing.ts";
+import { foreignNotes, type Listing } from "./listing.ts";
 import { OwedCount } from "./owed.ts";
 import { pullHeads, type Pulled } from "./pull.ts";
-import { pushAgent, type Pushed, type PushJob } from "./push.ts";
-import { retrying } from "./retry.ts";
+import { AgentPush, type Pushed, type PushJob } from "./push.ts";
 import type { SeenHead, SyncState } from "./sync-state.ts";
 import type { Vault } from "./vault.ts";
 
@@ -24,6 +23,8 @@ import type { Vault } from "./vault.ts";
 export interface OpenVault {
   readonly bucket: Bucket;
   readonly vault: Vault;
+  /** Of the agents that the operation is about. */
+  readonly listing: Listing;
 }
 
 export interface AgentSyncOptions extends Pick<PushJob, "device" | "renewDevice" | "now" | "retries"> {
@@ -31,6 +32,16 @@ export interface AgentSyncOptions extends Pick<PushJob, "device" | "renewDevice"
   readonly exchange: Exchange;
   readonly state: SyncState;
   readonly pins: DevicePins;
+}
+
+export interface PushSteps {
+  /** Hands packs to the outbox. */
+  sendPacks(): Promise<void>;
+  /** All packs are there: hands the head to the outbox. */
+  publish(): Promise<void>;
+  /** The head is there: files that it replaces. */
+  replaced(): string[];
+  finish(): Promise<Pushed>;
 }
 
 type Operation = "push" | "pull";
@@ -57,23 +68,37 @@ export class AgentSync {
     return this.#options.exchange;
   }
 
-  push({ bucket, vault }: OpenVault, progress: (progress: Progress) => void): Promise<Pushed> {
-    return this.#alone("push", async () => {
-      const { state } = this.#options;
-      state.bind(vault.id);
-      const pushed = await pushAgent({ ...this.#options, bucket, vault: vault.id, progress });
-      // What a push says is an event (a new device id, packs that were lost): it stays until the next one.
-      if (pushed.notes.length > 0) this.#note("push", pushed.notes);
-      return pushed;
-    });
+  /** The steps of a push: `Sync` takes each for all agents before the next. */
+  push({ bucket, vault, listing }: OpenVault, part: Pick<PushJob, "outbox" | "progress">): PushSteps {
+    const { agent, state } = this.#options;
+    const push = new AgentPush({ ...this.#options, ...part, bucket, vault: vault.id, listing: listing.of(agent) });
+    const step = <T>(work: () => T | Promise<T>): Promise<T> => this.#alone("push", async () => await work());
+    return {
+      sendPacks: () =>
+        step(async () => {
+          state.bind(vault.id);
+          await push.sendPacks();
+        }),
+      publish: () => step(() => push.publish()),
+      replaced: () => push.replaced(),
+      finish: () =>
+        step(() => {
+          const pushed = push.finish();
+          // What a push says is an event (a new device id, packs that were lost): it stays until the next one.
+          if (pushed.notes.length > 0) this.#note("push", pushed.notes);
+          this.#succeeded("push");
+          return pushed;
+        }),
+    };
   }
 
-  /** `found`: heads that were read already, when the agent was found in the bucket. */
-  pull({ bucket, vault }: OpenVault, progress: (progress: Progress) => void, found?: FoundHeads): Promise<Pulled> {
+  /** @param found heads that were read already, when the agent was found in the bucket */
+  pull(open: OpenVault, progress: (progress: Progress) => void, found?: FoundHeads): Promise<Pulled> {
+    const { bucket, vault } = open;
     return this.#alone("pull", async () => {
       const { agent, state, pins, retries } = this.#options;
+      const listing = open.listing.of(agent);
       state.bind(vault.id);
-      const listing = await retrying(retries, () => listAgent(bucket, agent));
       const { heads, notes } = await findHeads(listing, { bucket, vault: vault.id, pins, state, retries });
       const pulled = await pullHeads({ ...this.#options, bucket, sizes: listing.packs, progress }, heads);
       const all = [
@@ -86,7 +111,8 @@ export class AgentSync {
         ]),
       ];
       this.#note("pull", all);
-      if (pulled.error !== null) this.fail("pull", pulled.error);
+      if (pulled.error === null) this.#succeeded("pull");
+      else this.fail("pull", pulled.error);
       return { ...pulled, notes: all };
     });
   }
@@ -154,13 +180,10 @@ export class AgentSync {
     this.#options.state.close();
   }
 
-  #alone<T extends object>(operation: Operation, work: () => Promise<T>): Promise<T> {
+  #alone<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
     const run = async (): Promise<T> => {
       try {
-        const result = await work();
-        const failed = "error" in result && result.error !== null;
-        if (!failed && this.#failure()?.operation === operation) this.#options.state.setFact("error", null);
-        return result;
+        return await work();
       } catch (thrown) {
         const error = asVlinderError(thrown);
         this.fail(operation, error);
@@ -170,6 +193,10 @@ export class AgentSync {
     const next = this.#turn.then(run, run);
     this.#turn = next;
     return next;
+  }
+
+  #succeeded(operation: Operation): void {
+    if (this.#failure()?.operation === operation) this.#options.state.setFact("error", null);
   }
 
   #erasedNote(): string[] {

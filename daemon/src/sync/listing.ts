@@ -19,41 +19,63 @@ export function packPath(agent: AgentName, pack: Hash): string {
   return `agents/${agent}/packs/${pack}.pack`;
 }
 
-export async function listAgent(bucket: Bucket, agent: AgentName): Promise<AgentListing> {
-  const heads: HeadName[] = [];
-  const packs = new Map<Hash, number>();
-  const foreign: string[] = [];
-  const above = `agents/${agent}/`;
-  for await (const { path, size } of bucket.list(above)) {
-    const rest = path.slice(above.length);
-    const head = HEAD.exec(rest);
-    const pack = PACK.exec(rest);
-    if (head !== null && isCounter(Number(head[2]))) {
-      heads.push({ agent, device: head[1] as DeviceId, n: Number(head[2]), hash: head[3] as Hash });
-    } else if (pack?.[2] === "pack") packs.set(pack[1] as Hash, size);
-    else if (pack === null && !rest.startsWith("databases/")) foreign.push(path);
-  }
-  // By number, then hash: what is decided by who comes first must not hang on the bucket's order.
-  heads.sort((a, b) => a.n - b.n || (a.hash < b.hash ? -1 : 1));
-  return { heads, packs, foreign: foreign.toSorted() };
-}
-
-export interface FoundAgents {
+/** What a bucket holds, as it was listed once. */
+export interface Listing {
+  /** @returns an empty one for an agent that the bucket has nothing of */
+  of(agent: AgentName): AgentListing;
+  /** Those that have a head. */
   readonly agents: readonly AgentName[];
   /** Files under `agents/` that belong to no agent. */
   readonly foreign: readonly string[];
 }
 
-/** The agents that have a head in the bucket. */
-export async function findAgents(bucket: Bucket): Promise<FoundAgents> {
-  const agents = new Set<AgentName>();
+/** @param agent only what belongs to this one; absent: all */
+export async function listBucket(bucket: Bucket, agent?: AgentName): Promise<Listing> {
+  const all = new Map<AgentName, OpenListing>();
   const foreign: string[] = [];
-  for await (const { path } of bucket.list("agents/")) {
+  for await (const { path, size } of bucket.list(agent === undefined ? ABOVE : `${ABOVE}${agent}/`)) {
     const [, name, ...rest] = path.split("/");
-    if (!isAgentName(name)) foreign.push(path);
-    else if (HEAD.test(rest.join("/"))) agents.add(name);
+    if (!isAgentName(name) || rest.length === 0) {
+      foreign.push(path);
+      continue;
+    }
+    let one = all.get(name);
+    if (one === undefined) all.set(name, (one = emptyListing()));
+    sort(one, name, rest.join("/"), path, size);
   }
-  return { agents: [...agents].toSorted(), foreign: foreign.toSorted() };
+  for (const one of all.values()) {
+    // By number, then hash: what is decided by who comes first must not hang on the bucket's order.
+    one.heads.sort((a, b) => a.n - b.n || (a.hash < b.hash ? -1 : 1));
+    one.foreign.sort();
+  }
+  return {
+    of: (name) => all.get(name) ?? emptyListing(),
+    agents: [...all].flatMap(([name, { heads }]) => (heads.length > 0 ? [name] : [])).toSorted(),
+    foreign: foreign.toSorted(),
+  };
+}
+
+export async function listAgent(bucket: Bucket, agent: AgentName): Promise<AgentListing> {
+  return (await listBucket(bucket, agent)).of(agent);
+}
+
+const ABOVE = "agents/";
+
+interface OpenListing extends AgentListing {
+  readonly heads: HeadName[];
+  readonly packs: Map<Hash, number>;
+  readonly foreign: string[];
+}
+
+const emptyListing = (): OpenListing => ({ heads: [], packs: new Map(), foreign: [] });
+
+function sort(into: OpenListing, agent: AgentName, rest: string, path: string, size: number): void {
+  const head = HEAD.exec(rest);
+  const pack = PACK.exec(rest);
+  if (head !== null && isCounter(Number(head[2]))) {
+    into.heads.push({ agent, device: head[1] as DeviceId, n: Number(head[2]), hash: head[3] as Hash });
+  } else if (pack?.[2] === "pack") into.packs.set(pack[1] as Hash, size);
+  else if (pack === null && !rest.startsWith("databases/")) into.foreign.push(path);
 }
 
 function isAgentName(name: unknown): name is AgentName {

@@ -14,8 +14,9 @@ import type { Bucket } from "./buckets/bucket.ts";
 import type { Device } from "./device.ts";
 import { publishedBranches, publishedCommits } from "./branches.ts";
 import { decodeHead, encodeHead, HEAD_BYTES, headPath, type HeadName } from "./head.ts";
-import { type AgentListing, listAgent, packPath } from "./listing.ts";
+import { type AgentListing, packPath } from "./listing.ts";
 import { outgoingHistory, type Outgoing } from "./outgoing.ts";
+import type { Outbox } from "./outbox.ts";
 import { PackWriter, type WrittenPack } from "./pack-writer.ts";
 import { type Retries, retrying } from "./retry.ts";
 import type { SyncState } from "./sync-state.ts";
@@ -25,6 +26,9 @@ export interface PushJob {
   readonly agent: AgentName;
   readonly exchange: Exchange;
   readonly bucket: Bucket;
+  /** Of this agent, as the push began. */
+  readonly listing: AgentListing;
+  readonly outbox: Outbox;
   readonly vault: VaultId;
   readonly state: SyncState;
   readonly device: () => Device;
@@ -47,31 +51,101 @@ export interface Pushed {
 const OWN_HEADS = 1000;
 
 /**
- * Brings the bucket up to date with one agent: packs first, seen to be there, then a head that
- * names them, then the heads that it replaces are deleted. What was recorded after each step lets
+ * Brings the bucket up to date with one agent, in steps that `Sync` takes for all agents together: packs first, seen to be
+ * there, then a head that names them, then the heads that it replaces are deleted. What was recorded after each step lets
  * the next push go on there; a crash in between leaves at most packs that no head names yet, which
  * the next head does. When the bucket has all of it, nothing is written.
  */
-export async function pushAgent(job: PushJob): Promise<Pushed> {
-  const { agent, bucket, exchange, state, retries } = job;
-  const listing = await retrying(retries, () => listAgent(bucket, agent));
-  const notes = [...forgetLost(listing, state), ...(await ensureOwnId(listing, job))];
-  const branches = publishedBranches(exchange);
-  const commits = await publishedCommits(exchange, branches);
-  const sent = await sendPacks(job, commits);
+export class AgentPush {
+  readonly #job: PushJob;
+  readonly #total = { commits: 0, objects: 0, bytes: 0 };
+  #notes: readonly string[] = [];
+  #branches: readonly TheirBranch[] = [];
+  #commits: readonly Hash[] = [];
+  #own: readonly HeadName[] = [];
+  #published = false;
 
-  const packs = state.packs().map(({ name }) => name);
-  const content = sha256(canonicalJson({ branches, packs } as unknown as Json));
-  const written = new Map(state.ownHeads().map((head) => [head.hash, head]));
-  const own = listing.heads.filter(({ hash }) => written.has(hash));
-  const last = own.findLast(({ device }) => device === job.device().id);
-  let bytes = sent.bytes;
-  if (last === undefined || written.get(last.hash)?.content !== content) {
-    bytes += await publish(job, { branches, packs, content, own });
+  constructor(job: PushJob) {
+    this.#job = job;
   }
-  state.setTips(commits);
-  state.setFact("pushed", job.now().toISOString());
-  return { commits: sent.commits, objects: sent.objects, bytes, notes };
+
+  /** Hands what the bucket lacks to the outbox. What is written here meanwhile is for the next push. */
+  async sendPacks(): Promise<void> {
+    const { exchange, listing, state } = this.#job;
+    this.#notes = [...forgetLost(listing, state), ...(await ensureOwnId(this.#job))];
+    this.#branches = publishedBranches(exchange);
+    this.#commits = await publishedCommits(exchange, this.#branches);
+    await this.#sendPacks();
+  }
+
+  async #sendPacks(): Promise<void> {
+    const { agent, exchange, outbox, state, progress } = this.#job;
+    const total = this.#total;
+    const writer = new PackWriter();
+    const underway = new Set<string>();
+    const has = (kind: Kind, hash: Hash): boolean => underway.has(`${kind} ${hash}`) || state.has(kind, hash);
+    const send = async (pack: WrittenPack | null): Promise<void> => {
+      if (pack === null) return;
+      const { name, bytes, objects } = pack;
+      const done = async (): Promise<void> => {
+        await state.addPack(name, bytes.length, objects);
+        for (const { kind, hash } of objects) underway.delete(`${kind} ${hash}`);
+        total.objects += objects.length;
+        total.bytes += bytes.length;
+        progress({ what: `pushing ${agent}`, done: total.objects, total: null, unit: "objects" });
+      };
+      await outbox.add({ agent, file: { path: packPath(agent, name), bytes }, done });
+    };
+    for await (const item of outgoing(exchange, state, this.#commits, has)) {
+      if ("end" in item) {
+        total.commits += item.end;
+        await send(await writer.boundary());
+        continue;
+      }
+      underway.add(`${item.object.kind} ${item.object.hash}`);
+      await send(await writer.add(item.object));
+    }
+    await send(await writer.finish());
+  }
+
+  /** Hands the head to the outbox, when it would say something new. All packs are there. */
+  async publish(): Promise<void> {
+    const { agent, device, listing, now, outbox, state, vault } = this.#job;
+    const branches = this.#branches;
+    const packs = state.packs().map(({ name }) => name);
+    const content = sha256(canonicalJson({ branches, packs } as unknown as Json));
+    const written = new Map(state.ownHeads().map((head) => [head.hash, head]));
+    this.#own = listing.heads.filter(({ hash }) => written.has(hash));
+    const self = device();
+    const last = this.#own.findLast((head) => head.device === self.id);
+    if (last !== undefined && written.get(last.hash)?.content === content) return;
+    const used = state.ownHeads().filter((head) => head.device === self.id);
+    const n = 1 + Math.max(0, ...used.map((head) => head.n));
+    const predecessors = this.#own.map(({ hash }) => hash).toSorted();
+    const time = now().toISOString();
+    const body = { agent, branches, device: self.id, key: self.key, n, packs, predecessors, time, vault };
+    const { bytes, hash } = encodeHead(body, self);
+    state.addOwnHead({ device: self.id, n, hash, content });
+    const done = (): void => {
+      this.#total.bytes += bytes.length;
+      this.#published = true;
+    };
+    await outbox.add({ agent, file: { path: headPath({ agent, device: self.id, n, hash }), bytes }, done });
+  }
+
+  /** Own heads in the bucket that the new one names as replaced. */
+  replaced(): string[] {
+    return this.#published ? this.#own.map(headPath) : [];
+  }
+
+  /** All of it is there. */
+  finish(): Pushed {
+    const { now, state } = this.#job;
+    if (this.#published) state.pruneOwnHeads(OWN_HEADS);
+    state.setTips(this.#commits);
+    state.setFact("pushed", now().toISOString());
+    return { ...this.#total, notes: this.#notes };
+  }
 }
 
 /** Packs that were known and are not there any more: what they held counts as owed again. */
@@ -87,8 +161,9 @@ function forgetLost(listing: AgentListing, state: SyncState): string[] {
  * copied, or restored from a backup, or lost its sync.db. Two that write under one id would take each other's heads
  * for their own, so this one takes a new id. The other head stays, and the next pull merges it like any.
  */
-async function ensureOwnId({ heads }: AgentListing, job: PushJob): Promise<string[]> {
+async function ensureOwnId(job: PushJob): Promise<string[]> {
   const { id } = job.device();
+  const { heads } = job.listing;
   const written = new Set(job.state.ownHeads().map(({ hash }) => hash));
   for (const name of heads) {
     if (name.device !== id || written.has(name.hash) || !(await isSignedByUs(name, job))) continue;
@@ -113,36 +188,6 @@ async function isSignedByUs(name: HeadName, { bucket, device, retries, vault }: 
   }
 }
 
-async function sendPacks(
-  job: PushJob,
-  heads: readonly Hash[],
-): Promise<{ commits: number; objects: number; bytes: number }> {
-  const { exchange, state, progress } = job;
-  const writer = new PackWriter();
-  const underway = new Set<string>();
-  const has = (kind: Kind, hash: Hash): boolean => underway.has(`${kind} ${hash}`) || state.has(kind, hash);
-  const total = { commits: 0, objects: 0, bytes: 0 };
-  const send = async (pack: WrittenPack | null): Promise<void> => {
-    if (pack === null) return;
-    await sendPack(job, pack);
-    for (const { kind, hash } of pack.objects) underway.delete(`${kind} ${hash}`);
-    total.objects += pack.objects.length;
-    total.bytes += pack.bytes.length;
-    progress({ what: `pushing ${job.agent}`, done: total.objects, total: null, unit: "objects" });
-  };
-  for await (const item of outgoing(exchange, state, heads, has)) {
-    if ("end" in item) {
-      total.commits += item.end;
-      await send(await writer.boundary());
-      continue;
-    }
-    underway.add(`${item.object.kind} ${item.object.hash}`);
-    await send(await writer.add(item.object));
-  }
-  await send(await writer.finish());
-  return total;
-}
-
 async function* outgoing(
   exchange: Exchange,
   state: SyncState,
@@ -157,52 +202,4 @@ async function* outgoing(
     }
   }
   yield* outgoingHistory(exchange, exchange.newCommits(heads, state.tips()), has);
-}
-
-async function sendPack({ agent, bucket, state, retries }: PushJob, pack: WrittenPack): Promise<void> {
-  const path = packPath(agent, pack.name);
-  await retrying(retries, () => bucket.put([{ path, bytes: pack.bytes }]));
-  await retrying(retries, () => seenThere(bucket, path, pack.bytes.length));
-  await state.addPack(pack.name, pack.bytes.length, pack.objects);
-}
-
-async function publish(
-  { agent, bucket, vault, state, device, now, retries }: PushJob,
-  what: {
-    readonly branches: readonly TheirBranch[];
-    readonly packs: readonly Hash[];
-    readonly content: Hash;
-    readonly own: readonly HeadName[];
-  },
-): Promise<number> {
-  const self = device();
-  const used = state.ownHeads().filter((head) => head.device === self.id);
-  const n = 1 + Math.max(0, ...used.map((head) => head.n));
-  const body = {
-    agent,
-    branches: what.branches,
-    device: self.id,
-    key: self.key,
-    n,
-    packs: what.packs,
-    predecessors: what.own.map(({ hash }) => hash).toSorted(),
-    time: now().toISOString(),
-    vault,
-  };
-  const head = encodeHead(body, self);
-  const name = { agent, device: self.id, n, hash: head.hash };
-  state.addOwnHead({ device: self.id, n, hash: head.hash, content: what.content });
-  await retrying(retries, () => bucket.put([{ path: headPath(name), bytes: head.bytes }]));
-  await retrying(retries, () => seenThere(bucket, headPath(name), head.bytes.length));
-  await retrying(retries, () => bucket.delete(what.own.map(headPath)));
-  state.pruneOwnHeads(OWN_HEADS);
-  return head.bytes.length;
-}
-
-async function seenThere(bucket: Bucket, path: string, size: number): Promise<void> {
-  if ((await bucket.sizes([path])).get(path) === size) return;
-  throw new VlinderError("unavailable", `${path} was written to ${bucket.uri} and is not there`, {
-    remedy: "it is tried again; if it stays so, the bucket does not keep what is written to it",
-    details: { bucket: bucket.uri, path },
-  });
 }

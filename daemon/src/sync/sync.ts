@@ -23,7 +23,8 @@ import { type Device, openDevice } from "./device.ts";
 import { DevicePins } from "./device-pins.ts";
 import { findHeads, type FoundHeads } from "./found-heads.ts";
 import { readHomeFile, writeHomeFile } from "./home-file.ts";
-import { findAgents, foreignNotes, listAgent } from "./listing.ts";
+import { foreignNotes, listBucket } from "./listing.ts";
+import { pushAgents } from "./push-agents.ts";
 import { DEFAULT_RETRIES, type Retries, retrying } from "./retry.ts";
 import { SyncState } from "./sync-state.ts";
 import { checkVault, initVault, pinnedVault } from "./vault.ts";
@@ -88,6 +89,7 @@ export class Sync {
   #device: Device;
   #renewing: Promise<Device> | null = null;
   #uri: string | null;
+  #pushing: Promise<unknown> = Promise.resolve();
 
   private constructor(options: SyncOptions, device: Device, pins: DevicePins, uri: string | null) {
     this.#options = options;
@@ -127,30 +129,46 @@ export class Sync {
     return { bucket: uri, vault: vault.id, created };
   }
 
-  async push(agent?: AgentName, progress: OnProgress = silent): Promise<PushReply> {
+  /** One at a time: a commit on a hub takes much memory, and a second push finds less to do after the first. */
+  push(agent?: AgentName, progress: OnProgress = silent): Promise<PushReply> {
+    const run = (): Promise<PushReply> => this.#push(agent, progress);
+    const next = this.#pushing.then(run, run);
+    this.#pushing = next;
+    return next;
+  }
+
+  async #push(agent: AgentName | undefined, progress: OnProgress): Promise<PushReply> {
     const local = await this.#local(agent);
     if (agent !== undefined && local.length === 0) throw notHere(agent);
-    const open = await this.#openVault("push", local);
-    const agents: PushItem[] = [];
-    for (const one of local) agents.push(await this.#pushOne(one, open, progress));
-    return { agents };
+    return await this.#withVault("push", local, agent, async (open) => {
+      const agents = local.map((one) => ({ name: one.name, sync: this.#agent(one) }));
+      const pushed = await pushAgents(agents, open, { retries: this.#retries, progress });
+      return {
+        agents: pushed.map(({ agent: name, error, notes, ...counts }): PushItem => {
+          this.#say(name, notes);
+          return { agent: name, ...counts, error: error === null ? null : this.#failed(name, "push", error) };
+        }),
+      };
+    });
   }
 
   async pull(agent?: AgentName, progress: OnProgress = silent): Promise<PullReply> {
     const local = await this.#local(agent);
-    const open = await this.#openVault("pull", local);
-    const agents: PullItem[] = [];
-    for (const one of local) agents.push(await this.#pullOne(one, open, progress));
-    const names = agent === undefined ? await this.#discover(open) : [agent];
-    for (const name of names) {
-      if (local.some((one) => one.name === name)) continue;
-      if (!this.#options.agents.isRemoved(name)) {
-        const item = await this.#pullNew(name, open, progress);
-        if (item !== null) agents.push(item);
-        else if (agent !== undefined) throw notHere(agent);
-      } else if (agent !== undefined) throw removedHere(agent);
-    }
-    return { agents };
+    return await this.#withVault("pull", local, agent, async (open) => {
+      const { listing } = open;
+      for (const note of foreignNotes(listing.foreign)) this.#options.log.warn({ bucket: open.bucket.uri }, note);
+      const agents: PullItem[] = [];
+      for (const one of local) agents.push(await this.#pullOne(one, open, progress));
+      for (const name of agent === undefined ? listing.agents : [agent]) {
+        if (local.some((one) => one.name === name)) continue;
+        if (!this.#options.agents.isRemoved(name)) {
+          const item = await this.#pullNew(name, open, progress);
+          if (item !== null) agents.push(item);
+          else if (agent !== undefined) throw notHere(agent);
+        } else if (agent !== undefined) throw removedHere(agent);
+      }
+      return { agents };
+    });
   }
 
   async status(): Promise<SyncStatusReply> {
@@ -245,7 +263,13 @@ export class Sync {
     return sync;
   }
 
-  async #openVault(operation: "push" | "pull", agents: readonly SyncAgent[]): Promise<OpenVault> {
+  /** Opens the bucket, checks its vault and lists it; an error of these is each agent's, and thrown. */
+  async #withVault<T>(
+    operation: "push" | "pull",
+    agents: readonly SyncAgent[],
+    agent: AgentName | undefined,
+    work: (open: OpenVault) => Promise<T>,
+  ): Promise<T> {
     const uri = this.#uri;
     if (uri === null) {
       throw new VlinderError("unavailable", "there is no bucket: memory is kept only on this machine", {
@@ -253,25 +277,23 @@ export class Sync {
         retryable: false,
       });
     }
+    let bucket: Bucket | null = null;
     try {
-      const bucket = await this.#open(uri);
-      const vault = await retrying(this.#retries, () => checkVault(bucket, this.#options.home));
-      return { bucket, vault };
-    } catch (thrown) {
-      const error = asVlinderError(thrown);
-      for (const one of agents) this.#agent(one).fail(operation, error);
-      this.#options.log.warn({ bucket: uri, error: error.toBody() }, `sync ${operation} failed: ${error.message}`);
-      throw error;
-    }
-  }
-
-  async #pushOne(one: SyncAgent, open: OpenVault, progress: OnProgress): Promise<PushItem> {
-    try {
-      const { commits, objects, bytes, notes } = await this.#agent(one).push(open, progress);
-      this.#say(one.name, notes);
-      return { agent: one.name, commits, objects, bytes, error: null };
-    } catch (thrown) {
-      return { agent: one.name, commits: 0, objects: 0, bytes: 0, error: this.#failed(one.name, "push", thrown) };
+      let opened: OpenVault;
+      try {
+        const here = (bucket = await this.#open(uri));
+        const vault = await retrying(this.#retries, () => checkVault(here, this.#options.home));
+        const listing = await retrying(this.#retries, () => listBucket(here, agent));
+        opened = { bucket, vault, listing };
+      } catch (thrown) {
+        const error = asVlinderError(thrown);
+        for (const one of agents) this.#agent(one).fail(operation, error);
+        this.#options.log.warn({ bucket: uri, error: error.toBody() }, `sync ${operation} failed: ${error.message}`);
+        throw error;
+      }
+      return await work(opened);
+    } finally {
+      await bucket?.close();
     }
   }
 
@@ -297,7 +319,7 @@ export class Sync {
 
   /** An agent that the bucket has and this home does not; null when nothing of it can be trusted or is whole. */
   async #pullNew(name: AgentName, open: OpenVault, progress: OnProgress): Promise<PullItem | null> {
-    const listing = await retrying(this.#retries, () => listAgent(open.bucket, name));
+    const listing = open.listing.of(name);
     const source = { bucket: open.bucket, vault: open.vault.id, pins: this.#pins, state: null, retries: this.#retries };
     const found = await findHeads(listing, source);
     // Before anything is made here: a bucket that is still being copied gives no agent yet.
@@ -314,12 +336,6 @@ export class Sync {
       const nothing = { commits: 0, objects: 0, bytes: 0, branches: [] };
       return { agent: name, created: false, ...nothing, notes: found.notes, error };
     }
-  }
-
-  async #discover({ bucket }: OpenVault): Promise<readonly AgentName[]> {
-    const { agents, foreign } = await retrying(this.#retries, () => findAgents(bucket));
-    for (const note of foreignNotes(foreign)) this.#options.log.warn({ bucket: bucket.uri }, note);
-    return agents;
   }
 
   /** One new id, also when several agents find out at once. */

@@ -8,8 +8,8 @@ export class Killed extends Error {
 
 /** What to do at the n-th call, counted from 1 over all methods. */
 export type Fault = (call: { readonly n: number; readonly method: string; readonly path: string }) => Outcome;
-/** `before`: nothing happened. `after`: it happened, and the reply is lost. */
-export type Outcome = "fine" | "kill before" | "kill after" | "fail before" | "fail after";
+/** `before`: nothing happened. `after`: it happened, and the reply is lost. `refuse`: trying again does not help. */
+export type Outcome = "fine" | "kill before" | "kill after" | "fail before" | "fail after" | "refuse";
 
 /** A bucket that fails as it is told, and says how often it did. */
 export class FaultyBucket implements Bucket {
@@ -71,6 +71,7 @@ export class FaultyBucket implements Bucket {
     if (outcome.endsWith("after")) await work();
     this.#dead = outcome.startsWith("kill");
     if (this.#dead) throw new Killed(`killed at call ${this.calls}: ${method} ${path}`);
+    if (outcome === "refuse") throw new VlinderError("denied", `refused at call ${this.calls}: ${method} ${path}`);
     throw new VlinderError("unavailable", `injected at call ${this.calls}: ${method} ${path}`);
   }
 }

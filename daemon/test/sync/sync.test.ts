@@ -319,11 +319,39 @@ describe("what is owed", () => {
     (await a.add("other" as AgentName)).put("/x", "1");
     a.todo.put("/a", "1");
     a.wrap = (bucket) =>
-      new FaultyBucket(bucket, ({ path }) => (path.startsWith("agents/todo/packs") ? "fail before" : "fine"));
+      new FaultyBucket(bucket, ({ path }) => (path.includes("agents/todo/packs") ? "refuse" : "fine"));
     const { agents } = await a.sync.push();
     expect(agents).toMatchObject([
-      { agent: "todo", error: { code: "unavailable" } },
+      { agent: "todo", error: { code: "denied" } },
       { agent: "other", error: null },
+    ]);
+    expect((await a.sync.status()).agents).toMatchObject([{ error: { code: "denied" } }, { error: null }]);
+  });
+
+  test("all agents' packs go in one put, then all heads in one, then what they replace in one delete", async () => {
+    const { all } = await machines(1);
+    const [a] = all as [Machine];
+    const other = await a.add("other" as AgentName);
+    const push = async (): Promise<string[]> => {
+      let bucket: FaultyBucket | undefined;
+      a.todo.put("/a", String(Math.random()));
+      other.put("/a", String(Math.random()));
+      a.wrap = (inner) => (bucket = new FaultyBucket(inner, () => "fine"));
+      const { agents } = await a.sync.push();
+      expect(agents).toMatchObject([{ commits: expect.any(Number), error: null }, { error: null }]);
+      return (bucket?.trace ?? []).map((call) => call.replaceAll(/[0-9a-f]{32,}/g, "X"));
+    };
+    await push();
+    const packs = "agents/todo/packs/X.pack agents/other/packs/X.pack";
+    const heads = (n: number): string => `agents/todo/heads/X/${n}-X.json agents/other/heads/X/${n}-X.json`;
+    expect(await push()).toEqual([
+      "get vault.json",
+      "list agents/",
+      `put ${packs}`,
+      `sizes ${packs}`,
+      `put ${heads(2)}`,
+      `sizes ${heads(2)}`,
+      `delete ${heads(1)}`,
     ]);
   });
 });
