@@ -1,9 +1,9 @@
-import { createUser } from "@nats-io/nkeys";
-import { jwtAuthenticator, type NatsConnection } from "nats";
+import type { NatsConnection } from "nats";
 import { z } from "zod";
 import { VlinderError } from "@vlinder/protocol";
 import { systemUserClaims } from "./claims.ts";
 import { openConnection } from "./connection.ts";
+import { newUser, userAuthenticator } from "./key-pair.ts";
 import type { Keys } from "./keys.ts";
 
 const UPDATE = "$SYS.REQ.CLAIMS.UPDATE";
@@ -19,11 +19,11 @@ const replySchema = z.object({
  * @throws unavailable
  */
 export async function updateAccount(url: string, keys: Keys, claims: string): Promise<void> {
-  const user = createUser();
+  const user = newUser();
   const connection = await openConnection({
     url,
     name: "vlinderd-system",
-    authenticator: jwtAuthenticator(await systemUserClaims(keys, user), user.getSeed()),
+    authenticator: userAuthenticator(await systemUserClaims(keys, user), user),
     inboxPrefix: "_INBOX.vlinderd-system",
     remedy: "look into nats-server.log in $VLINDER_HOME/nats",
   });

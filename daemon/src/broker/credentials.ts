@@ -1,8 +1,8 @@
 import { fmtCreds, parseCreds } from "@nats-io/jwt";
-import { createUser } from "@nats-io/nkeys";
 import { chmod } from "node:fs/promises";
 import type { Logger } from "pino";
 import { userClaims } from "./claims.ts";
+import { newUser } from "./key-pair.ts";
 import type { Keys } from "./keys.ts";
 import type { Role } from "./permissions.ts";
 import { readTextFile, writePrivateFile } from "./private-file.ts";
@@ -27,7 +27,7 @@ export class Credentials {
       if (await this.#works(text, role, name)) return chmod(file, 0o600);
       this.#log.warn({ file }, "these credentials are not, or no longer, valid here: new ones are made");
     }
-    const user = createUser();
+    const user = newUser();
     await this.#users.issue(name, user.getPublicKey());
     await writePrivateFile(file, fmtCreds(await userClaims(this.#keys, role, name, user), user));
   }

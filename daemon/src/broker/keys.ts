@@ -1,6 +1,7 @@
-import { createAccount, createOperator, fromSeed, type KeyPair } from "@nats-io/nkeys";
+import type { KeyPair } from "@nats-io/nkeys";
 import path from "node:path";
 import { VlinderError } from "@vlinder/protocol";
+import { newAccount, newOperator, pairFromSeed } from "./key-pair.ts";
 import { makePrivateFolder, readTextFile, writePrivateFile } from "./private-file.ts";
 import type { Role } from "./permissions.ts";
 
@@ -20,13 +21,13 @@ export async function loadKeys(folder: string): Promise<Keys> {
   await makePrivateFolder(folder);
   const load = (name: string, create: () => KeyPair) => loadKey(path.join(folder, `${name}.nk`), create);
   return {
-    operator: await load("operator", createOperator),
-    system: await load("system", createAccount),
-    account: await load("account", createAccount),
+    operator: await load("operator", newOperator),
+    system: await load("system", newAccount),
+    account: await load("account", newAccount),
     roles: {
-      admin: await load("role-admin", createAccount),
-      agent: await load("role-agent", createAccount),
-      daemon: await load("role-daemon", createAccount),
+      admin: await load("role-admin", newAccount),
+      agent: await load("role-agent", newAccount),
+      daemon: await load("role-daemon", newAccount),
     },
   };
 }
@@ -39,7 +40,7 @@ async function loadKey(file: string, create: () => KeyPair): Promise<KeyPair> {
     return made;
   }
   try {
-    return fromSeed(Buffer.from(seed.trim()));
+    return pairFromSeed(seed.trim());
   } catch (cause) {
     throw new VlinderError("internal", `${file} is not a NATS key`, {
       cause,

@@ -1,5 +1,4 @@
-import { createUser } from "@nats-io/nkeys";
-import { jwtAuthenticator, type NatsConnection } from "nats";
+import type { NatsConnection } from "nats";
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import type { Logger } from "pino";
@@ -9,6 +8,7 @@ import type { Broker } from "./api.ts";
 import { accountClaims, operatorClaims, systemClaims, userClaims } from "./claims.ts";
 import { logStatus, openConnection } from "./connection.ts";
 import { Credentials } from "./credentials.ts";
+import { newUser, userAuthenticator } from "./key-pair.ts";
 import { type Keys, loadKeys } from "./keys.ts";
 import { DAEMON_INBOX, type Roles } from "./permissions.ts";
 import { makePrivateFolder, writePrivateFile } from "./private-file.ts";
@@ -80,11 +80,11 @@ async function writeServerFiles(nats: string, keys: Keys, account: string, port:
 
 /** The daemon's own credentials are made for this run and are never on disk. */
 async function connectDaemon(url: string, keys: Keys): Promise<NatsConnection> {
-  const user = createUser();
+  const user = newUser();
   return openConnection({
     url,
     name: "vlinderd",
-    authenticator: jwtAuthenticator(await userClaims(keys, "daemon", "vlinderd", user), user.getSeed()),
+    authenticator: userAuthenticator(await userClaims(keys, "daemon", "vlinderd", user), user),
     inboxPrefix: DAEMON_INBOX,
     remedy: "look into nats-server.log in $VLINDER_HOME/nats",
   });
