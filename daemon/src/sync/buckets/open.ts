@@ -2,11 +2,9 @@ import { fileURLToPath } from "node:url";
 import { invalid, VlinderError } from "@vlinder/protocol";
 import type { Bucket } from "./bucket.ts";
 import { openFileBucket } from "./file.ts";
+import { openHfBucket } from "./hf.ts";
 
-const LATER: ReadonlyMap<string, string> = new Map([
-  ["hf:", "Hugging Face Buckets"],
-  ["s3:", "S3"],
-]);
+const LATER: ReadonlyMap<string, string> = new Map([["s3:", "S3"]]);
 
 export interface OpenBucketOptions {
   /** Makes the bucket when it is not there. Only `init` asks for it. */
@@ -24,15 +22,16 @@ export async function openBucket(uri: string, options: OpenBucketOptions = {}): 
   }
   const scheme = /^[a-z0-9]+:/.exec(uri)?.[0] ?? "";
   if (scheme === "file:") return openFileBucket(uri, folderOf(uri), options);
+  if (scheme === "hf:") return openHfBucket(uri, options);
   const later = LATER.get(scheme);
   if (later !== undefined) {
     throw new VlinderError("unavailable", `buckets of ${later} come in a later release`, {
-      remedy: "use a folder until then: file:///path/to/folder",
+      remedy: "use a folder until then: file:///path/to/folder, or hf://buckets/OWNER/NAME",
       retryable: false,
     });
   }
   throw invalid(`not the URI of a bucket: ${JSON.stringify(uri).slice(0, 120)}`, {
-    remedy: "use file:///path/to/folder",
+    remedy: "use file:///path/to/folder, or hf://buckets/OWNER/NAME",
   });
 }
 

@@ -1,0 +1,290 @@
+import type * as Library from "@huggingface/hub";
+import { VlinderError } from "@vlinder/protocol";
+import type { Bucket, BucketEntry, BucketFile, ByteRange } from "./bucket.ts";
+import { HfService } from "./hf-service.ts";
+import { type HfToken, readHfToken } from "./hf-token.ts";
+import { type HfPlace, parseHfUri } from "./hf-uri.ts";
+import type { HttpLimits } from "./http-limits.ts";
+import { oneAtATime } from "./one-at-a-time.ts";
+import { bucketPathParts, checkBucketPrefix } from "./path.ts";
+import { xetHash } from "./xet-hash.ts";
+
+/** Paths of a question, and of a batch of deletions. */
+const MAX_PATHS = 1000;
+const MAX_BATCH = 100;
+
+export interface HfBucketOptions {
+  /** Makes the bucket, private, when it is not there. Only `init` does. */
+  readonly create?: boolean;
+  /** HF_TOKEN, HF_TOKEN_PATH, HF_HOME, HF_ENDPOINT. */
+  readonly env?: NodeJS.ProcessEnv;
+  readonly limits?: Partial<HttpLimits>;
+}
+
+/**
+ * A Hugging Face Bucket, through the official library. Opening asks nothing of the service unless `create`.
+ * @throws invalid (the URI), denied, unavailable
+ */
+export async function openHfBucket(uri: string, options: HfBucketOptions = {}): Promise<Bucket> {
+  const bucket = new HfBucket(uri, parseHfUri(uri), options);
+  if (options.create) await bucket.create();
+  return bucket;
+}
+
+interface FileInfo {
+  readonly size: number;
+  readonly hash: string | undefined;
+}
+
+/** What every call of the library is given. */
+interface CallParams {
+  readonly repo: { readonly type: "bucket"; readonly name: string };
+  readonly accessToken: string;
+  readonly hubUrl: string;
+  readonly fetch: typeof fetch;
+}
+
+interface Hub {
+  readonly library: typeof Library;
+  readonly params: CallParams;
+  readonly token: HfToken;
+}
+
+/**
+ * How far nothing is overwritten. The service has no exclusive create: a batch replaces what is there, and the last
+ * writer stays. So `put` looks first and refuses other bytes; within this process puts follow one another, so that of many at
+ * once one wins. Of two machines that write different bytes under one name between each other's looks, the last write
+ * stays. Each looks again after its write: who finds other bytes there is told `conflict`; a machine whose look came before
+ * the other's write is not. What sync writes has the hash of its bytes in its name, so two that write one name write the same;
+ * `vault.json` is read back and pinned.
+ *
+ * A batch is not atomic, and 100 files are the most that one holds: a put that failed may have made some.
+ */
+class HfBucket implements Bucket {
+  readonly uri: string;
+  readonly #place: HfPlace;
+  readonly #env: NodeJS.ProcessEnv;
+  readonly #service: HfService;
+
+  constructor(uri: string, place: HfPlace, { env = process.env, limits }: HfBucketOptions) {
+    this.uri = uri;
+    this.#place = place;
+    this.#env = env;
+    this.#service = new HfService({ uri, id: place.id, env, ...(limits === undefined ? {} : { limits }) });
+  }
+
+  async create(): Promise<void> {
+    await this.#doing("making it", async ({ library, params }) => {
+      try {
+        await library.createRepo({ ...params, visibility: "private" });
+      } catch (error) {
+        if (statusOf(error) !== 409) throw error;
+      }
+    });
+  }
+
+  async get(path: string, range?: ByteRange): Promise<Buffer | null> {
+    bucketPathParts(path);
+    return this.#doing(`reading ${path}`, async ({ library, params, token }) => {
+      const full = this.#place.prefix + path;
+      const info = await library.fileDownloadInfo({ ...params, path: full });
+      if (info === null) return null;
+      const start = Math.min(range?.start ?? 0, info.size);
+      const end = Math.min(range?.end ?? info.size, info.size);
+      if (start >= end) return Buffer.alloc(0);
+      const readToken = info.xet && (await this.#service.readToken(info.xet.refreshUrl.href, token));
+      const blob = await library.downloadFile({
+        ...params,
+        path: full,
+        downloadInfo: info,
+        // One after the other: a pack is one or two xorbs.
+        parallelDownloads: false,
+        ...(readToken === undefined ? {} : { xet: { readToken } }),
+      });
+      if (blob === null) return null;
+      const bytes = Buffer.from(await blob.slice(start, end).arrayBuffer());
+      await this.#checkRead(path, bytes, {
+        size: end - start,
+        hash: end - start === info.size ? info.xet?.hash : undefined,
+      });
+      return bytes;
+    });
+  }
+
+  /** The library checks nothing of what it reads. */
+  async #checkRead(path: string, bytes: Buffer, expected: FileInfo): Promise<void> {
+    const isWhole = bytes.length === expected.size;
+    if (isWhole && (expected.hash === undefined || (await xetHash(bytes)) === expected.hash)) return;
+    throw new VlinderError("unavailable", `${path} came damaged from the bucket ${this.uri}`, {
+      remedy: "it is tried again; if it stays so, the file is damaged at Hugging Face",
+      details: { bucket: this.uri, path },
+    });
+  }
+
+  async put(files: readonly BucketFile[]): Promise<void> {
+    for (const { path } of files) bucketPathParts(path);
+    const wanted = await this.#hashed(files);
+    if (wanted.size === 0) return;
+    await oneAtATime(async () => {
+      const before = await this.#info([...wanted.keys()]);
+      for (const [path, { hash }] of wanted) this.#checkSame(path, hash, before.get(path));
+      const missing = [...wanted].filter(([path]) => !before.has(path));
+      if (missing.length === 0) return;
+      await this.#upload(missing.map(([path, { bytes }]) => ({ path, bytes })));
+      const after = await this.#info(missing.map(([path]) => path));
+      // One that is not shown yet was taken all the same; one that is shown with other bytes was replaced.
+      for (const [path, { hash }] of missing) this.#checkSame(path, hash, after.get(path));
+    });
+  }
+
+  async sizes(paths: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    for (const path of paths) bucketPathParts(path);
+    const found = await this.#info(paths);
+    return new Map([...found].map(([path, { size }]) => [path, size]));
+  }
+
+  async *list(prefix: string): AsyncIterable<BucketEntry> {
+    checkBucketPrefix(prefix);
+    const start = this.#place.prefix.length;
+    // To the Hub a path is the start of names or a folder, which is not documented: the folder above serves both.
+    const folder = (this.#place.prefix + prefix).split("/").slice(0, -1).join("/");
+    const entries = await this.#doing("listing", async ({ library, params }) => {
+      const found: BucketEntry[] = [];
+      const listing = library.listFiles({ ...params, recursive: true, ...(folder === "" ? {} : { path: folder }) });
+      try {
+        for await (const { path, size, type } of listing) {
+          if (type !== "file" || !path.startsWith(this.#place.prefix + prefix)) continue;
+          found.push({ path: path.slice(start), size: checkedSize(size) });
+        }
+      } catch (error) {
+        if (statusOf(error) !== 404) throw error;
+      }
+      return found;
+    });
+    yield* entries;
+  }
+
+  async delete(paths: readonly string[]): Promise<void> {
+    for (const path of paths) bucketPathParts(path);
+    const all = [...new Set(paths)];
+    for (let i = 0; i < all.length; i += MAX_BATCH) await this.#delete(all.slice(i, i + MAX_BATCH));
+  }
+
+  async revision(): Promise<string | null> {
+    return this.#doing("looking for changes", async ({ params }) => {
+      const response = await params.fetch(`${params.hubUrl}/api/buckets/${this.#place.id}`, {
+        headers: { Authorization: `Bearer ${params.accessToken}` },
+      });
+      const { updatedAt } = (await response.json()) as { updatedAt?: unknown };
+      return typeof updatedAt === "string" ? updatedAt : null;
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#service.close();
+  }
+
+  async #hashed(files: readonly BucketFile[]): Promise<Map<string, { bytes: Uint8Array; hash: string }>> {
+    const hashed = new Map<string, { bytes: Uint8Array; hash: string }>();
+    for (const { path, bytes } of files) {
+      const hash = await xetHash(bytes);
+      const twin = hashed.get(path);
+      this.#checkSame(path, hash, twin && { size: twin.bytes.length, hash: twin.hash });
+      hashed.set(path, { bytes, hash });
+    }
+    return hashed;
+  }
+
+  #checkSame(path: string, hash: string, found: FileInfo | undefined): void {
+    if (found === undefined || found.hash === hash) return;
+    throw new VlinderError("conflict", `the bucket ${this.uri} holds other bytes under ${path}`, {
+      remedy: "nothing is overwritten; if that file is damaged, remove it and push again",
+      details: { bucket: this.uri, path },
+    });
+  }
+
+  async #info(paths: readonly string[]): Promise<Map<string, FileInfo>> {
+    const { prefix } = this.#place;
+    const found = new Map<string, FileInfo>();
+    for (let i = 0; i < paths.length; i += MAX_PATHS) {
+      const some = paths.slice(i, i + MAX_PATHS).map((path) => prefix + path);
+      const infos = await this.#doing("looking for files", ({ library, params }) =>
+        library.pathsInfo({ ...params, paths: some }),
+      );
+      for (const { path, size, type, xetHash: hash } of infos) {
+        if (type === "file") found.set(path.slice(prefix.length), { size: checkedSize(size), hash });
+      }
+    }
+    return found;
+  }
+
+  async #upload(files: readonly BucketFile[]): Promise<void> {
+    // One worker's failure does not stop the library's others.
+    const controller = new AbortController();
+    try {
+      await this.#doing(
+        `writing ${files.length} files`,
+        ({ library, params }) =>
+          library.uploadFiles({
+            ...params,
+            files: files.map(({ path, bytes }) => ({
+              path: this.#place.prefix + path,
+              content: new Blob([bytes as Uint8Array<ArrayBuffer>]),
+            })),
+          }),
+        controller.signal,
+      );
+    } finally {
+      controller.abort();
+    }
+  }
+
+  async #delete(paths: readonly string[]): Promise<void> {
+    try {
+      await this.#send(paths);
+    } catch (error) {
+      if (!(error instanceof VlinderError) || error.details["partial"] !== true) throw error;
+      // Whether a file that is not there fails its batch is not documented.
+      const left = [...(await this.#info(paths)).keys()];
+      if (left.length > 0) await this.#send(left);
+    }
+  }
+
+  async #send(paths: readonly string[]): Promise<void> {
+    await this.#doing(`deleting ${paths.length} files`, ({ library, params }) =>
+      library.deleteFiles({ ...params, paths: paths.map((path) => this.#place.prefix + path) }),
+    );
+  }
+
+  async #doing<T>(what: string, work: (hub: Hub) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const token = await readHfToken(this.#env);
+    const call = this.#service.call(token, signal);
+    const library = await import("@huggingface/hub");
+    const params: CallParams = {
+      repo: { type: "bucket", name: this.#place.id },
+      accessToken: token.token,
+      hubUrl: this.#service.endpoint,
+      fetch: call.fetch,
+    };
+    try {
+      return await work({ library, params, token });
+    } catch (error) {
+      const [first] = call.refused;
+      if (first === undefined || error instanceof VlinderError) throw this.#service.error(error, what, token);
+      const count = call.refused.length;
+      throw new VlinderError("unavailable", `${what}: the bucket ${this.uri} refused ${count}: ${first.error}`, {
+        remedy: "it is tried again; if it stays so, see what the service says",
+        details: { bucket: this.uri, path: first.path, partial: true },
+      });
+    }
+  }
+}
+
+function statusOf(error: unknown): unknown {
+  return (error as { statusCode?: unknown } | null)?.statusCode;
+}
+
+function checkedSize(size: unknown): number {
+  if (Number.isSafeInteger(size) && (size as number) >= 0) return size as number;
+  throw new Error("the size of a file is no number");
+}
