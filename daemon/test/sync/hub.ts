@@ -41,6 +41,13 @@ export async function startHub(options: HubServerOptions = {}): Promise<Hub & { 
   return { server, env, open, forgive: () => void (isForgiven = true) };
 }
 
+/** Bytes that no compression makes smaller. */
 export function someBytes(length: number): Buffer {
   return randomBytes(length);
+}
+
+export async function listed(bucket: Bucket, prefix = ""): Promise<string[]> {
+  const paths: string[] = [];
+  for await (const { path } of bucket.list(prefix)) paths.push(path);
+  return paths.toSorted();
 }

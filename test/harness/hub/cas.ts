@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
+import { fileHash, getChunks, hashToHex } from "@huggingface/xetchunk-wasm";
 import { byteRanges, type Call, json, onlyQuery, type Reply, type Route } from "./call.ts";
 import { insist, Refusal } from "./refusal.ts";
 import { reconstruct } from "./reconstruction.ts";
 import { dedupShard, readShard, type XetFile } from "./shard.ts";
 import type { Tokens } from "./tokens.ts";
-import { readXorb, type Xorb } from "./xorb.ts";
+import { plainXorb, readXorb, type Xorb } from "./xorb.ts";
 import { XorbStore } from "./xorb-store.ts";
 
 const HASH = "([0-9a-f]{64})";
@@ -47,6 +48,19 @@ export class Cas {
   /** A file that a shard has made known. */
   file(hash: string): XetFile | undefined {
     return hash === EMPTY_FILE.hash ? EMPTY_FILE : this.#files.get(hash);
+  }
+
+  /** Keeps bytes as a file that a client has uploaded. */
+  seed(bytes: Buffer): XetFile {
+    if (bytes.length === 0) return EMPTY_FILE;
+    const { body, hash } = plainXorb(bytes);
+    const xorb = readXorb(body, hash);
+    this.#store.put(hash, body);
+    this.#xorbs.set(hash, xorb);
+    const terms = [{ xorb: hash, start: 0, end: xorb.chunks.length, length: bytes.length }];
+    const file = { hash: hashToHex(fileHash(getChunks(bytes))), size: bytes.length, terms };
+    this.#files.set(file.hash, file);
+    return file;
   }
 
   /** For tests: signed URLs that were given out so far are refused. */

@@ -6,7 +6,8 @@ export type Fault =
       readonly kind: "status";
       readonly status: number;
       readonly headers?: Readonly<Record<string, string>>;
-      readonly body?: string;
+      /** JSON; without it, an error. */
+      readonly body?: unknown;
     }
   /** The connection ends; nothing is carried out. */
   | { readonly kind: "drop" }

@@ -80,6 +80,12 @@ export class HubServer {
     return this.#hub.buckets;
   }
 
+  /** Puts a file into a bucket behind every client's back. */
+  seed(bucket: string, path: string, bytes: Buffer): void {
+    const { hash, size } = this.cas.seed(bytes);
+    this.buckets.get(bucket)?.change([{ type: "addFile", path, xetHash: hash, size }]);
+  }
+
   async close(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
@@ -113,7 +119,7 @@ export class HubServer {
   async #reply(route: Route | undefined, call: Call, fault: Fault | undefined): Promise<Reply | "none" | "drop"> {
     switch (fault?.kind) {
       case "status":
-        return json({ error: fault.body ?? `injected ${fault.status}` }, fault.headers, fault.status);
+        return json(fault.body ?? { error: `injected ${fault.status}` }, fault.headers, fault.status);
       case "drop":
         return "drop";
       case "hang":

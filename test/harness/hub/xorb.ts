@@ -53,6 +53,21 @@ export function readXorb(body: Buffer, hash: string): Xorb {
   return { hash, chunks, bytes: body.length };
 }
 
+/** A xorb of these bytes, not compressed. */
+export function plainXorb(bytes: Buffer): { readonly body: Buffer; readonly hash: string } {
+  const chunks = getChunks(bytes);
+  const parts: Buffer[] = [];
+  let at = 0;
+  for (const { length } of chunks) {
+    const header = Buffer.alloc(HEADER);
+    header.writeUIntLE(length, 1, 3);
+    header.writeUIntLE(length, 5, 3);
+    parts.push(header, bytes.subarray(at, at + length));
+    at += length;
+  }
+  return { body: Buffer.concat(parts), hash: hashToHex(xorbHash(chunks)) };
+}
+
 function unpack(data: Buffer, scheme: number, length: number): Buffer {
   if (scheme === 0) {
     insist(data.length === length, "an uncompressed chunk with two lengths");

@@ -208,12 +208,11 @@ class HfBucket implements Bucket {
     const found = new Map<string, FileInfo>();
     for (let i = 0; i < paths.length; i += MAX_PATHS) {
       const some = paths.slice(i, i + MAX_PATHS).map((path) => prefix + path);
-      const infos = await this.#doing("looking for files", ({ library, params }) =>
-        library.pathsInfo({ ...params, paths: some }),
-      );
-      for (const { path, size, type, xetHash: hash } of infos) {
-        if (type === "file") found.set(path.slice(prefix.length), { size: checkedSize(size), hash });
-      }
+      await this.#doing("looking for files", async ({ library, params }) => {
+        for (const { path, size, type, xetHash: hash } of await library.pathsInfo({ ...params, paths: some })) {
+          if (type === "file") found.set(path.slice(prefix.length), { size: checkedSize(size), hash });
+        }
+      });
     }
     return found;
   }
