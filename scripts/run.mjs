@@ -22,6 +22,7 @@ const COMMANDS = {
   test: { broker: true, run: test },
   bench: { broker: true, run: script("test/bench/main.ts") },
   soak: { broker: true, run: script("test/soak/main.ts") },
+  "hub-check": { broker: false, run: script("test/hub-check/main.ts") },
   vlinderd: { broker: true, run: script("daemon/bin/vlinderd.mjs", "--max-semi-space-size=16") },
   check: { broker: false, run: check },
   format: { broker: false, run: script("node_modules/oxfmt/bin/oxfmt") },

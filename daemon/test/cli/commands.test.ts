@@ -220,7 +220,7 @@ const CASES: readonly Case[] = [
     works: () => ["forget", "todo", "/a", "--dry-run"],
     fails: () => ["forget", "todo", "/never/there", "--dry-run"],
   },
-  { command: "init", works: () => ["init", bucket], fails: () => ["init", "hf://buckets/me/vault"] },
+  { command: "init", works: () => ["init", bucket], fails: () => ["init", "ftp://example.org/vault"] },
   { command: "clone", works: () => ["clone", bucket], fails: () => ["clone", join(folder.path, "no-bucket")] },
   { command: "sync status", works: () => ["sync", "status"] },
   { command: "sync push", works: () => ["sync", "push", "todo"], fails: () => ["sync", "push", "nobody"] },

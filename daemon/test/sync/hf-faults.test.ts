@@ -1,4 +1,5 @@
-import { describe, expect, test } from "vitest";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Fault } from "../../../test/harness/hub/faults.ts";
 import { report } from "../../../test/harness/hub/request-log.ts";
 import { IS_LONG } from "../../../test/harness/long.ts";
@@ -166,7 +167,10 @@ describe("what arrives is checked", () => {
     const bucket = await filled(hub);
     const body = { success: false, processed: 1, succeeded: 0, failed: [{ path: "b", error: "the disk is full" }] };
     hub.server.faults.inject("POST batch", { kind: "status", status: 422, body });
-    await expect(bucket.put([B])).rejects.toMatchObject({ ...unavailable, message: /refused 1: the disk is full/ });
+    await expect(bucket.put([B])).rejects.toMatchObject({
+      ...unavailable,
+      message: /refused 1 of them: the disk is full/,
+    });
     await bucket.put([B]);
     expect(await listed(bucket)).toEqual(["a", "b"]);
   });
@@ -208,11 +212,12 @@ describe("time and tokens of the CAS", () => {
   test("one that lives long is asked for once, one that ends soon each time", async () => {
     for (const [xetTokenLife, tokens] of [
       [900, 1],
-      [50, 3],
+      [50, 2],
     ] as const) {
       const hub = await startHub({ xetTokenLife });
       const bucket = await filled(hub);
       await bucket.put([B]);
+      await bucket.put([{ path: "c", bytes: someBytes(10) }]);
       expect(asked(hub).filter((route) => /token/.test(route)).length).toBe(tokens);
     }
   });
@@ -294,6 +299,33 @@ describe("several machines", () => {
     hub.server.faults.inject("GET tree", { kind: "status", status: 404 });
     await expect(listed(bucket)).rejects.toMatchObject({ code: "unavailable", retryable: false });
   });
+});
+
+test("a failed upload of many files leaves nothing of the library running", async () => {
+  const hub = await startHub();
+  const bucket = await filled(hub);
+  const files = Array.from({ length: 40 }, (_, i) => ({ path: `f${i}`, bytes: Buffer.from(`${i}`) }));
+  for (const route of ["GET xet-write-token", "POST xorbs", "POST shards", "POST batch"]) {
+    hub.server.faults.inject(route, { kind: "status", status: 403 }, { times: 99 });
+    await expect(bucket.put(files), route).rejects.toMatchObject({ code: "denied" });
+    hub.server.faults.clear();
+  }
+  const timers = vi.spyOn(globalThis, "setTimeout");
+  onTestFinished(() => timers.mockRestore());
+  await sleep(30);
+  expect(timers.mock.calls.filter(([, ms]) => ms === 1)).toEqual([]);
+  await bucket.put(files);
+});
+
+test("a commit of several files is smaller than what one worker holds", async () => {
+  const hub = await startHub();
+  const bucket = await filled(hub);
+  const files = [20, 20, 20, 1].map((mib, i) => ({ path: `f${i}`, bytes: Buffer.alloc(mib << 20, i) }));
+  await bucket.put(files);
+  expect(asked(hub).filter((route) => route === "POST batch").length).toBe(2);
+  expect([...(await bucket.sizes(files.map(({ path }) => path))).values()]).toEqual(
+    files.map(({ bytes }) => bytes.length),
+  );
 });
 
 test("many files go in as few commits as the service allows, and a small push in few bytes", async () => {

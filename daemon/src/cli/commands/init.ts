@@ -12,7 +12,7 @@ import { short } from "../render/hash.ts";
 type InitReply = AdminReplies["sync.init"];
 
 export const defineInit: Define = (command, act) => {
-  command.argument("<uri>", "where memory is kept besides here: file:///mnt/usb/vault, or a folder's path").action(
+  command.argument("<uri>", "where memory is kept besides here: a folder, or OWNER/NAME on Hugging Face").action(
     act(async (context, text: string): Promise<Outcome> => {
       const uri = bucketUri(text);
       const client = await context.clientOrNull();

@@ -3,7 +3,7 @@ import { isPassing, networkError, plain, requestName, type ServiceWords, statusE
 import { HttpFetch } from "./http-fetch.ts";
 import type { HttpLimits } from "./http-limits.ts";
 import type { HfToken } from "./hf-token.ts";
-import { XetTokens } from "./xet-tokens.ts";
+import { type XetToken, XetTokens } from "./xet-tokens.ts";
 
 const DEFAULT_ENDPOINT = "https://huggingface.co";
 
@@ -50,25 +50,22 @@ export class HfService {
     this.#xet = new XetTokens((url, init, token) => this.#checked(url, init, token));
   }
 
-  /** One call of the library with this token; `signal` ends all of its requests. */
-  call(token: HfToken, signal?: AbortSignal): HfCall {
+  /** One call of the library with this token. `signal` ends all of its requests; `xet` answers what it asks for one. */
+  call(token: HfToken, { signal, xet }: { readonly signal?: AbortSignal; readonly xet?: XetToken } = {}): HfCall {
     const refused: Refused[] = [];
     const call: typeof fetch = async (input, init) => {
       const url = input instanceof Request ? input.url : String(input);
       const options = signal === undefined ? init : { ...init, signal };
-      const response = await this.#route(url, options ?? {}, token);
+      const response = await this.#route(url, options ?? {}, token, xet);
       if (url.endsWith("/batch")) refused.push(...(await failedOf(response.clone())));
       return response;
     };
     return { fetch: call, refused };
   }
 
-  /** A token to read from the CAS, as the library takes one. */
-  async readToken(url: string, token: HfToken): Promise<{ accessToken: string; casUrl: string; exp: number }> {
-    const init = { headers: { Authorization: `Bearer ${token.token}` } };
-    const { accessToken, casUrl } = await this.#xet.get(url, init, token);
-    // It lives as long as XetTokens says; the library is not to ask for another one by itself.
-    return { accessToken, casUrl, exp: Math.floor(Date.now() / 1000) + 3600 };
+  /** A token for the CAS, of the endpoint `url`. It may end at any time, and is renewed then. */
+  async xetToken(url: string, token: HfToken): Promise<XetToken> {
+    return this.#xet.get(url, { headers: { Authorization: `Bearer ${token.token}` } }, token);
   }
 
   close(): void {
@@ -102,11 +99,11 @@ export class HfService {
     });
   }
 
-  async #route(url: string, init: RequestInit, token: HfToken): Promise<Response> {
+  async #route(url: string, init: RequestInit, token: HfToken, xet: XetToken | undefined): Promise<Response> {
     const { pathname } = new URL(url);
     if (/\/xet-(read|write)-token$/.test(pathname)) {
       // An end in the past: the library keeps no copy, which it would use after a refusal and for other tokens.
-      return Response.json({ ...(await this.#xet.get(url, init, token)), exp: 0 });
+      return Response.json({ ...(xet ?? (await this.#xet.get(url, init, token))), exp: 0 });
     }
     // What vlinder puts is new and compressed: a query for each file would find nothing that could be left out.
     if (/\/v1\/chunks\//.test(pathname)) return new Response(null, { status: 404 });

@@ -1,7 +1,7 @@
 import type * as Library from "@huggingface/hub";
 import { VlinderError } from "@vlinder/protocol";
 import type { Bucket, BucketEntry, BucketFile, ByteRange } from "./bucket.ts";
-import { HfService } from "./hf-service.ts";
+import { type HfCall, HfService } from "./hf-service.ts";
 import { type HfToken, readHfToken } from "./hf-token.ts";
 import { type HfPlace, parseHfUri } from "./hf-uri.ts";
 import type { HttpLimits } from "./http-limits.ts";
@@ -9,9 +9,11 @@ import { oneAtATime } from "./one-at-a-time.ts";
 import { bucketPathParts, checkBucketPrefix } from "./path.ts";
 import { xetHash } from "./xet-hash.ts";
 
-/** Paths of a question, and of a batch of deletions. */
+/** Paths of a question, and of a batch. */
 const MAX_PATHS = 1000;
 const MAX_BATCH = 100;
+/** Bytes of a commit of more than one file. */
+const MAX_COMMIT = 48 << 20;
 
 export interface HfBucketOptions {
   /** Makes the bucket, private, when it is not there. Only `init` does. */
@@ -92,14 +94,14 @@ class HfBucket implements Bucket {
       const start = Math.min(range?.start ?? 0, info.size);
       const end = Math.min(range?.end ?? info.size, info.size);
       if (start >= end) return Buffer.alloc(0);
-      const readToken = info.xet && (await this.#service.readToken(info.xet.refreshUrl.href, token));
+      const xet = info.xet && (await this.#service.xetToken(info.xet.refreshUrl.href, token));
       const blob = await library.downloadFile({
         ...params,
         path: full,
         downloadInfo: info,
         // One after the other: a pack is one or two xorbs.
         parallelDownloads: false,
-        ...(readToken === undefined ? {} : { xet: { readToken } }),
+        ...(xet === undefined ? {} : { xet: { readToken: { ...xet, exp: Date.now() / 1000 + 3600 } } }),
       });
       if (blob === null) return null;
       const bytes = Buffer.from(await blob.slice(start, end).arrayBuffer());
@@ -130,7 +132,7 @@ class HfBucket implements Bucket {
       for (const [path, { hash }] of wanted) this.#checkSame(path, hash, before.get(path));
       const missing = [...wanted].filter(([path]) => !before.has(path));
       if (missing.length === 0) return;
-      await this.#upload(missing.map(([path, { bytes }]) => ({ path, bytes })));
+      for (const commit of commits(missing.map(([path, { bytes }]) => ({ path, bytes })))) await this.#upload(commit);
       const after = await this.#info(missing.map(([path]) => path));
       // One that is not shown yet was taken all the same; one that is shown with other bytes was replaced.
       for (const [path, { hash }] of missing) this.#checkSame(path, hash, after.get(path));
@@ -217,23 +219,26 @@ class HfBucket implements Bucket {
     return found;
   }
 
+  /** One commit. */
   async #upload(files: readonly BucketFile[]): Promise<void> {
-    // One worker's failure does not stop the library's others.
     const controller = new AbortController();
     try {
-      await this.#doing(
-        `writing ${files.length} files`,
-        ({ library, params }) =>
-          library.uploadFiles({
-            ...params,
-            files: files.map(({ path, bytes }) => ({
-              path: this.#place.prefix + path,
-              content: new Blob([bytes as Uint8Array<ArrayBuffer>]),
-            })),
-          }),
-        controller.signal,
-      );
+      await this.#doing(`writing ${files.length} files`, async ({ library, params, token }) => {
+        const url = `${params.hubUrl}/api/buckets/${this.#place.id}/xet-write-token`;
+        const xet = await this.#service.xetToken(url, token);
+        const call = this.#service.call(token, { signal: controller.signal, xet });
+        const content = files.map(({ path, bytes }) => ({
+          path: this.#place.prefix + path,
+          content: new Blob([bytes as Uint8Array<ArrayBuffer>]),
+        }));
+        try {
+          await library.uploadFiles({ ...params, fetch: call.fetch, files: content });
+        } catch (error) {
+          throw this.#refusal(error, call) ?? error;
+        }
+      });
     } finally {
+      // One worker's failure does not stop the library's others.
       controller.abort();
     }
   }
@@ -255,9 +260,19 @@ class HfBucket implements Bucket {
     );
   }
 
-  async #doing<T>(what: string, work: (hub: Hub) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  /** Why the Hub did not take some of a batch's files; undefined when that is not what happened. */
+  #refusal(error: unknown, { refused }: HfCall): VlinderError | undefined {
+    const [first] = refused;
+    if (first === undefined || error instanceof VlinderError) return undefined;
+    return new VlinderError("unavailable", `the bucket ${this.uri} refused ${refused.length} of them: ${first.error}`, {
+      remedy: "it is tried again; if it stays so, see what the service says",
+      details: { bucket: this.uri, path: first.path, partial: true },
+    });
+  }
+
+  async #doing<T>(what: string, work: (hub: Hub) => Promise<T>): Promise<T> {
     const token = await readHfToken(this.#env);
-    const call = this.#service.call(token, signal);
+    const call = this.#service.call(token);
     const library = await import("@huggingface/hub");
     const params: CallParams = {
       repo: { type: "bucket", name: this.#place.id },
@@ -268,15 +283,28 @@ class HfBucket implements Bucket {
     try {
       return await work({ library, params, token });
     } catch (error) {
-      const [first] = call.refused;
-      if (first === undefined || error instanceof VlinderError) throw this.#service.error(error, what, token);
-      const count = call.refused.length;
-      throw new VlinderError("unavailable", `${what}: the bucket ${this.uri} refused ${count}: ${first.error}`, {
-        remedy: "it is tried again; if it stays so, see what the service says",
-        details: { bucket: this.uri, path: first.path, partial: true },
-      });
+      throw this.#refusal(error, call) ?? this.#service.error(error, what, token);
     }
   }
+}
+
+/**
+ * Files by commits. The library's five workers draw files from one source; when one fails while the others still draw, they wait
+ * for each other for ever, with a timer every millisecond. A worker asks the network while it draws only for a token (given
+ * before), a dedup query (answered here), and to send a xorb that is full, at 64 MiB: which a commit of less never is.
+ */
+function commits(files: readonly BucketFile[]): BucketFile[][] {
+  const all: BucketFile[][] = [];
+  let bytes = 0;
+  for (const file of files) {
+    const last = all.at(-1);
+    bytes += file.bytes.length;
+    if (last === undefined || last.length === MAX_BATCH || bytes > MAX_COMMIT) {
+      all.push([file]);
+      bytes = file.bytes.length;
+    } else last.push(file);
+  }
+  return all;
 }
 
 function statusOf(error: unknown): unknown {

@@ -7,7 +7,7 @@ const reply = z.object({ accessToken: z.string().min(1), casUrl: z.url(), exp: z
 const MARGIN = 60_000;
 const MAX_KNOWN = 100;
 
-interface XetToken {
+export interface XetToken {
   readonly accessToken: string;
   readonly casUrl: string;
 }
