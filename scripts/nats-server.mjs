@@ -1,7 +1,7 @@
 /** A nats-server for vlinderd to start: found, or fetched where that needs no administrator. */
-import { accessSync, constants, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import os from "node:os";
+import { accessSync, constants } from "node:fs";
 import path from "node:path";
+import { unpackDebian } from "./apt.mjs";
 import { capture, say, ScriptError, tools } from "./command.mjs";
 
 const FILE = process.platform === "win32" ? "nats-server.exe" : "nats-server";
@@ -21,38 +21,6 @@ export const inTools = ["nats/usr/sbin", "nats/usr/bin", "nats", "."].map((folde
 function onPath() {
   const folders = (process.env.PATH ?? "").split(path.delimiter).filter(Boolean);
   return folders.map((folder) => path.join(folder, FILE)).find(isProgram);
-}
-
-/**
- * `apt-get download` and `dpkg-deb -x`: no root, and no system service on port 4222. When the
- * machine's package lists do not know it (a fresh container has none), lists of our own are fetched
- * into the temporary folder, which needs no root either.
- */
-function fetchWithApt() {
-  const folder = mkdtempSync(path.join(os.tmpdir(), "vlinder-apt-"));
-  try {
-    const options = [];
-    let done = capture("apt-get", ["download", "nats-server"], { cwd: folder });
-    if (done === null) return "there is no apt-get";
-    if (done.code !== 0) {
-      say("the package lists do not know nats-server: fetching them (apt-get update, into a temporary folder)");
-      mkdirSync(path.join(folder, "lists", "partial"), { recursive: true });
-      mkdirSync(path.join(folder, "cache", "archives", "partial"), { recursive: true });
-      options.push("-o", `Dir::State::lists=${folder}/lists`, "-o", `Dir::Cache=${folder}/cache`);
-      if (process.getuid?.() === 0) options.push("-o", "APT::Sandbox::User=root");
-      const update = capture("apt-get", [...options, "update"], { cwd: folder });
-      done = capture("apt-get", [...options, "download", "nats-server"], { cwd: folder });
-      if (done.code !== 0) return `apt-get: ${update.code === 0 ? done.output : update.output}`;
-    }
-    const deb = readdirSync(folder).find((name) => name.endsWith(".deb"));
-    if (deb === undefined) return "apt-get download left no package";
-    mkdirSync(path.join(tools, "nats"), { recursive: true });
-    const unpacked = capture("dpkg-deb", ["-x", path.join(folder, deb), path.join(tools, "nats")]);
-    if (unpacked === null) return "there is no dpkg-deb";
-    return unpacked.code === 0 ? null : `dpkg-deb: ${unpacked.output}`;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 }
 
 function fetchWithHomebrew() {
@@ -79,7 +47,11 @@ export function ensureNatsServer() {
   if (inTools.some(isProgram) || onPath() !== undefined) return;
   say("no nats-server here: fetching one");
   const problem =
-    process.platform === "darwin" ? fetchWithHomebrew() : process.platform === "linux" ? fetchWithApt() : "";
+    process.platform === "darwin"
+      ? fetchWithHomebrew()
+      : process.platform === "linux"
+        ? unpackDebian(["nats-server"], path.join(tools, "nats"))
+        : "";
   if (problem === null && (inTools.some(isProgram) || onPath() !== undefined)) return;
   throw new ScriptError(
     `no nats-server could be had${problem ? ` (${problem})` : ""}. Install it, 2.9.10 or newer:\n\n  ${installLine()}\n\n` +

@@ -10,6 +10,7 @@ import { root, run, say, ScriptError } from "./command.mjs";
 import { ensureNatsServer } from "./nats-server.mjs";
 import { ensureNode, withNode } from "./node.mjs";
 import { ensurePackages } from "./packages.mjs";
+import { ensureS3Server } from "./s3-server.mjs";
 import { test } from "./test.mjs";
 
 const script =
@@ -19,7 +20,7 @@ const script =
 
 const COMMANDS = {
   quickstart: { broker: true, run: script("scripts/quickstart.ts") },
-  test: { broker: true, run: test },
+  test: { broker: true, s3: true, run: test },
   bench: { broker: true, run: script("test/bench/main.ts") },
   soak: { broker: true, run: script("test/soak/main.ts") },
   "hub-check": { broker: false, run: script("test/hub-check/main.ts") },
@@ -39,6 +40,7 @@ async function main([name, ...args]) {
   const env = withNode(node);
   ensurePackages(env, node);
   if (command.broker) ensureNatsServer();
+  if (command.s3) ensureS3Server();
   return command.run(node, env, args);
 }
 
