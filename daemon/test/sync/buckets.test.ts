@@ -114,9 +114,10 @@ describe("a folder as a bucket", () => {
 });
 
 describe("the URI of a bucket", () => {
-  test("of a later kind says so", async () => {
-    const later = { code: "unavailable", retryable: false, remedy: /folder/ };
-    await expect(openBucket("s3://bucket/x")).rejects.toMatchObject(later);
+  test("of a kind that there is not is invalid, and says which there are", async () => {
+    const none = { code: "invalid", remedy: /file:.*hf:.*s3:/ };
+    await expect(openBucket("gs://bucket/x")).rejects.toMatchObject(none);
+    await expect(openBucket("bucket")).rejects.toMatchObject(none);
   });
 
   test("with a control character is invalid, and makes no folder under a shorter name", async () => {

@@ -14,7 +14,7 @@ interface Cloned {
 }
 
 export const defineClone: Define = (command, act) => {
-  command.argument("<uri>", "the bucket: a folder, or OWNER/NAME on Hugging Face").action(
+  command.argument("<uri>", "the bucket: a folder, OWNER/NAME on Hugging Face, or s3://…").action(
     act(async (context, text: string): Promise<Outcome> => {
       const uri = bucketUri(text);
       const client = await context.clientOrNull();

@@ -12,7 +12,7 @@ import { short } from "../render/hash.ts";
 type InitReply = AdminReplies["sync.init"];
 
 export const defineInit: Define = (command, act) => {
-  command.argument("<uri>", "where memory is kept besides here: a folder, or OWNER/NAME on Hugging Face").action(
+  command.argument("<uri>", "where memory is kept besides here: a folder, OWNER/NAME on Hugging Face, or s3://…").action(
     act(async (context, text: string): Promise<Outcome> => {
       const uri = bucketUri(text);
       const client = await context.clientOrNull();

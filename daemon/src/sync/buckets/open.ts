@@ -4,7 +4,6 @@ import type { Bucket } from "./bucket.ts";
 import { openFileBucket } from "./file.ts";
 import { openHfBucket } from "./hf.ts";
 
-const LATER: ReadonlyMap<string, string> = new Map([["s3:", "S3"]]);
 
 export interface OpenBucketOptions {
   /** Makes the bucket when it is not there. Only `init` asks for it. */
@@ -23,15 +22,13 @@ export async function openBucket(uri: string, options: OpenBucketOptions = {}): 
   const scheme = /^[a-z0-9]+:/.exec(uri)?.[0] ?? "";
   if (scheme === "file:") return openFileBucket(uri, folderOf(uri), options);
   if (scheme === "hf:") return openHfBucket(uri, options);
-  const later = LATER.get(scheme);
-  if (later !== undefined) {
-    throw new VlinderError("unavailable", `buckets of ${later} come in a later release`, {
-      remedy: "use a folder until then: file:///path/to/folder, or hf://buckets/OWNER/NAME",
-      retryable: false,
-    });
+  if (scheme === "s3:") {
+    // The client is large, and most homes have no such bucket.
+    const { openS3Bucket } = await import("./s3.ts");
+    return openS3Bucket(uri, options);
   }
   throw invalid(`not the URI of a bucket: ${JSON.stringify(uri).slice(0, 120)}`, {
-    remedy: "use file:///path/to/folder, or hf://buckets/OWNER/NAME",
+    remedy: "use file:///path/to/folder, hf://buckets/OWNER/NAME or s3://bucket/prefix",
   });
 }
 
