@@ -12,20 +12,22 @@ import { short } from "../render/hash.ts";
 type InitReply = AdminReplies["sync.init"];
 
 export const defineInit: Define = (command, act) => {
-  command.argument("<uri>", "where memory is kept besides here: a folder, OWNER/NAME on Hugging Face, or s3://…").action(
-    act(async (context, text: string): Promise<Outcome> => {
-      const uri = bucketUri(text);
-      const client = await context.clientOrNull();
-      const reply = client === null ? await initHere(uri) : await client.admin("sync.init", { uri }, PATIENT);
-      return {
-        json: reply,
-        people: () => [
-          [green(reply.created ? "made " : "joined "), `${reply.bucket}   vault ${short(reply.vault)}`],
-          dim(client === null ? `no daemon runs; ${START_REMEDY}` : "next: vlinder sync push"),
-        ],
-      };
-    }),
-  );
+  command
+    .argument("<uri>", "where memory is kept besides here: a folder, OWNER/NAME on Hugging Face, or s3://…")
+    .action(
+      act(async (context, text: string): Promise<Outcome> => {
+        const uri = bucketUri(text);
+        const client = await context.clientOrNull();
+        const reply = client === null ? await initHere(uri) : await client.admin("sync.init", { uri }, PATIENT);
+        return {
+          json: reply,
+          people: () => [
+            [green(reply.created ? "made " : "joined "), `${reply.bucket}   vault ${short(reply.vault)}`],
+            dim(client === null ? `no daemon runs; ${START_REMEDY}` : "next: vlinder sync push"),
+          ],
+        };
+      }),
+    );
 };
 
 async function initHere(uri: string): Promise<InitReply> {

@@ -4,7 +4,6 @@ import type { Bucket } from "./bucket.ts";
 import { openFileBucket } from "./file.ts";
 import { openHfBucket } from "./hf.ts";
 
-
 export interface OpenBucketOptions {
   /** Makes the bucket when it is not there. Only `init` asks for it. */
   readonly create?: boolean;
