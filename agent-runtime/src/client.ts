@@ -75,6 +75,7 @@ const ONCE: ReadonlySet<string> = new Set([
   "agents.export",
   "agents.import",
   "agents.import_vlindercli",
+  "agents.import_agentvault",
   "daemon.drain",
   "sync.init",
 ] satisfies (AgentOperation | AdminOperation)[]);

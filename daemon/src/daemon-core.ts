@@ -20,11 +20,13 @@ import { StateEngine } from "./state/engine.ts";
 import type { TurnNews } from "./state/turns/turns.ts";
 import { Providers } from "./providers/providers.ts";
 import type { DurableMove } from "./state/writer.ts";
+import { removeCopies } from "./storage/foreign/database-copy.ts";
 import { openObjectStorage } from "./storage/objects.ts";
 import { FileShelf, MemoryShelf, type QuarantineShelf } from "./storage/quarantine-shelf.ts";
 import { openSegments } from "./storage/segments/open.ts";
 import { openVectorStorage, resetVectorStorage } from "./storage/vectors/open.ts";
 import { type OnProgress, Sync } from "./sync/sync.ts";
+import { type AgentVaultImport, importAgentVault } from "./foreign/agentvault-import.ts";
 import { importVlinderCli, type VlinderCliImport } from "./foreign/vlindercli-import.ts";
 import { Replays } from "./turns/replays.ts";
 import { type RunGround, Runs } from "./turns/runs.ts";
@@ -68,6 +70,8 @@ export interface Core {
   importAgent(request: ImportRequest): Promise<AdminReplies["agents.import"]>;
   /** Brings a history of VlinderCLI as a new agent. */
   importVlinderCli(request: VlinderCliImport): Promise<AdminReplies["agents.import_vlindercli"]>;
+  /** Brings the tables of an AgentVault or Agno file, or any SQLite file, as a new agent. */
+  importAgentVault(request: AgentVaultImport): Promise<AdminReplies["agents.import_agentvault"]>;
   /** Pulls, and brings what depends on the state along: vector storage and index. */
   pull(agent?: AgentName, progress?: OnProgress): Promise<PullReply>;
   /**
@@ -142,6 +146,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     return { engine, vectors: index };
   };
 
+  await removeCopies(home.run);
   const registry = await Registry.open<StateEngine, VectorIndex>({ home, config: current, openAgent, log });
   const open = (): OpenedAgent[] => registry.list().flatMap(({ agent }) => (agent === null ? [] : [agent]));
   const sync = await Sync.open({
@@ -233,6 +238,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       return reply;
     },
     importVlinderCli: (request) => importVlinderCli(registry, home, request),
+    importAgentVault: (request) => importAgentVault(registry, home, request),
     pull: async (agent, progress) => {
       const reply = await sync.pull(agent, progress);
       for (const item of reply.agents) if (item.error === null) await settle(item.agent as AgentName);

@@ -100,6 +100,7 @@ export {
 export type {
   AgentDetails,
   AgentItem,
+  AgentVaultImportReply,
   CommitEventMessage,
   DaemonFile,
   LogItem,

@@ -68,6 +68,7 @@ export const ADMIN_OPERATIONS = [
   "agents.export",
   "agents.import",
   "agents.import_vlindercli",
+  "agents.import_agentvault",
   "daemon.status",
   "daemon.drain",
   "daemon.reload",

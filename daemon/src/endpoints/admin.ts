@@ -99,6 +99,11 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       await credsOf(request.agent);
       return reply;
     },
+    "agents.import_agentvault": async ({ request, progress }) => {
+      const reply = await core.importAgentVault({ ...request, progress });
+      await credsOf(request.agent);
+      return reply;
+    },
     "daemon.status": async (): Promise<AdminReplies["daemon.status"]> => ({
       version: context.version,
       pid: process.pid,

@@ -17,6 +17,17 @@ const KINDS = {
   "value of another hash": "its bytes were kept, under their own SHA-256",
   "value that no commit reaches": "it was left out",
   "snapshot that no commit reaches": "it was left out",
+  view: "it was left out: its rows are those of tables",
+  trigger: "it was left out: it has no rows",
+  "virtual table": "it was left out: its rows are a module's",
+  "vector table": "it was left out: put its vectors with vector.put, or embed the texts again",
+  "shadow table": "it was left out: it is the inside of a virtual table",
+  "table of SQLite's own": "it was left out",
+  "table that can't be read": "it was left out",
+  "generated column": "it was left out: it is computed from the others",
+  "vector column": "its bytes came with the rows; put them with vector.put to search them",
+  "key over 1,024 bytes": "the row came, under the SHA-256 of its key",
+  "row over 64 MiB": "it was left out",
 } as const;
 
 type FindingKind = keyof typeof KINDS;

@@ -8,10 +8,9 @@ import {
   MAIN,
   type Progress,
   sha256,
-  VlinderError,
 } from "@vlinder/protocol";
 import { differences, type Entries, entriesOf } from "./history.ts";
-import { keptData } from "../registry/agent-errors.ts";
+import { bringWhole } from "./bring-whole.ts";
 import type { Home } from "../registry/home.ts";
 import type { Registry } from "../registry/registry.ts";
 import { ImportFindings } from "./findings.ts";
@@ -34,23 +33,13 @@ type Reply = AdminReplies["agents.import_vlindercli"];
  * the name of the original; values keep their SHA-256. All or nothing; the file is only read. What can't be
  * mapped is counted and said. @throws conflict: there is such an agent; what `VlinderCliSource.open` throws
  */
-export async function importVlinderCli(
+export function importVlinderCli(
   agents: Registry<StateEngine, VectorIndex>,
   home: Home,
   { agent, path, progress }: VlinderCliImport,
 ): Promise<Reply> {
-  const source = await VlinderCliSource.open(path, home.run);
-  try {
-    let reply: Reply | null = null;
-    await agents.bring(agent, async (engine) => {
-      if (engine.branches().length > 0) throw keptData(agent);
-      reply = await new Importer(agent, source, engine, progress).run();
-    });
-    if (reply === null) throw new VlinderError("internal", `agent "${agent}" was brought without its history`);
-    return reply;
-  } finally {
-    await source.close();
-  }
+  const open = (): Promise<VlinderCliSource> => VlinderCliSource.open(path, home.run);
+  return bringWhole(agents, agent, open, (engine, source) => new Importer(agent, source, engine, progress).run());
 }
 
 /** A commit to go on from: what comes after it on a branch of its own. */

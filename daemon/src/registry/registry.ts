@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import {
   type AdminReplies,
@@ -20,8 +19,9 @@ import { isHere, notRegistered, reopening } from "./agent-errors.ts";
 import { agentFolders, type Home } from "./home.ts";
 import { type Manifest, manifestOf } from "./manifest.ts";
 import { closeOpened } from "./close-opened.ts";
+import { fillFolder, settleFolder } from "./brought-folder.ts";
 import { contractFor, planOf } from "./plan.ts";
-import { exists, makeFolders, outsideOf, purgeFolder, requireFile } from "./provision.ts";
+import { makeFolders, outsideOf, purgeFolder, requireFile } from "./provision.ts";
 import { isRemoved, readRegistration, type Registration, registrationFile, writeRegistration } from "./registration.ts";
 import { notesOn, setAside } from "./registration-notes.ts";
 import { type ResolvedUri, resolveUri } from "./storage-uri.ts";
@@ -133,14 +133,8 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
       const record = this.#items.get(name)?.registration ?? null;
       if (this.#items.has(name) && !isRemoved(record)) throw isHere(name);
       const folder = this.#home.agentFolder(name);
-      const wasThere = await exists(folder);
-      try {
-        return await this.#take(name, record?.purged === true ? null : record, false, fill);
-      } catch (error) {
-        if (!wasThere) await rm(folder, { recursive: true, force: true });
-        else if (record?.purged === true) await purgeFolder(folder);
-        throw error;
-      }
+      const purged = record?.purged === true;
+      return await fillFolder(folder, purged, () => this.#take(name, purged ? null : record, false, fill));
     });
   }
 
@@ -175,6 +169,7 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
     let registration: Registration | null = null;
     try {
       registration = await readRegistration(folder, name);
+      await settleFolder(folder, registration !== null);
       if (registration === null) return;
       if (registration.removedAt !== null) {
         if (registration.purged) await purgeFolder(folder);

@@ -240,6 +240,11 @@ const CASES: readonly Case[] = [
     works: () => ["import", "vlindercli", stateDb, "--agent", `old-${Math.random().toString(36).slice(2)}`],
     fails: () => ["import", "vlindercli", stateDb, "--agent", "todo"],
   },
+  {
+    command: "import agentvault",
+    works: () => ["import", "agentvault", stateDb, "--name", `old-${Math.random().toString(36).slice(2)}`],
+    fails: () => ["import", "agentvault", stateDb, "--name", "todo"],
+  },
   { command: "agent remove", works: () => ["agent", "remove", "spare"], fails: () => ["agent", "remove", "nobody"] },
 ];
 /** One ends the daemon, the next does not end, and providers need one: they have tests of their own. */
@@ -488,6 +493,8 @@ describe("wrong usage is exit code 2", () => {
     [["completion", "tcsh"]],
     [["import", "todo.tar", "--into", "todo", "--name", "other"]],
     [["import", "vlindercli", "/Not An Agent/state.db"]],
+    [["import", "agentvault", "/\u6f22.db"]],
+    [["import", "agentvault", "/admin.db"]],
   ])("%j", async (argv) => {
     expect((await vlinder(argv)).code).toBe(2);
     const ran = await vlinder([...argv, "--json"]);

@@ -48,6 +48,7 @@ export const adminRequests = {
       message: "either into or name: a new name is for a new agent",
     }),
   "agents.import_vlindercli": z.strictObject({ agent: agentField, path: file, progress: z.boolean().optional() }),
+  "agents.import_agentvault": z.strictObject({ agent: agentField, path: file, progress: z.boolean().optional() }),
   "daemon.status": z.strictObject({}),
   "daemon.drain": z.strictObject({}),
   "daemon.reload": z.strictObject({}),
@@ -219,7 +220,7 @@ export interface ImportReply {
   readonly branches: PullReply["agents"][number]["branches"];
   readonly notes: readonly string[];
 }
-/** What of a foreign history could not be mapped as it was. */
+/** What of a foreign file could not be mapped as it was. */
 export interface ImportFinding {
   readonly what: string;
   readonly count: number;
@@ -237,6 +238,27 @@ export interface VlinderCliImportReply {
   readonly bytes: number;
   /** `original`: the hash of VlinderCLI's commit at the branch's end. */
   readonly branches: readonly { readonly name: string; readonly state: Hash; readonly original: string }[];
+  readonly findings: readonly ImportFinding[];
+}
+export interface AgentVaultImportReply {
+  readonly agent: string;
+  /** The file's name, and its SHA-256: commits name both. */
+  readonly file: string;
+  readonly sha256: string;
+  readonly commits: number;
+  /** That are keys now, and the bytes of their values. */
+  readonly rows: number;
+  readonly bytes: number;
+  /** What came, 200 at most. `prefix`: what the keys of its rows begin with. */
+  readonly tables: readonly {
+    readonly table: string;
+    readonly prefix: string;
+    readonly rows: number;
+    readonly commits: number;
+  }[];
+  /** How many tables came besides. */
+  readonly more: number;
+  /** What did not come, or came otherwise. */
   readonly findings: readonly ImportFinding[];
 }
 export interface StatusReply {
@@ -294,6 +316,7 @@ export interface AdminReplies {
   "agents.export": ExportReply;
   "agents.import": ImportReply;
   "agents.import_vlindercli": VlinderCliImportReply;
+  "agents.import_agentvault": AgentVaultImportReply;
   "daemon.status": StatusReply;
   "daemon.drain": { readonly draining: true };
   "daemon.reload": { readonly reloaded: readonly string[] };
@@ -320,7 +343,7 @@ export interface Progress {
   readonly done: number;
   /** Null while it is not known. */
   readonly total: number | null;
-  readonly unit: "objects" | "bytes" | "commits" | "vectors" | "seconds";
+  readonly unit: "objects" | "bytes" | "commits" | "vectors" | "rows" | "seconds";
   /** Of a run: the turn that it is (`what` "turn"), or a part of its output ("output"). */
   readonly text?: string;
 }

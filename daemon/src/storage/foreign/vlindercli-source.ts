@@ -1,10 +1,8 @@
 import { createHash } from "node:crypto";
-import { constants } from "node:fs";
-import { copyFile, mkdtemp, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import Database from "better-sqlite3";
-import { invalid, VlinderError } from "@vlinder/protocol";
+import { openCopy } from "./database-copy.ts";
 import { EXPECTED, hashColumn, prepareTables, type Unknown, unknownParts } from "./vlindercli-schema.ts";
 
 /** A commit of VlinderCLI's: hashes are hex; `parent` is empty for a first one. */
@@ -41,11 +39,8 @@ export class VlinderCliSource {
   }
 
   /** @param scratch a folder for the copy @throws not_found, denied, invalid: not such a file; unavailable: in use */
-  static async open(path: string, scratch: string): Promise<VlinderCliSource> {
-    const folder = await mkdtemp(join(scratch, "vlindercli-"));
-    try {
-      const copy = join(folder, "state.db");
-      await copyDatabase(path, copy);
+  static open(path: string, scratch: string): Promise<VlinderCliSource> {
+    return openCopy(path, scratch, { expected: EXPECTED, writer: "VlinderCLI" }, async (copy, folder) => {
       const db = new Database(copy);
       try {
         const unknown = unknownParts(db, path);
@@ -56,10 +51,7 @@ export class VlinderCliSource {
         db.close();
         throw error;
       }
-    } catch (error) {
-      await rm(folder, { recursive: true, force: true });
-      throw sourceError(error, path);
-    }
+    });
   }
 
   async close(): Promise<void> {
@@ -179,62 +171,6 @@ async function takeCommits(db: Database.Database): Promise<void> {
     take.run(at, end);
     await nextTurn();
   }
-}
-
-/** With its log. A file that changed meanwhile may be half of one state and half of another. */
-async function copyDatabase(path: string, copy: string): Promise<void> {
-  const print = async (): Promise<string> => {
-    const files = [path, `${path}-wal`, `${path}-journal`];
-    const parts = files.map((file) =>
-      stat(file).then(
-        ({ size, mtimeMs }) => `${size} ${mtimeMs}`,
-        () => "none",
-      ),
-    );
-    return (await Promise.all(parts)).join();
-  };
-  const before = await print();
-  if (!(await stat(path)).isFile()) throw invalid(`${path} is no plain file`, { remedy: EXPECTED });
-  await copyFile(path, copy, constants.COPYFILE_FICLONE);
-  for (const suffix of ["-wal", "-journal"]) {
-    await copyFile(path + suffix, copy + suffix).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT") throw error;
-    });
-  }
-  if ((await print()) === before) return;
-  throw new VlinderError("unavailable", `${path} changes while it is read`, {
-    remedy: "stop VlinderCLI, and import again",
-    details: { path },
-  });
-}
-
-function sourceError(error: unknown, path: string): unknown {
-  if (error instanceof VlinderError) return error;
-  const code = (error as { code?: unknown } | null)?.code;
-  const details = { path, code: String(code) };
-  if (code === "ENOENT" || code === "ENOTDIR") {
-    return new VlinderError("not_found", `there is no file ${path}`, { remedy: "check the path", details });
-  }
-  if (code === "EACCES" || code === "EPERM") {
-    return new VlinderError("denied", `vlinderd can't read ${path}`, { remedy: "let its user read the file", details });
-  }
-  if (code === "ENOSPC" || code === "EDQUOT") {
-    return new VlinderError("unavailable", "there is no space for a copy of the file", {
-      remedy: "free space on the disk of VLINDER_HOME",
-      details,
-    });
-  }
-  if (code === "SQLITE_NOTADB" || code === "SQLITE_CORRUPT") {
-    return invalid(`${path} is no SQLite database, or a damaged one`, { remedy: EXPECTED, details, cause: error });
-  }
-  if (code === "SQLITE_ERROR") {
-    return invalid(`${path} can't be read as VlinderCLI's: ${(error as Error).message}`, {
-      remedy: EXPECTED,
-      details,
-      cause: error,
-    });
-  }
-  return error;
 }
 
 /** SHA-256 as VlinderCLI names what it stores. */
