@@ -50,7 +50,7 @@ export function importAgentVault(
 
 /** What is in memory at a time, and in one commit. */
 const PART_ROWS = 5000;
-const PART_BYTES = 16 << 20;
+const PART_BYTES = 8 << 20;
 /** Rows read without a break would keep reads of other agents waiting. */
 const SLICE_ROWS = 200;
 const SLICE_BYTES = 1 << 20;

@@ -91,6 +91,7 @@ test("a daemon that is killed on the way leaves nothing, and the import can be a
   )
     await sleep(5);
   process.kill(daemon.pid, "SIGKILL");
+  await daemon.stop();
   expect(await readdir(join(home, "agents", "large"))).toContain("bringing");
   expect((await readdir(join(home, "run"))).some((name) => name.startsWith("foreign-"))).toBe(true);
 
