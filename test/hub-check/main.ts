@@ -54,7 +54,11 @@ async function main(uri: string): Promise<void> {
     for (const [i, { name, run }] of BUCKET_CHECKS.entries()) {
       await check(name, async () => {
         const bucket = await openBucket(`${below}/${i}`);
-        await run(bucket).finally(() => bucket.close());
+        try {
+          await run(bucket);
+        } finally {
+          await bucket.close();
+        }
       });
     }
     await check("two machines write apart and come together", () => roundTrip(`${below}/sync`));

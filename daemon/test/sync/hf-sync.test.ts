@@ -1,33 +1,35 @@
 import { expect, onTestFinished, test, vi } from "vitest";
 import { report } from "../../../test/harness/hub/request-log.ts";
+import { IS_LONG } from "../../../test/harness/long.ts";
 import type { HubServer } from "../../../test/harness/hub/server.ts";
-import { startHub, TOKEN, URI } from "./hub.ts";
+import { type Hub, startHub, TOKEN, URI } from "./hub.ts";
 import { Machine } from "./machine.ts";
 import { noise } from "./noise.ts";
 
-interface Pair {
+interface Pair extends Pick<Hub, "open"> {
   readonly server: HubServer;
   readonly a: Machine;
   readonly b: Machine;
 }
 
 /** For `openBucket` as the daemon calls it. */
-async function hub(): Promise<HubServer> {
-  const { server } = await startHub();
+async function hub(): Promise<Hub> {
+  const started = await startHub();
+  const { server } = started;
   vi.stubEnv("HF_TOKEN", TOKEN);
   vi.stubEnv("HF_ENDPOINT", server.url);
   onTestFinished(() => void vi.unstubAllEnvs());
-  return server;
+  return started;
 }
 
 /** Two machines with one memory at the Hub; the first has the agent. */
 async function pair(): Promise<Pair> {
-  const server = await hub();
+  const { open, server } = await hub();
   const [a, b] = [await Machine.start(), await Machine.start()];
   await a.sync.init(URI);
   await b.sync.init(URI);
   await a.add();
-  return { server, a, b };
+  return { open, server, a, b };
 }
 
 function taken({ server }: Pair): { up: number; down: number; requests: number } {
@@ -73,6 +75,40 @@ test("machines that wrote apart come together", async () => {
   await b.syncAll();
   await a.syncAll();
   for (const { todo } of [a, b]) expect(todo.contents()).toEqual({ "/a": "2", "/b": "3" });
+});
+
+test("whatever fails on the way, nothing is lost, and the next sync goes on there", async () => {
+  const { open, server, a, b } = await pair();
+  // With short pauses.
+  const [forA, forB] = [await open(), await open()];
+  a.wrap = () => forA;
+  b.wrap = () => forB;
+  a.todo.put("/n", "0");
+  await a.syncAll();
+  await b.syncAll();
+  const all = [
+    ["POST batch", { kind: "lost" }],
+    ["GET xorb ranges", { kind: "corrupt" }],
+    ["POST shards", { kind: "status", status: 503 }],
+    ["POST batch", { kind: "status", status: 429, headers: { "Retry-After": "3600" } }],
+    ["POST paths-info", { kind: "status", status: 403 }],
+    ["GET tree", { kind: "status", status: 503, headers: { "Retry-After": "3600" } }],
+    ["GET resolve", { kind: "status", status: 404 }],
+  ] as const;
+  const faults = IS_LONG ? all : all.slice(0, 3);
+  for (const [i, [route, fault]] of faults.entries()) {
+    const [writer, reader] = i % 2 === 0 ? [a, b] : [b, a];
+    writer.todo.put("/n", `${i}`);
+    // Each step of its own kind, at its second call: so that some of the sync has happened by then.
+    const injection = server.faults.inject(route, fault, { at: 2, times: 6 });
+    await Promise.allSettled([writer.syncAll()]);
+    await Promise.allSettled([reader.syncAll()]);
+    expect(injection.fired, route).toBeGreaterThan(0);
+    server.faults.clear();
+    await writer.syncAll();
+    await reader.syncAll();
+    expect(reader.todo.contents(), route).toEqual({ "/n": `${i}` });
+  }
 });
 
 test("of two that init at once, one makes the vault and the other joins it", async () => {

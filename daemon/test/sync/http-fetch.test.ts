@@ -186,6 +186,13 @@ describe("what a reply means", () => {
     expect(await statusError(new Response(null, { status }), "GET x", words)).toMatchObject(expected);
   });
 
+  test("of any size is read as far as its message may be", async () => {
+    let pulled = 0;
+    const endless = new ReadableStream({ pull: (to) => to.enqueue(Buffer.alloc(++pulled && 32 * 1024, "x")) });
+    await statusError(new Response(endless, { status: 500 }), "GET x", words);
+    expect(pulled).toBeLessThan(8);
+  });
+
   test("shows the service's words, and no secret in them", async () => {
     const body = JSON.stringify({
       error: `no\nright for hf_${"a".repeat(20)} at https://x/y?sig=abc ${"z".repeat(900)}`,

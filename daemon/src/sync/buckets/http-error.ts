@@ -1,6 +1,8 @@
 import { VlinderError } from "@vlinder/protocol";
 import { askedToWait } from "./http-hints.ts";
 
+const MAX_TEXT = 64 * 1024;
+
 /** The words of a kind of bucket for what its service answers. */
 export interface ServiceWords {
   /** The bucket's, as errors show it. */
@@ -68,12 +70,7 @@ function causeCode(error: unknown): string {
 }
 
 async function serviceText(response: Response): Promise<string> {
-  let text: string;
-  try {
-    text = await response.text();
-  } catch {
-    return "";
-  }
+  const text = await startOf(response);
   try {
     const { error, message } = JSON.parse(text) as { error?: unknown; message?: unknown };
     const said = typeof error === "string" ? error : message;
@@ -81,6 +78,22 @@ async function serviceText(response: Response): Promise<string> {
   } catch {
     return plain(/<Message>([^<]*)<\/Message>/.exec(text)?.[1] ?? "");
   }
+}
+
+/** Enough of a body to have its message, and no more: it may be of any size. */
+async function startOf({ body }: Response): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  try {
+    for await (const part of body ?? []) {
+      parts.push(part);
+      bytes += part.length;
+      if (bytes > MAX_TEXT) break;
+    }
+  } catch {
+    // What arrived until it broke off is better than nothing.
+  }
+  return Buffer.concat(parts).toString();
 }
 
 /** Text of a service or a library as one short line, without what looks like a token or the query of a URL. */

@@ -28,6 +28,7 @@ type Send = (url: string, init: RequestInit, token: HfToken) => Promise<Response
 export class XetTokens {
   readonly #send: Send;
   readonly #current = new Map<string, XetToken & { readonly expires: number }>();
+  readonly #asked = new Map<string, Promise<XetToken>>();
   /** What a token in a request was issued for. */
   readonly #issued = new Map<string, Issued>();
 
@@ -40,6 +41,12 @@ export class XetTokens {
     const key = `${token.token} ${url}`;
     const current = this.#current.get(key);
     if (current !== undefined && current.expires > Date.now() + MARGIN) return current;
+    const asked = this.#asked.get(key) ?? this.#ask(key, url, init, token).finally(() => this.#asked.delete(key));
+    this.#asked.set(key, asked);
+    return asked;
+  }
+
+  async #ask(key: string, url: string, init: RequestInit, token: HfToken): Promise<XetToken> {
     const response = await this.#send(url, init, token);
     const { accessToken, casUrl, exp } = reply.parse(await response.json());
     this.#current.set(key, { accessToken, casUrl, expires: exp * 1000 });
