@@ -82,7 +82,8 @@ async function ask(...args: string[]): Promise<Record<string, unknown>> {
 async function start(): Promise<void> {
   await mkdir(home, { recursive: true, mode: 0o700 });
   say("$ npx vlinderd &");
-  const env = { ...process.env, VLINDER_HOME: home, VLINDER_LOG_LEVEL: "error" };
+  // Each step is to be seen; without this, a turn pulls before it begins and pushes when it has ended.
+  const env = { ...process.env, VLINDER_HOME: home, VLINDER_LOG_LEVEL: "error", VLINDER_SYNC_WHEN: "manual" };
   const child = spawn(process.execPath, [...NODE_FLAGS, "daemon/bin/vlinderd.mjs"], {
     cwd: root,
     env,
@@ -174,7 +175,9 @@ async function main(): Promise<void> {
   home = there;
   await vlinder("agent", "add", "agents/todo");
   await tell("todo", "add tea");
-  say("Each pushes and pulls:");
+  say(
+    'Each pushes and pulls, here by hand, to show it: with [sync] when = "turn", the default, turns do both by themselves:',
+  );
   for (const machine of [here, there, here]) {
     home = machine;
     say(`  # on the ${path.basename(machine)}`);

@@ -6,7 +6,7 @@ import { MOUNT_SKIP, SmallDisk } from "./harness/faults/full-disk.ts";
 import { IoShim, SHIM_SKIP, type ShimFault } from "./harness/faults/io-shim.ts";
 import { until } from "./harness/processes.ts";
 import { IS_LONG } from "./harness/long.ts";
-import { newStage } from "./harness/stage.ts";
+import { newStage, SYNC_BY_HAND } from "./harness/stage.ts";
 import type { TestDaemon } from "./harness/test-daemon.ts";
 
 const stage = newStage();
@@ -178,7 +178,7 @@ describe.each(chosen)("a full disk ($name)", ({ skip, make }) => {
     const disk = make(daemon);
     // The bucket is on the disk that gets full, the home is not.
     daemon.home = home;
-    await daemon.configure();
+    await daemon.configure(SYNC_BY_HAND);
     await daemon.start();
     await stage.register(daemon, AGENT, 'object_storage = "sqlite://objects.db"\n');
     const admin = await stage.client({ home: daemon.home, retries: 0 });

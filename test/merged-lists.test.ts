@@ -1,7 +1,7 @@
 import path from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { documentOf, type Ran, vlinder } from "../daemon/test/cli/harness.ts";
-import { newStage } from "./harness/stage.ts";
+import { newStage, SYNC_BY_HAND } from "./harness/stage.ts";
 import type { TestDaemon } from "./harness/test-daemon.ts";
 
 const root = path.dirname(import.meta.dirname);
@@ -56,8 +56,8 @@ let desk: Machine;
 
 beforeAll(async () => {
   const bucket = `file://${await stage.path("bucket")}`;
-  laptop = new Machine(await stage.daemon());
-  desk = new Machine(await stage.daemon());
+  laptop = new Machine(await stage.daemon(SYNC_BY_HAND));
+  desk = new Machine(await stage.daemon(SYNC_BY_HAND));
   await laptop.vlinder("agent", "add", path.join(root, "agents/todo"));
   await laptop.todo("add", "buy", "milk");
   await laptop.vlinder("init", bucket);

@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { readmeExamples, runExample } from "../agent-runtime/test/readme-examples.ts";
 import { Placeholders, readProtocolDocument } from "../protocol/test/protocol-document.ts";
 import { HttpProvider, json } from "./harness/http-provider.ts";
-import { newStage } from "./harness/stage.ts";
+import { newStage, SYNC_BY_HAND } from "./harness/stage.ts";
 import { ask } from "./harness/wire.ts";
 
 const stage = newStage();
@@ -17,7 +17,7 @@ test("every example of PROTOCOL.md is answered as the document says", async () =
   const provider = await HttpProvider.start();
   onTestFinished(() => provider.stop());
   provider.answering = json({ choices: [], usage: { prompt_tokens: 1, completion_tokens: 2 } });
-  const daemon = await stage.daemon(`[providers.local]\nurl = "${provider.url}"\n`);
+  const daemon = await stage.daemon(`[providers.local]\nurl = "${provider.url}"\n${SYNC_BY_HAND}`);
   const folder = await stage.path("example");
   await mkdir(folder);
   await writeFile(path.join(folder, "agent.toml"), manifest);

@@ -3,7 +3,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import type { AgentName } from "@vlinder/protocol";
 import { expect, test } from "vitest";
-import { newStage } from "./harness/stage.ts";
+import { newStage, SYNC_BY_HAND } from "./harness/stage.ts";
 import { ask } from "./harness/wire.ts";
 
 const stage = newStage();
@@ -21,7 +21,7 @@ async function filesWith(folder: string, bytes: Buffer): Promise<string[]> {
 }
 
 test("forget leaves the bytes in no file of the home, and pushes none", async () => {
-  const daemon = await stage.daemon();
+  const daemon = await stage.daemon(SYNC_BY_HAND);
   await stage.register(daemon, AGENT);
   const admin = await stage.admin(daemon);
   const { kv, vectors } = await stage.sdk(daemon, AGENT);
@@ -55,7 +55,7 @@ test("forget leaves the bytes in no file of the home, and pushes none", async ()
   const bucket = await stage.path("bucket");
   await admin.admin("sync.init", { uri: pathToFileURL(bucket).href });
   expect((await admin.admin("sync.push", {})).agents).toMatchObject([{ error: null }]);
-  const other = await stage.daemon();
+  const other = await stage.daemon(SYNC_BY_HAND);
   const there = await stage.admin(other);
   await there.admin("sync.init", { uri: pathToFileURL(bucket).href });
   expect((await there.admin("sync.pull", {})).agents).toMatchObject([{ agent: AGENT, error: null }]);

@@ -3,7 +3,7 @@ import type { Client } from "@vlinder/agent-runtime";
 import type { AgentName, PullReply } from "@vlinder/protocol";
 import { beforeAll, expect, test } from "vitest";
 import { allKeys, headOf } from "./harness/reading.ts";
-import { newStage } from "./harness/stage.ts";
+import { newStage, SYNC_BY_HAND } from "./harness/stage.ts";
 import type { TestDaemon } from "./harness/test-daemon.ts";
 
 const stage = newStage();
@@ -22,7 +22,7 @@ class Machine {
   }
 
   static async start(bucket: string): Promise<Machine> {
-    const daemon = await stage.daemon();
+    const daemon = await stage.daemon(SYNC_BY_HAND);
     const admin = await stage.admin(daemon);
     await admin.admin("sync.init", { uri: bucket });
     return new Machine(daemon, admin);

@@ -2,7 +2,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, test } from "vitest";
 import { comparable, shownBlocks, withBlocks } from "./harness/shown-blocks.ts";
-import { newStage } from "./harness/stage.ts";
+import { newStage, SYNC_BY_HAND } from "./harness/stage.ts";
 import { type Machine, TypedLines } from "./harness/typed-lines.ts";
 
 // The main story, as somebody types it: agents/todo, started by a real daemon, and `vlinder` as a process for each line.
@@ -20,7 +20,7 @@ let sealed = "";
 let promoted = "";
 
 beforeAll(async () => {
-  const [one, other] = await Promise.all([stage.daemon(), stage.daemon()]);
+  const [one, other] = await Promise.all([stage.daemon(SYNC_BY_HAND), stage.daemon(SYNC_BY_HAND)]);
   laptop = { name: "laptop", home: one.home };
   desk = { name: "desk", home: other.home };
   bucket = await stage.path("bucket");

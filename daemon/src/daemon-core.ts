@@ -1,10 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   type AdminReplies,
   type AgentName,
   asVlinderError,
   type PullReply,
+  type PushReply,
   type RegisterReply,
 } from "@vlinder/protocol";
 import type { Logger } from "pino";
@@ -25,12 +27,19 @@ import { openObjectStorage } from "./storage/objects.ts";
 import { FileShelf, MemoryShelf, type QuarantineShelf } from "./storage/quarantine-shelf.ts";
 import { openSegments } from "./storage/segments/open.ts";
 import { openVectorStorage, resetVectorStorage } from "./storage/vectors/open.ts";
+import { openBucket } from "./sync/buckets/open.ts";
+import type { Which } from "./sync/schedule/operations.ts";
+import { SyncSchedule } from "./sync/schedule/schedule.ts";
+import type { SyncSettings } from "./sync/schedule/settings.ts";
 import { type OnProgress, Sync } from "./sync/sync.ts";
 import { type AgentVaultImport, importAgentVault } from "./foreign/agentvault-import.ts";
 import { importVlinderCli, type VlinderCliImport } from "./foreign/vlindercli-import.ts";
 import { Replays } from "./turns/replays.ts";
 import { type RunGround, Runs } from "./turns/runs.ts";
 import { VectorIndex } from "./vectors/vector-index.ts";
+
+/** How long a close waits for a push or pull that is under way, in milliseconds. */
+const SYNC_CLOSE = 2_000;
 
 export type OnMoves = (agent: AgentName, moves: readonly DurableMove[]) => void;
 
@@ -48,6 +57,8 @@ export interface CoreOptions {
 export interface Core {
   readonly registry: Registry<StateEngine, VectorIndex>;
   readonly sync: Sync;
+  /** When what is pushed and pulled, and the safety lock. Does nothing by itself until it is started. */
+  readonly schedule: SyncSchedule;
   readonly providers: Providers;
   register(dir: string): Promise<Omit<RegisterReply, "creds">>;
   /** Turns that somebody waits for. */
@@ -72,6 +83,7 @@ export interface Core {
   importVlinderCli(request: VlinderCliImport): Promise<AdminReplies["agents.import_vlindercli"]>;
   /** Brings the tables of an AgentVault or Agno file, or any SQLite file, as a new agent. */
   importAgentVault(request: AgentVaultImport): Promise<AdminReplies["agents.import_agentvault"]>;
+  push(agent?: AgentName, progress?: OnProgress): Promise<PushReply>;
   /** Pulls, and brings what depends on the state along: vector storage and index. */
   pull(agent?: AgentName, progress?: OnProgress): Promise<PullReply>;
   /**
@@ -177,6 +189,8 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     if (contract?.vectors !== undefined && agent.vectors === null && agent.registration.source === null) {
       await sync.release(name);
       agent = await registry.adopt(name, { vectors: true });
+      // Who asked meanwhile has taken up the engine that was closed.
+      await sync.release(name);
     }
     index(agent);
   };
@@ -187,9 +201,36 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     });
   };
 
+  const schedule = new SyncSchedule({
+    sync: {
+      get bucket() {
+        return sync.bucket;
+      },
+      push: (which, progress) => sync.push(which, progress),
+      pull: (which, progress) => pull(which, progress),
+      owed: (agent) => sync.owed(agent),
+      status: () => sync.status(),
+    },
+    settings: scheduleSettings(config),
+    agents: () => open().map(({ name }) => name),
+    whenOf: (name) => open().find((one) => one.name === name)?.manifest?.syncWhen ?? null,
+    probe: revisionOf,
+    log,
+  });
+  const pull = async (which: Which, progress?: OnProgress): Promise<PullReply> => {
+    const reply = await sync.pull(which, progress);
+    for (const item of reply.agents) if (item.error === null) await settle(item.agent as AgentName);
+    return reply;
+  };
+  listeners.push((agent) => schedule.moved(agent));
+  turnListeners.push((agent, { ended }) => {
+    if (ended !== null) schedule.turnEnded(agent);
+  });
+
   return {
     registry,
     sync,
+    schedule,
     providers,
     index,
     register: async (dir) => {
@@ -229,6 +270,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       } finally {
         // Who asked for the status meanwhile has taken it up again.
         await sync.release(name);
+        schedule.forget(name);
       }
     },
     exportAgent: (request) => exportAgent(registry, request),
@@ -239,17 +281,30 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     },
     importVlinderCli: (request) => importVlinderCli(registry, home, request),
     importAgentVault: (request) => importAgentVault(registry, home, request),
-    pull: async (agent, progress) => {
-      const reply = await sync.pull(agent, progress);
-      for (const item of reply.agents) if (item.error === null) await settle(item.agent as AgentName);
-      return reply;
-    },
+    push: (agent, progress) => schedule.push(agent, progress),
+    pull: (agent, progress) => schedule.pull(agent, progress),
     close: async () => {
       housekeeper.stop();
-      await sync.close();
+      // What is under way may wait for a bucket that never answers; it goes on from there with the next start.
+      await Promise.race([sync.close(), sleep(SYNC_CLOSE, undefined, { ref: false })]);
       await registry.close();
     },
   };
+}
+
+/** `[sync]` without the bucket, which only `init` changes. */
+export function scheduleSettings({ sync }: Config): SyncSettings {
+  const { bucket: _, ...settings } = sync;
+  return settings;
+}
+
+async function revisionOf(uri: string): Promise<string | null> {
+  const bucket = await openBucket(uri);
+  try {
+    return await bucket.revision();
+  } finally {
+    await bucket.close();
+  }
 }
 
 /** What lies in memory has its quarantine there; what lies in a file, beside it; anything else in the agent's folder. */

@@ -8,11 +8,13 @@ import {
   encodeBody,
   eventSubject,
   invokeSubject,
+  type SyncEventMessage,
+  type SyncOwed,
   type TurnEventMessage,
 } from "@vlinder/protocol";
 import type { Logger } from "pino";
 import { type Broker, startBroker } from "./broker/broker.ts";
-import { type Core, openCore, type OpenedAgent, packageVersion } from "./daemon-core.ts";
+import { type Core, openCore, type OpenedAgent, packageVersion, scheduleSettings } from "./daemon-core.ts";
 import { adminHandlers } from "./endpoints/admin.ts";
 import { keepProcess } from "./endpoints/agent-process.ts";
 import { changesHandlers } from "./endpoints/changes.ts";
@@ -34,6 +36,7 @@ import { lockHome } from "./registry/home-lock.ts";
 import { keepReopening } from "./registry/reopening.ts";
 import type { TurnNews } from "./state/turns/turns.ts";
 import type { DurableMove } from "./state/writer.ts";
+import type { LockNews } from "./sync/schedule/locks.ts";
 
 export interface Daemon {
   readonly url: string;
@@ -42,6 +45,8 @@ export interface Daemon {
   /** Resolves when it has stopped, for whatever reason. */
   readonly stopped: Promise<void>;
   stop(): Promise<void>;
+  /** Lets a stop wait no longer for the last push: what is owed stays owed. */
+  hurry(): void;
 }
 
 /** How long a stop waits for requests that are at work, in milliseconds. */
@@ -90,6 +95,9 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   // After the replies, which go out in this turn: an event would have a packet of its own before theirs.
   core.onMoves((agent, moves) => setImmediate(() => publishMoves(broker, log, agent, moves)));
   core.onTurn((agent, news) => publishTurn(broker, log, agent, news));
+  core.schedule.onLock((news, owed) => publishLock(broker, log, news, owed));
+  // When nobody writes any more, and while NATS is there to tell what came of it.
+  undo.push(() => core.schedule.stop());
   let finish = (): void => {};
   const stopped = new Promise<void>((resolve) => {
     finish = resolve;
@@ -120,7 +128,11 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     await provide(agent);
     await keepProcess(processes, agent);
   };
-  undo.push(keepReopening(() => core.registry.retry(), served, log));
+  const reopened = async (agent: OpenedAgent): Promise<void> => {
+    await served(agent);
+    void core.schedule.opened(agent.name);
+  };
+  undo.push(keepReopening(() => core.registry.retry(), reopened, log));
   const calls = new OpenCalls();
   const handlers = {
     ...kvHandlers(core),
@@ -142,8 +154,12 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     started: Date.now(),
     drain: () => setImmediate(() => void stop()),
     reload: async () => {
-      const { log: logConfig, providers } = await loadConfig(home);
+      const read = await loadConfig(home);
+      const { log: logConfig, providers } = read;
       const changed = core.providers.replace(providers) ? ["providers"] : [];
+      if (core.schedule.replace(scheduleSettings(read))) changed.push("sync");
+      // What it read from elsewhere may be another one, too: credentials.
+      core.schedule.changed();
       if (logConfig.level === log.level) return changed;
       log.level = logConfig.level;
       return [...changed, "log.level"];
@@ -170,7 +186,10 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   await writeFileAtomic(file, `${JSON.stringify(contents)}\n`);
   await notify("--ready", log);
   log.info({ url: broker.url, home: home.path, version }, "vlinderd is ready");
-  return { url: broker.url, adminCreds: broker.adminCreds, core, stopped, stop };
+  core.schedule
+    .start()
+    .catch((err: unknown) => log.error({ err }, "what is owed to the bucket could not be found out"));
+  return { url: broker.url, adminCreds: broker.adminCreds, core, stopped, stop, hurry: () => core.schedule.hurry() };
 }
 
 /** The agents that the daemon starts get its server's address and their own credentials, and never the daemon's. */
@@ -213,6 +232,11 @@ function publishTurn(broker: Broker, log: Logger, agent: AgentName, news: TurnNe
   const time = new Date().toISOString();
   const message: TurnEventMessage = { agent, turn, session, branch, what, commit, reason, time };
   publish(broker, log, agent, eventSubject(agent, "turn"), message);
+}
+
+function publishLock(broker: Broker, log: Logger, { agent, lock, error }: LockNews, owed: SyncOwed["owed"]): void {
+  const message: SyncEventMessage = { agent, lock, error, owed, time: new Date().toISOString() };
+  publish(broker, log, agent, eventSubject(agent, "sync"), message);
 }
 
 function publish(broker: Broker, log: Logger, agent: AgentName, subject: string, message: object): void {

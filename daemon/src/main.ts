@@ -10,6 +10,9 @@ Serves storage to agents until it is told to stop (Ctrl-C, SIGTERM, \`vlinder st
 VLINDER_HOME names its folder, default ~/.vlinder; its config.toml is all there is to set.
 `;
 
+/** How long what still runs has, when all is closed, in milliseconds. */
+const EXIT_WAIT = 1_000;
+
 async function main(): Promise<void> {
   // Whatever is made from here on, by SQLite and nats-server too, is this user's alone.
   process.umask(0o077);
@@ -17,11 +20,22 @@ async function main(): Promise<void> {
   const config = await loadConfig(home);
   const log = createLog(config.log.level);
   // From here on: a signal that comes while it starts must not leave a nats-server behind.
+  let hurry = (): void => {};
+  let isTold = false;
   const told = new Promise<void>((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => resolve());
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      process.on(signal, () => {
+        if (isTold) hurry();
+        isTold = true;
+        resolve();
+      });
+    }
   });
   const daemon = await startDaemon({ home, config, log });
+  hurry = () => daemon.hurry();
   await Promise.race([told.then(() => daemon.stop()), daemon.stopped]);
+  // A bucket that never answers must not keep the process.
+  setTimeout(() => process.exit(), EXIT_WAIT).unref();
 }
 
 if (process.argv.length > 2) {

@@ -117,7 +117,10 @@ export type {
   RegisterReply,
   StatusReply,
   SyncAgentItem,
+  SyncEventMessage,
+  SyncMetrics,
   SyncStatusReply,
+  SyncWhen,
 } from "./schemas/admin.ts";
 export type { BlameItem, BlameReply, ChangesItem, ChangesReply, KeyChange, Origin } from "./schemas/changes.ts";
 export type {
@@ -139,6 +142,8 @@ export type {
   PipelineReply,
   PipelineResult,
   PutReply,
+  LockClass,
+  SyncLock,
   SyncOwed,
 } from "./schemas/kv.ts";
 export type { ForgetReply, GcReply, QuarantineItem, SpaceItem } from "./schemas/retention.ts";

@@ -17,6 +17,9 @@ vector_storage = "sqlite://vectors.db"
 dimension = 3
 `;
 
+/** For config.toml: the daemon pushes and pulls nothing by itself, so that each step is the test's. */
+export const SYNC_BY_HAND = '[sync]\nwhen = "manual"\n';
+
 /**
  * What the tests of one file work with: daemons, agents' folders, clients. All of it is ended after the
  * last test, which fails when a process is left.

@@ -1,6 +1,6 @@
 import { MemoryWatch } from "../harness/memory.ts";
 import { runLarge } from "../harness/large-values.ts";
-import type { Stage } from "../harness/stage.ts";
+import { type Stage, SYNC_BY_HAND } from "../harness/stage.ts";
 
 /** A large value from one machine through a bucket to another. */
 export async function pushLarge(
@@ -8,7 +8,7 @@ export async function pushLarge(
   bytes: number,
 ): Promise<{ readonly seconds: number; readonly memory: number; readonly same: boolean }> {
   const uri = `file://${await stage.path("bucket")}`;
-  const [one, two] = [await stage.daemon(), await stage.daemon()];
+  const [one, two] = [await stage.daemon(SYNC_BY_HAND), await stage.daemon(SYNC_BY_HAND)];
   await stage.register(one, "carries");
   const { hash } = await runLarge(one, "put", "carries", "/big", bytes);
   const started = performance.now();

@@ -112,7 +112,7 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       uptime: (Date.now() - context.started) / 1000,
       memory: process.memoryUsage.rss(),
       agents: await items(),
-      sync: await sync.status(),
+      sync: await core.schedule.status(),
     }),
     "daemon.drain": async () => {
       context.drain();
@@ -121,9 +121,13 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
     "daemon.reload": async () => ({ reloaded: await context.reload() }),
     "providers.list": async () => ({ items: await providerItems(core) }),
     "providers.test": ({ request }) => testProvider(core.providers.named(request.provider), core.providers),
-    "sync.init": ({ request }) => sync.init(request.uri),
-    "sync.status": () => sync.status(),
-    "sync.push": ({ request, progress }) => sync.push(request.agent, progress),
+    "sync.init": async ({ request }) => {
+      const reply = await sync.init(request.uri);
+      core.schedule.changed();
+      return reply;
+    },
+    "sync.status": () => core.schedule.status(),
+    "sync.push": ({ request, progress }) => core.push(request.agent, progress),
     "sync.pull": async ({ request, progress }) => {
       requireBucket(sync.bucket);
       const reply = await core.pull(request.agent, progress);

@@ -22,7 +22,7 @@ export function owing<Reply extends object>(
   return Promise.resolve(reply).then((written) => withOwed(core, agent, written));
 }
 
-/** The same for the writes of a pipeline: there without the error, which may be as long as all the rest. */
+/** The same for the writes of a pipeline: there without the error, which may be as long as all the rest; the lock says that there is one. */
 export async function allWithOwed(
   core: Core,
   agent: AgentName,
@@ -30,8 +30,8 @@ export async function allWithOwed(
 ): Promise<readonly PipelineResult[]> {
   const sync = results.some(isWrite) ? await owedOf(core, agent) : null;
   if (sync === null) return results;
-  const { owed, since } = sync;
-  return results.map((result) => (isWrite(result) ? { ok: { ...result.ok, sync: { owed, since } } } : result));
+  const { error: _, ...short } = sync;
+  return results.map((result) => (isWrite(result) ? { ok: { ...result.ok, sync: short } } : result));
 }
 
 type Written = Extract<PipelineResult, { readonly ok: unknown }>;
@@ -43,7 +43,7 @@ function isWrite(result: PipelineResult): result is Written {
 async function owedOf(core: Core, agent: AgentName): Promise<SyncOwed | null> {
   if (core.sync.bucket === null) return null;
   try {
-    return await core.sync.owed(agent);
+    return await core.schedule.owed(agent);
   } catch {
     // The write is durable and must be answered as such; `status` shows what is wrong with sync.
     return null;

@@ -1,4 +1,5 @@
 import {
+  type AgentName,
   type AgentRequest,
   type CompleteReply,
   type Encoding,
@@ -68,8 +69,10 @@ export function turnHandlers(core: Core): Handlers {
   return {
     "turn.begin": ({ agent, request }) => {
       requireDeclaredModel(agentOf(core, agent), request);
-      const { engine, manifest } = agentOf(core, agent);
-      return engine.turns.begin(beginRequest(manifest, request), request.id);
+      return pulled(core, agent, () => {
+        const { engine, manifest } = agentOf(core, agent);
+        return engine.turns.begin(beginRequest(manifest, request), request.id);
+      });
     },
     "turn.accept": ({ agent, request }) => core.runs.accept(agent, agentOf(core, agent).engine, request),
     "turn.emit": ({ agent, request }) => {
@@ -133,7 +136,14 @@ function growthOf(encoding: Encoding): number {
   return encoding === "json" ? 6 : 1;
 }
 
+/** A turn begins on what other machines wrote, as far as that is here in time. */
+function pulled<Result>(core: Core, agent: AgentName, begin: () => Promise<Result>): Promise<Result> {
+  const pull = core.schedule.beforeTurn(agent);
+  return pull === null ? begin() : pull.then(begin);
+}
+
 async function run(core: Core, { agent, request, progress }: AgentCall<AgentRequest<"run">>): Promise<RunReply> {
+  await core.schedule.beforeTurn(agent);
   const { engine, manifest } = agentOf(core, agent);
   const asked = { begin: beginRequest(manifest, request), id: request.id };
   return withOwed(core, agent, await core.runs.run(agent, engine, asked, progress));

@@ -1,16 +1,16 @@
 import { isAbsolute } from "node:path";
-import { invalid } from "@vlinder/protocol";
+import { invalid, type SyncWhen } from "@vlinder/protocol";
 import { z } from "zod";
 import { readEnvironment } from "./config-env.ts";
+import type { SyncSettings } from "../sync/schedule/settings.ts";
 import type { Home } from "./home.ts";
 import { providersOf, providersSchema, type ProviderTable } from "./provider-config.ts";
-import { bytesOf, duration, millisecondsOf, size } from "./quantities.ts";
+import { bytesOf, duration, millisecondsOf, size, wait, waitOf } from "./quantities.ts";
 import { BUILT_IN_SCHEMES } from "./storage-uri.ts";
 import { checkToml, messageOf, shown } from "./toml-check.ts";
 import { readTomlFile, TomlSource } from "./toml-source.ts";
 
-export const SYNC_WHEN = ["turn", "interval", "manual"] as const;
-export type SyncWhen = (typeof SYNC_WHEN)[number];
+export const SYNC_WHEN = ["turn", "interval", "manual"] as const satisfies readonly SyncWhen[];
 
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -46,7 +46,17 @@ const schema = z.strictObject({
       quarantine: duration.default("7d"),
     })
     .prefault({}),
-  sync: z.strictObject({ bucket: text.optional(), when: z.enum(SYNC_WHEN).default("turn") }).prefault({}),
+  sync: z
+    .strictObject({
+      bucket: text.optional(),
+      when: z.enum(SYNC_WHEN).default("turn"),
+      interval: wait("5s", "24h").default("5m"),
+      quiet: wait("0s", "1h").default("5s"),
+      pull_budget: wait("0s", "60s").default("2s"),
+      push_distance: wait("0s", "1h").optional(),
+      stop_push: wait("0s", "5m").default("5s"),
+    })
+    .prefault({}),
   limits: z.strictObject({ storage: size.optional() }).prefault({}),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
   backends: z.record(z.string(), text).superRefine(checkSchemes).prefault({}),
@@ -70,7 +80,7 @@ export interface Config {
   /** In bytes, of each agent whose agent.toml has no limit; null: none. */
   readonly limits: { readonly storage: number | null };
   /** `bucket` null: memory is kept only here. */
-  readonly sync: { readonly bucket: string | null; readonly when: SyncWhen };
+  readonly sync: SyncSettings & { readonly bucket: string | null };
   readonly log: { readonly level: LogLevel };
   /** URI scheme → npm package that exports its factory. */
   readonly backends: Readonly<Record<string, string>>;
@@ -107,7 +117,15 @@ export function configOf(source: TomlSource, env: NodeJS.ProcessEnv): Config {
     nats: { url: nats.url ?? null, creds: nats.creds ?? null, port: nats.port },
     storage: { ...storage, quarantine: millisecondsOf(storage.quarantine) },
     limits: { storage: limits.storage === undefined ? null : bytesOf(limits.storage) },
-    sync: { bucket: sync.bucket ?? null, when: sync.when },
+    sync: {
+      bucket: sync.bucket ?? null,
+      when: sync.when,
+      interval: waitOf(sync.interval),
+      quiet: waitOf(sync.quiet),
+      pullBudget: waitOf(sync.pull_budget),
+      pushDistance: sync.push_distance === undefined ? null : waitOf(sync.push_distance),
+      stopPush: waitOf(sync.stop_push),
+    },
     providers: providersOf(providers),
   };
 }

@@ -10,9 +10,10 @@ import {
   METRICS,
   parseAgentName,
   parseKeyPrefix,
+  type SyncWhen,
 } from "@vlinder/protocol";
 import { z } from "zod";
-import { SYNC_WHEN, type SyncWhen } from "./config.ts";
+import { SYNC_WHEN } from "./config.ts";
 import { PROVIDER_PROTOCOLS, type ProviderProtocol, type ProviderTable, spokenBy } from "./provider-config.ts";
 import { bytesOf, duration, secondsOf, size, timeLimit } from "./quantities.ts";
 import { unknownScheme } from "./storage-uri.ts";

@@ -26,6 +26,26 @@ export function secondsOf(text: string): number {
   return Number(text.slice(0, -1)) * (SECONDS[text.slice(-1)] as number);
 }
 
+const WAIT = /^\d{1,6}(ms|s|m|h)$/;
+const WAIT_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** A wait as a text like "500ms" or "2s", from the first to the last of these. */
+export function wait(least: string, most: string) {
+  return z.string().superRefine((value, context) => {
+    if (!WAIT.test(value)) {
+      context.addIssue(`${shown(value)} is no time; write one like "500ms", "2s", "5m" or "1h"`);
+    } else if (waitOf(value) < waitOf(least) || waitOf(value) > waitOf(most)) {
+      context.addIssue(`${shown(value)} is out of range: from ${shown(least)} to ${shown(most)}`);
+    }
+  });
+}
+
+/** Of a text that is a wait, in milliseconds. */
+export function waitOf(text: string): number {
+  const [, unit = ""] = WAIT.exec(text) ?? [];
+  return Number(text.slice(0, -unit.length)) * (WAIT_UNITS[unit] as number);
+}
+
 /** A size as a text like "2GB". */
 export const size = z.string().superRefine((value, context) => {
   if (!SIZE.test(value)) context.addIssue(`${shown(value)} is no size; write one like "500MB" or "2GB"`);

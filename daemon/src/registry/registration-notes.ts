@@ -1,13 +1,12 @@
 import { rename } from "node:fs/promises";
 import type { Admission } from "./admission.ts";
 import type { Declaration } from "./declaration.ts";
-import { pendingNotes } from "./pending.ts";
 import { exists } from "./provision.ts";
 import { registrationFile } from "./registration.ts";
 
 /** What the user should know though the registration works. */
-export async function notesOn({ manifest, objects }: Declaration, admission: Admission): Promise<string[]> {
-  const notes = pendingNotes(manifest);
+export async function notesOn({ objects }: Declaration, admission: Admission): Promise<string[]> {
+  const notes: string[] = [];
   if (admission === "kept") notes.push("it was removed before; the data that was kept was taken up again");
   if (admission === "new" && objects.path !== null && (await exists(objects.path))) {
     notes.push(`${objects.path} was there already and was taken up`);

@@ -4,7 +4,6 @@ import {
   type ErrorBody,
   type Hash,
   type Progress,
-  type SyncAgentItem,
   type VlinderError,
 } from "@vlinder/protocol";
 import type { Exchange } from "../state/api.ts";
@@ -16,6 +15,7 @@ import { foreignNotes, type Listing } from "./listing.ts";
 import { OwedCount } from "./owed.ts";
 import { pullHeads, type Pulled } from "./pull.ts";
 import { AgentPush, type Pushed, type PushJob } from "./push.ts";
+import type { SyncAgentFacts } from "./schedule/schedule.ts";
 import type { SeenHead, SyncState } from "./sync-state.ts";
 import type { Vault } from "./vault.ts";
 
@@ -58,6 +58,7 @@ export class AgentSync {
   readonly #options: AgentSyncOptions;
   readonly #owed: OwedCount;
   #turn: Promise<unknown> = Promise.resolve();
+  #closing = false;
 
   constructor(options: AgentSyncOptions) {
     this.#options = options;
@@ -124,7 +125,7 @@ export class AgentSync {
     return owed === null || failure === null ? owed : { ...owed, error: failure.body };
   }
 
-  async status(): Promise<SyncAgentItem> {
+  async status(): Promise<SyncAgentFacts> {
     const { agent, state } = this.#options;
     const owed = await this.#owed.read();
     const failure = this.#failure();
@@ -135,7 +136,7 @@ export class AgentSync {
       since: owed?.since ?? null,
       pushed: state.fact("pushed"),
       pulled: state.fact("pulled"),
-      error: failure === null ? null : { ...failure.body, details: { ...failure.body.details, since: failure.since } },
+      error: failure === null ? null : withDetails(failure),
       notes: [...notes.push, ...notes.pull, ...(state.note === null ? [] : [state.note]), ...this.#erasedNote()],
     };
   }
@@ -165,6 +166,8 @@ export class AgentSync {
 
   /** Remembers an error until the same operation succeeds. */
   fail(operation: Operation, error: VlinderError): void {
+    // What is cut off because the daemon stops says nothing about the bucket.
+    if (this.#closing) return;
     const before = this.#failure();
     const since = before?.operation === operation ? before.since : this.#options.now().toISOString();
     const failure: Failure = { operation, body: error.toBody(), since };
@@ -173,6 +176,7 @@ export class AgentSync {
 
   /** Waits for what is under way. */
   async close(): Promise<void> {
+    this.#closing = true;
     await this.#turn.then(
       () => undefined,
       () => undefined,
@@ -216,4 +220,8 @@ export class AgentSync {
   #note(operation: Operation, notes: readonly string[]): void {
     this.#options.state.setFact("notes", { ...this.#notes(), [operation]: notes });
   }
+}
+
+function withDetails({ body, operation, since }: Failure): ErrorBody {
+  return { ...body, details: { ...body.details, operation, since } };
 }

@@ -11,7 +11,6 @@ import {
   type PullReply,
   type PushReply,
   type SyncOwed,
-  type SyncStatusReply,
   VlinderError,
 } from "@vlinder/protocol";
 import { refuseNewer } from "../file-version.ts";
@@ -24,8 +23,11 @@ import { DevicePins } from "./device-pins.ts";
 import { findHeads, type FoundHeads } from "./found-heads.ts";
 import { readHomeFile, writeHomeFile } from "./home-file.ts";
 import { foreignNotes, listBucket } from "./listing.ts";
+import { NewNotes } from "./new-notes.ts";
 import { pushAgents } from "./push-agents.ts";
 import { DEFAULT_RETRIES, type Retries, retrying } from "./retry.ts";
+import type { Which } from "./schedule/operations.ts";
+import type { SyncAgentFacts, SyncFacts } from "./schedule/schedule.ts";
 import { SyncState } from "./sync-state.ts";
 import { checkVault, initVault, pinnedVault } from "./vault.ts";
 
@@ -86,6 +88,7 @@ export class Sync {
   readonly #open: (uri: string, options?: OpenBucketOptions) => Promise<Bucket>;
   readonly #pins: DevicePins;
   readonly #agents = new Map<AgentName, AgentSync>();
+  readonly #notes = new NewNotes();
   #device: Device;
   #renewing: Promise<Device> | null = null;
   #uri: string | null;
@@ -130,36 +133,37 @@ export class Sync {
   }
 
   /** One at a time: a commit on a hub takes much memory, and a second push finds less to do after the first. */
-  push(agent?: AgentName, progress: OnProgress = silent): Promise<PushReply> {
-    const run = (): Promise<PushReply> => this.#push(agent, progress);
+  push(which?: Which, progress: OnProgress = silent): Promise<PushReply> {
+    const run = (): Promise<PushReply> => this.#push(which, progress);
     const next = this.#pushing.then(run, run);
     this.#pushing = next;
     return next;
   }
 
-  async #push(agent: AgentName | undefined, progress: OnProgress): Promise<PushReply> {
-    const local = await this.#local(agent);
-    if (agent !== undefined && local.length === 0) throw notHere(agent);
-    return await this.#withVault("push", local, agent, async (open) => {
+  async #push(which: Which, progress: OnProgress): Promise<PushReply> {
+    const local = await this.#local(which);
+    if (typeof which === "string" && local.length === 0) throw notHere(which);
+    return await this.#withVault("push", local, which, async (open) => {
       const agents = local.map((one) => ({ name: one.name, sync: this.#agent(one) }));
       const pushed = await pushAgents(agents, open, { retries: this.#retries, progress });
       return {
         agents: pushed.map(({ agent: name, error, notes, ...counts }): PushItem => {
           this.#say(name, notes);
-          return { agent: name, ...counts, error: error === null ? null : this.#failed(name, "push", error) };
+          return { agent: name, ...counts, error: error?.toBody() ?? null };
         }),
       };
     });
   }
 
-  async pull(agent?: AgentName, progress: OnProgress = silent): Promise<PullReply> {
-    const local = await this.#local(agent);
-    return await this.#withVault("pull", local, agent, async (open) => {
+  async pull(which?: Which, progress: OnProgress = silent): Promise<PullReply> {
+    const local = await this.#local(which);
+    const agent = typeof which === "string" ? which : undefined;
+    return await this.#withVault("pull", local, which, async (open) => {
       const { listing } = open;
-      for (const note of foreignNotes(listing.foreign)) this.#options.log.warn({ bucket: open.bucket.uri }, note);
+      this.#say(null, foreignNotes(listing.foreign));
       const agents: PullItem[] = [];
       for (const one of local) agents.push(await this.#pullOne(one, open, progress));
-      for (const name of agent === undefined ? listing.agents : [agent]) {
+      for (const name of which === undefined ? listing.agents : agent === undefined ? [] : [agent]) {
         if (local.some((one) => one.name === name)) continue;
         if (!this.#options.agents.isRemoved(name)) {
           const item = await this.#pullNew(name, open, progress);
@@ -171,7 +175,7 @@ export class Sync {
     });
   }
 
-  async status(): Promise<SyncStatusReply> {
+  async status(): Promise<SyncFacts> {
     const { home, agents } = this.#options;
     const device = this.#device.id;
     const seen = new Map<DeviceId, string>();
@@ -236,9 +240,9 @@ export class Sync {
     for (const agent of this.#agents.keys()) await this.release(agent);
   }
 
-  async #local(agent?: AgentName): Promise<readonly SyncAgent[]> {
+  async #local(which: Which): Promise<readonly SyncAgent[]> {
     const all = await this.#options.agents.list();
-    return agent === undefined ? all : all.filter(({ name }) => name === agent);
+    return which === undefined ? all : all.filter(({ name }) => [which].flat().includes(name));
   }
 
   #agent({ name, exchange }: SyncAgent): AgentSync {
@@ -267,7 +271,7 @@ export class Sync {
   async #withVault<T>(
     operation: "push" | "pull",
     agents: readonly SyncAgent[],
-    agent: AgentName | undefined,
+    which: Which,
     work: (open: OpenVault) => Promise<T>,
   ): Promise<T> {
     const uri = this.#uri;
@@ -283,12 +287,12 @@ export class Sync {
       try {
         const here = (bucket = await this.#open(uri));
         const vault = await retrying(this.#retries, () => checkVault(here, this.#options.home));
+        const agent = typeof which === "string" ? which : undefined;
         const listing = await retrying(this.#retries, () => listBucket(here, agent));
         opened = { bucket, vault, listing };
       } catch (thrown) {
         const error = asVlinderError(thrown);
         for (const one of agents) this.#agent(one).fail(operation, error);
-        this.#options.log.warn({ bucket: uri, error: error.toBody() }, `sync ${operation} failed: ${error.message}`);
         throw error;
       }
       return await work(opened);
@@ -309,10 +313,10 @@ export class Sync {
         state: head,
         conflicts,
       }));
-      const error = pulled.error === null ? null : this.#failed(one.name, "pull", pulled.error);
+      const error = pulled.error?.toBody() ?? null;
       return { agent: one.name, created, commits, objects, bytes, branches, notes, error };
     } catch (thrown) {
-      const error = this.#failed(one.name, "pull", thrown);
+      const error = asVlinderError(thrown).toBody();
       return { agent: one.name, created, commits: 0, objects: 0, bytes: 0, branches: [], notes: [], error };
     }
   }
@@ -332,7 +336,7 @@ export class Sync {
       const exchange = await this.#options.agents.adopt(name);
       return await this.#pullOne({ name, exchange }, open, progress, found);
     } catch (thrown) {
-      const error = this.#failed(name, "pull", thrown);
+      const error = asVlinderError(thrown).toBody();
       const nothing = { commits: 0, objects: 0, bytes: 0, branches: [] };
       return { agent: name, created: false, ...nothing, notes: found.notes, error };
     }
@@ -357,18 +361,12 @@ export class Sync {
     return device;
   }
 
-  #say(agent: AgentName, notes: readonly string[]): void {
-    for (const note of notes) this.#options.log.warn({ agent }, note);
-  }
-
-  #failed(agent: AgentName, operation: string, thrown: unknown): ReturnType<VlinderError["toBody"]> {
-    const error = asVlinderError(thrown);
-    this.#options.log.warn({ agent, error: error.toBody() }, `sync ${operation} failed: ${error.message}`);
-    return error.toBody();
+  #say(agent: AgentName | null, notes: readonly string[]): void {
+    for (const note of this.#notes.of(agent, notes)) this.#options.log.warn({ agent }, note);
   }
 }
 
-function unknownStatus(agent: AgentName, error: VlinderError): SyncStatusReply["agents"][number] {
+function unknownStatus(agent: AgentName, error: VlinderError): SyncAgentFacts {
   const owed = { commits: 0, bytes: 0 };
   return { agent, owed, since: null, pushed: null, pulled: null, error: error.toBody(), notes: [] };
 }

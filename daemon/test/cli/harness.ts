@@ -76,7 +76,14 @@ export async function startDaemon(home: string): Promise<RunningDaemon> {
   // What a killed one has left would look like the new one's.
   await rm(join(home, "run", "daemon.json"), { force: true });
   const child = spawn(process.execPath, [...NODE_FLAGS, VLINDERD], {
-    env: { ...process.env, VLINDER_HOME: home, VLINDER_NATS_PORT: "0", VLINDER_LOG_LEVEL: "warn" },
+    // What is pushed and pulled is up to each test.
+    env: {
+      ...process.env,
+      VLINDER_HOME: home,
+      VLINDER_NATS_PORT: "0",
+      VLINDER_LOG_LEVEL: "warn",
+      VLINDER_SYNC_WHEN: "manual",
+    },
     stdio: ["ignore", "ignore", "pipe"],
   });
   let log = "";

@@ -17,7 +17,15 @@ test("without a file there are defaults", async () => {
       outside: [],
       quarantine: 604_800_000,
     },
-    sync: { bucket: null, when: "turn" },
+    sync: {
+      bucket: null,
+      when: "turn",
+      interval: 300_000,
+      quiet: 5_000,
+      pullBudget: 2_000,
+      pushDistance: null,
+      stopPush: 5_000,
+    },
     limits: { storage: null },
     log: { level: "info" },
     backends: {},
@@ -32,6 +40,9 @@ test("the file, and the environment over it", () => {
     VLINDER_NATS_PORT: "4444",
     VLINDER_STORAGE_OUTSIDE: "/data:/mnt/x",
     VLINDER_SYNC_BUCKET: "file:///b",
+    VLINDER_SYNC_QUIET: "500ms",
+    VLINDER_SYNC_PUSH_DISTANCE: "1m",
+    VLINDER_SYNC_STOP_PUSH: "0s",
     VLINDER_BACKENDS_S3KV: "some-package",
     VLINDER_PROVIDERS_OLLAMA_URL: "http://gpu:11434",
     VLINDER_PROVIDERS_GPU_BOX_URL: "http://10.0.0.7:8000/v1",
@@ -48,7 +59,7 @@ test("the file, and the environment over it", () => {
   expect(config.storage).toMatchObject({ objects: "memory://x", outside: ["/data", "/mnt/x"] });
   expect(config.providers["ollama"]?.url).toBe("http://gpu:11434");
   expect(config.providers["gpu-box"]).toMatchObject({ url: "http://10.0.0.7:8000/v1", keyEnv: "GPU_KEY" });
-  expect(config.sync.bucket).toBe("file:///b");
+  expect(config.sync).toMatchObject({ bucket: "file:///b", quiet: 500, pushDistance: 60_000, stopPush: 0 });
   expect(config.backends).toEqual({ redis: "vlinder-redis", s3kv: "some-package" });
 });
 
@@ -64,6 +75,11 @@ describe("what is wrong in the file is refused with its place", () => {
       '[log]\nlevel = "loud"',
       '2:9: "level" must be one of "trace", "debug", "info", "warn", "error", "fatal", "silent", not "loud"',
     ],
+    ['[sync]\nwhen = "always"', '2:8: "when" must be one of "turn", "interval", "manual", not "always"'],
+    ['[sync]\nquiet = "soon"', '2:9: "soon" is no time; write one like "500ms", "2s", "5m" or "1h"'],
+    ["[sync]\nquiet = 5", '2:9: "quiet" must be a string, not 5'],
+    ['[sync]\ninterval = "1s"', '2:12: "1s" is out of range: from "5s" to "24h"'],
+    ['[sync]\npull_budget = "61s"', '2:15: "61s" is out of range: from "0s" to "60s"'],
     ["[backends]\nsqlite = 'x'", '2:10: "sqlite" is built in'],
     ["[backends]\nRe_dis = 'x'", '2:10: "Re_dis" can\'t be a URI scheme: a-z first, then a-z, 0-9, +, . and -'],
     ["[backends]\nredis = 1", '2:9: "redis" must be a string, not 1'],

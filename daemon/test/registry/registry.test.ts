@@ -158,14 +158,6 @@ describe("register", () => {
     expect(registry.get(todo).engine).toBe(engine);
   });
 
-  test("what is declared and not served yet is said", async () => {
-    const { start, agentDir } = await world();
-    const dir = await agentDir("todo", TODO + '[sync]\nwhen = "interval"\n[retention]\nstates = "9d"\n');
-    const { notes } = await (await start()).register(dir);
-    expect(notes).toHaveLength(1);
-    expect(notes[0]).toContain("[sync] when");
-  });
-
   test("an executable that can't be split into words is refused with its place; what is registered already is served", async () => {
     const { start, agentDir, root } = await world();
     const toml = (executable: string) => `${TODO}runtime = "process"\nexecutable = "${executable}"\n`;

@@ -3,6 +3,7 @@ import type { ErrorBody } from "../errors.ts";
 import type { Hash } from "../hash.ts";
 import { LIMITS } from "../limits.ts";
 import { agentField, branchField } from "./fields.ts";
+import type { SyncLock } from "./kv.ts";
 import type { SpaceItem } from "./retention.ts";
 
 const folder = z.string().min(1).max(4096);
@@ -150,16 +151,38 @@ export interface AgentDetails extends AgentItem {
   /** agent.toml as it was registered; null for one that came by clone. */
   readonly manifest: string | null;
 }
+/** When an agent is pushed and pulled: around its turns, every so often, or only when somebody asks. */
+export type SyncWhen = "turn" | "interval" | "manual";
+
 export interface SyncAgentItem {
   readonly agent: string;
+  readonly when: SyncWhen;
   /** Commits and bytes of objects that the bucket does not have yet. */
   readonly owed: { readonly commits: number; readonly bytes: number };
   /** When the oldest owed commit was made. */
   readonly since: string | null;
   readonly pushed: string | null;
   readonly pulled: string | null;
+  /** Null: it goes well. */
+  readonly lock: SyncLock | null;
   readonly error: ErrorBody | null;
   readonly notes: readonly string[];
+}
+/** Since the daemon started. A push or pull is counted for each agent. */
+export interface SyncMetrics {
+  readonly pushes: OperationMetrics;
+  readonly pulls: OperationMetrics;
+  /** How often the bucket was asked whether it had changed before it was listed, and had not. */
+  readonly probes: { readonly asked: number; readonly unchanged: number };
+}
+export interface OperationMetrics {
+  readonly done: number;
+  /** By class. */
+  readonly failed: { readonly retry: number; readonly person: number };
+  /** Of packs and heads that were sent, or packs that were fetched. */
+  readonly bytes: number;
+  /** When the last one went well, ISO 8601. */
+  readonly last: string | null;
 }
 export interface SyncStatusReply {
   /** Null: no bucket, memory is kept only here. */
@@ -168,6 +191,7 @@ export interface SyncStatusReply {
   readonly device: string;
   readonly devices: readonly { readonly device: string; readonly self: boolean; readonly seen: string | null }[];
   readonly agents: readonly SyncAgentItem[];
+  readonly metrics: SyncMetrics;
 }
 export interface PushReply {
   readonly agents: readonly {
@@ -334,6 +358,18 @@ export interface CommitEventMessage {
   readonly branch: string;
   readonly from: Hash | null;
   readonly state: Hash | null;
+  readonly time: string;
+}
+
+/** `vlinder.v1.<agent>.events.sync`: the safety lock went on, became another one, or went off. */
+export interface SyncEventMessage {
+  readonly agent: string;
+  /** Null: it is off. */
+  readonly lock: SyncLock | null;
+  /** Why it is on; null when it is off. */
+  readonly error: ErrorBody | null;
+  /** What the bucket lacks. */
+  readonly owed: { readonly commits: number; readonly bytes: number };
   readonly time: string;
 }
 

@@ -71,7 +71,22 @@ export interface SyncOwed {
   readonly owed: { readonly commits: number; readonly bytes: number };
   /** When the oldest owed commit was made, ISO 8601. */
   readonly since: string;
+  /** Why it stands still, while it does; not in a pipeline's replies. `details.remedy` says what to do. */
   readonly error?: ErrorBody;
+  /** While it stands still. */
+  readonly lock?: SyncLock;
+}
+
+/** `retry`: time may mend it, and it is tried again by itself. `person`: somebody has to do something. */
+export type LockClass = "retry" | "person";
+
+/** The safety lock: pushes or pulls of an agent fail. It works on with what this machine has, and other machines don't see it. */
+export interface SyncLock {
+  readonly class: LockClass;
+  /** Since when, ISO 8601. */
+  readonly since: string;
+  /** When it is tried again by itself; null: not before something happens or somebody asks. */
+  readonly next: string | null;
 }
 
 export interface PutReply {

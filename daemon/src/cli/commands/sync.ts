@@ -1,4 +1,4 @@
-import type { PushReply, SyncStatusReply } from "@vlinder/protocol";
+import type { PushReply, SyncMetrics, SyncStatusReply } from "@vlinder/protocol";
 import { agentArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
 import { errorLines } from "../failure.ts";
@@ -7,7 +7,7 @@ import { pullBlocks } from "../render/pulled.ts";
 import { dim } from "../render/color.ts";
 import { short } from "../render/hash.ts";
 import { bucketText, owedText, syncErrorLines } from "../render/owed.ts";
-import { count, size } from "../render/size.ts";
+import { count, counted, size } from "../render/size.ts";
 import { facts } from "../render/table.ts";
 import { ago } from "../render/time.ts";
 
@@ -62,9 +62,17 @@ function statusBlocks(sync: SyncStatusReply): Block[] {
     ]),
     "",
     {
-      columns: [{ head: "agent" }, { head: "owed" }, { head: "since" }, { head: "pushed" }, { head: "pulled" }],
+      columns: [
+        { head: "agent" },
+        { head: "when" },
+        { head: "owed" },
+        { head: "since" },
+        { head: "pushed" },
+        { head: "pulled" },
+      ],
       rows: sync.agents.map((one) => [
         one.agent,
+        one.when,
         owedText(one.owed),
         ago(one.since),
         one.pushed === null ? "never" : ago(one.pushed),
@@ -83,8 +91,18 @@ function statusBlocks(sync: SyncStatusReply): Block[] {
             ]),
           },
         ]),
+    ...(sync.bucket === null ? [] : ["", metricsLine(sync.metrics)]),
     ...syncErrorLines(sync),
   ];
+}
+
+/** What was done since the daemon started. */
+function metricsLine({ pushes, pulls, probes }: SyncMetrics): Block {
+  const failures = [pushes, pulls].reduce((sum, { failed }) => sum + failed.retry + failed.person, 0);
+  return dim(
+    `since the start: ${counted(pushes.done, "push", "pushes")}, ${size(pushes.bytes)} sent; ${counted(pulls.done, "pull")}, ` +
+      `${size(pulls.bytes)} fetched, ${count(probes.unchanged)} spared; ${counted(failures, "failure")}`,
+  );
 }
 
 function pushBlocks({ agents }: PushReply): Block[] {

@@ -2,6 +2,9 @@ import type { StatusReply } from "@vlinder/protocol";
 import type { Context } from "../context.ts";
 import { openBucket } from "../../sync/buckets/open.ts";
 import { checkVault } from "../../sync/vault.ts";
+import { owedText } from "../render/owed.ts";
+import { counted } from "../render/size.ts";
+import { ago } from "../render/time.ts";
 import { attempted, bad, type Finding, ok, skipped } from "./check.ts";
 
 export async function checkDaemon(
@@ -51,12 +54,15 @@ export async function checkBucket(status: StatusReply | null): Promise<Finding[]
     await checkVault(await openBucket(uri), home);
     return ok("bucket", uri);
   });
-  const failed = sync.agents.flatMap(({ agent, error }) =>
-    error === null
-      ? []
-      : [bad("sync", "failed", `${agent}: ${error.message}`, remedyOf(error.details, "vlinder sync push"))],
-  );
-  return [reached, ...failed];
+  const failed = sync.agents.flatMap(({ agent, error, lock, owed }) => {
+    if (error === null) return [];
+    const remedy = remedyOf(error.details, "vlinder sync push");
+    const since = lock === null ? "" : ` since ${ago(lock.since)}`;
+    const only = owed.commits === 0 ? "" : `, ${owedText(owed)} are only here`;
+    return [bad("sync", "failed", `${agent}: stands still${since}${only}: ${error.message}`, remedy)];
+  });
+  const well = sync.agents.length - failed.length;
+  return [reached, ...(well > 0 ? [ok("sync", `${counted(well, "agent")} well`)] : []), ...failed];
 }
 
 function remedyOf(details: Readonly<Record<string, unknown>>, otherwise: string): string {

@@ -1,10 +1,10 @@
-import type { SyncOwed, SyncStatusReply } from "@vlinder/protocol";
+import type { SyncLock, SyncOwed, SyncStatusReply } from "@vlinder/protocol";
 import { errorLines } from "../failure.ts";
 import type { Block } from "../outcome.ts";
-import { yellow } from "./color.ts";
+import { dim, yellow } from "./color.ts";
 import { counted, size } from "./size.ts";
 import type { Text } from "./text.ts";
-import { ago } from "./time.ts";
+import { ago, ahead } from "./time.ts";
 
 export function owedText({ commits, bytes }: { readonly commits: number; readonly bytes: number }): string {
   return commits === 0 ? "nothing" : `${counted(commits, "commit")}, ${size(bytes)}`;
@@ -25,10 +25,26 @@ export function bucketText(sync: SyncStatusReply): Text {
 
 /** What keeps sync from going on, agent by agent. */
 export function syncErrorLines(sync: SyncStatusReply): Block[] {
-  return sync.agents.flatMap(({ agent, error, notes }): Block[] => [
-    ...(error === null ? [] : [`sync of ${agent} failed:`, ...errorLines(error)]),
+  return sync.agents.flatMap(({ agent, error, lock, notes }): Block[] => [
+    ...(error === null ? [] : [[yellow(`sync of ${agent} stands still`), lockText(lock)], ...errorLines(error)]),
     ...notes.map((note) => [yellow("note: "), `${agent}: ${note}`]),
   ]);
+}
+
+/** Since when, and what happens next. */
+function lockText(lock: SyncLock | null): string {
+  if (lock === null) return ":";
+  const since = ` since ${ago(lock.since)}`;
+  if (lock.class === "person") return `${since}; somebody has to do something:`;
+  return lock.next === null ? `${since}:` : `${since}; it is tried again ${ahead(lock.next)}:`;
+}
+
+/** After a turn, in a line: silent while sync is well. */
+export function lockedLines(sync: SyncOwed | undefined): Block[] {
+  if (sync?.lock === undefined) return [];
+  const { owed, lock, error } = sync;
+  const text = lockText(lock).slice(0, -1);
+  return [dim(`only here: ${owedText(owed)}; sync stands still${text}: ${error?.message ?? ""} (vlinder sync status)`)];
 }
 
 /** After a write: silent while sync is well. */

@@ -24,3 +24,9 @@ export function ago(time: string | null, now: number = Date.now()): string {
   if (seconds <= -60) return `${duration(-seconds)} ahead`;
   return seconds < 1 ? "now" : `${duration(seconds)} ago`;
 }
+
+/** When an ISO 8601 time comes: "in 20 s", or "now". */
+export function ahead(time: string, now: number = Date.now()): string {
+  const seconds = (Date.parse(time) - now) / 1000;
+  return seconds < 1 ? "now" : `in ${duration(seconds)}`;
+}

@@ -4,7 +4,7 @@ import { remedyLines } from "../failure.ts";
 import type { Block } from "../outcome.ts";
 import { dim, green, red, yellow } from "./color.ts";
 import { short, shortHash } from "./hash.ts";
-import { owedLines } from "./owed.ts";
+import { lockedLines } from "./owed.ts";
 import { counted, size } from "./size.ts";
 import { type Span, shownText, type Text, textOf } from "./text.ts";
 
@@ -23,7 +23,7 @@ export function endedLines(agent: AgentName, reply: RunReply, seconds: number): 
             `vlinder show ${agent} ${short(head ?? state)}`,
           ],
         ]),
-    ...owedLines(reply.sync),
+    ...lockedLines(reply.sync),
   ];
 }
 

@@ -1,0 +1,97 @@
+import {
+  type AgentName,
+  asVlinderError,
+  type ErrorBody,
+  type Progress,
+  type PullReply,
+  type PushReply,
+} from "@vlinder/protocol";
+import type { Clock } from "./clock.ts";
+import type { Gates, Operation } from "./gates.ts";
+import type { Locks } from "./locks.ts";
+import type { Metrics } from "./metrics.ts";
+
+export type OnProgress = (progress: Progress) => void;
+/** One agent, some of those that are here, or all: then a pull also brings those that are not here yet. */
+export type Which = AgentName | readonly AgentName[] | undefined;
+
+/** What the schedule has done by sync. */
+export interface SyncWork {
+  readonly bucket: string | null;
+  push(which: Which, progress?: OnProgress): Promise<PushReply>;
+  pull(which: Which, progress?: OnProgress): Promise<PullReply>;
+}
+
+export interface OperationsOptions {
+  readonly clock: Clock;
+  readonly work: SyncWork;
+  readonly gates: Gates;
+  readonly locks: Locks;
+  readonly metrics: Metrics;
+  /** Those that are here. */
+  readonly agents: () => readonly AgentName[];
+  /** Told after each push and pull, when what became of it is known. */
+  readonly ended: () => void;
+}
+
+/** Every push and pull, whoever asked for it: what became of it is noted here, once. */
+export class Operations {
+  readonly #options: OperationsOptions;
+
+  constructor(options: OperationsOptions) {
+    this.#options = options;
+  }
+
+  push(which: Which, progress?: OnProgress): Promise<PushReply> {
+    return this.#noting("push", which, () => this.#options.work.push(which, progress));
+  }
+
+  pull(which: Which, progress?: OnProgress): Promise<PullReply> {
+    return this.#noting("pull", which, () => this.#options.work.pull(which, progress));
+  }
+
+  async #noting<Reply extends PushReply | PullReply>(
+    operation: Operation,
+    which: Which,
+    work: () => Promise<Reply>,
+  ): Promise<Reply> {
+    try {
+      const reply = await work();
+      for (const { agent, error, bytes } of reply.agents) this.#note(operation, agent as AgentName, error, bytes);
+      return reply;
+    } catch (thrown) {
+      this.#bucketFailed(operation, which, asVlinderError(thrown).toBody());
+      throw thrown;
+    } finally {
+      this.#options.ended();
+    }
+  }
+
+  #note(operation: Operation, agent: AgentName, error: ErrorBody | null, bytes: number): void {
+    const { clock, gates, locks, metrics } = this.#options;
+    if (error === null) {
+      gates.succeeded(operation, agent);
+      locks.succeeded(operation, agent);
+      metrics.done(operation, bytes, new Date(clock.now()));
+    } else {
+      gates.agentFailed(operation, agent, error);
+      this.#failed(operation, agent, error);
+    }
+  }
+
+  /** What is thrown kept all of them. Where there is no bucket, or no such agent, nothing failed. */
+  #bucketFailed(operation: Operation, which: Which, error: ErrorBody): void {
+    const { agents, gates, work } = this.#options;
+    const wanted = which === undefined ? null : new Set([which].flat());
+    const kept = agents().filter((agent) => wanted === null || wanted.has(agent));
+    if (work.bucket === null || kept.length === 0) return;
+    gates.bucketFailed(error);
+    for (const agent of kept) this.#failed(operation, agent, error);
+  }
+
+  #failed(operation: Operation, agent: AgentName, error: ErrorBody): void {
+    const { gates, locks, metrics } = this.#options;
+    locks.failed(operation, agent, error);
+    metrics.failed(operation, gates.classOf(operation, agent) ?? "retry");
+  }
+}
