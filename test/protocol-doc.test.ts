@@ -10,7 +10,7 @@ import { newStage, SYNC_BY_HAND } from "./harness/stage.ts";
 import { ask } from "./harness/wire.ts";
 
 const stage = newStage();
-const ADMIN = /^(agents|daemon|providers|sync)\./;
+const ADMIN = /^(agents|daemon|providers|sync|vault)\./;
 
 test("every example of PROTOCOL.md is answered as the document says", async () => {
   const { steps, messages, manifest } = await readProtocolDocument();

@@ -78,6 +78,7 @@ const ONCE: ReadonlySet<string> = new Set([
   "agents.import_agentvault",
   "daemon.drain",
   "sync.init",
+  "vault.rotate",
 ] satisfies (AgentOperation | AdminOperation)[]);
 
 /**

@@ -112,6 +112,7 @@ export type {
   ProviderTestReply,
   ImportFinding,
   PullReply,
+  InitReply,
   VlinderCliImportReply,
   PushReply,
   RegisterReply,
@@ -200,3 +201,10 @@ export {
   PART_HEADER,
   PROGRESS_HEADER,
 } from "./subjects.ts";
+export type {
+  VaultAddReply,
+  VaultDevicesReply,
+  VaultDistrustReply,
+  VaultRequestReply,
+  VaultRotateReply,
+} from "./schemas/vault.ts";

@@ -76,6 +76,11 @@ export const ADMIN_OPERATIONS = [
   "sync.status",
   "sync.push",
   "sync.pull",
+  "vault.devices",
+  "vault.request",
+  "vault.add",
+  "vault.distrust",
+  "vault.rotate",
   "providers.list",
   "providers.test",
 ] as const;

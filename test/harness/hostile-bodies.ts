@@ -337,5 +337,24 @@ export const HOSTILE_ADMIN_BODIES: readonly HostileBody[] = [
     "a path with NUL": json({ uri: "file:///dev/null/\0x" }),
     "a path that can't be made": json({ uri: "file:///dev/null/x" }),
   }),
+  ...bodies("sync.init", ["invalid"], {
+    "encrypt and key": json({ uri: "file:///tmp/x", encrypt: true, key: "AGE-SECRET-KEY-1" }),
+    "a short vault": json({ uri: "file:///tmp/x", vault: "00" }),
+    "a name with a line feed": json({ uri: "file:///tmp/x", encrypt: true, name: "a\nb" }),
+    "a name of an escape": json({ uri: "file:///tmp/x", encrypt: true, name: "\u001b[2J" }),
+  }),
+  ...bodies("vault.add", ["invalid"], {
+    "no request": json({ request: "hello" }),
+    "half a request": json({ request: "vlinder-request-1.eyJib2R5" }),
+    "a request that is JSON of something else": json({ request: "vlinder-request-1.W10" }),
+    "a request that is null": json({ request: "vlinder-request-1.bnVsbA" }),
+    "a request of 8,000 letters": json({ request: `vlinder-request-1.${"x".repeat(8000)}` }),
+  }),
+  ...bodies("vault.distrust", ["invalid", "not_found"], {
+    "a wildcard": json({ device: "*" }),
+    nothing: json({ device: "" }),
+    "a device that is not there": json({ device: "ffffffffffff" }),
+  }),
+  ...bodies("vault.rotate", ["invalid", "unavailable"], { "a key that is none": json({ key: "x" }) }),
   ...bodies("daemon.drain", ["invalid"], { "an unknown field": json({ now: true }) }),
 ];

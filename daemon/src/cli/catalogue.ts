@@ -219,6 +219,12 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     load: async () => (await import("./commands/sync.ts")).defineSync,
   },
   {
+    name: "vault",
+    summary: "which machines can read and write: let one in, take one out",
+    group: SYNC,
+    load: async () => (await import("./commands/vault.ts")).defineVault,
+  },
+  {
     name: "export",
     summary: "write an agent with its history as one tar",
     group: FILES,

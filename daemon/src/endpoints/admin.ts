@@ -119,10 +119,23 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       return { draining: true };
     },
     "daemon.reload": async () => ({ reloaded: await context.reload() }),
+    "vault.devices": () => sync.vault.devices(),
+    "vault.request": ({ request }) => sync.vault.request(request.name),
+    "vault.add": ({ request }) => sync.vault.add(request.request),
+    "vault.distrust": ({ request: { device, key } }) => {
+      if (key !== undefined) requireOwnBroker(broker.own);
+      return sync.vault.distrust(device, key);
+    },
+    "vault.rotate": ({ request }) => {
+      requireOwnBroker(broker.own);
+      return sync.vault.rotate(request.key);
+    },
+
     "providers.list": async () => ({ items: await providerItems(core) }),
     "providers.test": ({ request }) => testProvider(core.providers.named(request.provider), core.providers),
-    "sync.init": async ({ request }) => {
-      const reply = await sync.init(request.uri);
+    "sync.init": async ({ request: { uri, ...options } }) => {
+      if (options.encrypt === true || options.key !== undefined) requireOwnBroker(broker.own);
+      const reply = await sync.init(uri, options);
       core.schedule.changed();
       return reply;
     },
@@ -135,6 +148,18 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       return reply;
     },
   };
+}
+
+/** A recovery key opens everything: it is not shown to a server that is somebody else's. */
+function requireOwnBroker(own: boolean): void {
+  if (own) return;
+  throw new VlinderError(
+    "denied",
+    "the daemon uses a NATS server that is not its own, which would see the recovery key",
+    {
+      remedy: "vlinder stop, run this again on the daemon's machine with no daemon running, and start it again",
+    },
+  );
 }
 
 function requireBucket(bucket: string | null): void {

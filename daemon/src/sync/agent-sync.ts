@@ -8,8 +8,7 @@ import {
 } from "@vlinder/protocol";
 import type { Exchange } from "../state/api.ts";
 import type { Bucket } from "./buckets/bucket.ts";
-import type { DevicePins } from "./device-pins.ts";
-import { findHeads, type FoundHeads } from "./found-heads.ts";
+import { findHeads, type FoundHeads, type HeadTrust } from "./found-heads.ts";
 import { headsIn } from "./head.ts";
 import { foreignNotes, type Listing } from "./listing.ts";
 import { OwedCount } from "./owed.ts";
@@ -17,12 +16,16 @@ import { pullHeads, type Pulled } from "./pull.ts";
 import { AgentPush, type Pushed, type PushJob } from "./push.ts";
 import type { SyncAgentFacts } from "./schedule/schedule.ts";
 import type { SeenHead, SyncState } from "./sync-state.ts";
-import type { Vault } from "./vault.ts";
+import type { Sealer } from "./vault/sealer.ts";
+import type { Vault } from "./vault/vault.ts";
 
 /** An open bucket whose vault has been checked. */
 export interface OpenVault {
   readonly bucket: Bucket;
   readonly vault: Vault;
+  /** Null: a plain vault. */
+  readonly sealer: Sealer | null;
+  readonly trust: HeadTrust;
   /** Of the agents that the operation is about. */
   readonly listing: Listing;
 }
@@ -31,7 +34,6 @@ export interface AgentSyncOptions extends Pick<PushJob, "device" | "renewDevice"
   readonly agent: AgentName;
   readonly exchange: Exchange;
   readonly state: SyncState;
-  readonly pins: DevicePins;
 }
 
 export interface PushSteps {
@@ -70,9 +72,10 @@ export class AgentSync {
   }
 
   /** The steps of a push: `Sync` takes each for all agents before the next. */
-  push({ bucket, vault, listing }: OpenVault, part: Pick<PushJob, "outbox" | "progress">): PushSteps {
+  push({ bucket, vault, sealer, listing }: OpenVault, part: Pick<PushJob, "outbox" | "progress">): PushSteps {
     const { agent, state } = this.#options;
-    const push = new AgentPush({ ...this.#options, ...part, bucket, vault: vault.id, listing: listing.of(agent) });
+    const about = { bucket, vault: vault.id, sealer, listing: listing.of(agent) };
+    const push = new AgentPush({ ...this.#options, ...part, ...about });
     const step = <T>(work: () => T | Promise<T>): Promise<T> => this.#alone("push", async () => await work());
     return {
       sendPacks: () =>
@@ -95,13 +98,13 @@ export class AgentSync {
 
   /** @param found heads that were read already, when the agent was found in the bucket */
   pull(open: OpenVault, progress: (progress: Progress) => void, found?: FoundHeads): Promise<Pulled> {
-    const { bucket, vault } = open;
+    const { bucket, vault, sealer, trust } = open;
     return this.#alone("pull", async () => {
-      const { agent, state, pins, retries } = this.#options;
+      const { agent, state, retries } = this.#options;
       const listing = open.listing.of(agent);
       state.bind(vault.id);
-      const { heads, notes } = await findHeads(listing, { bucket, vault: vault.id, pins, state, retries });
-      const pulled = await pullHeads({ ...this.#options, bucket, sizes: listing.packs, progress }, heads);
+      const { heads, notes } = await findHeads(listing, { bucket, vault: vault.id, sealer, trust, state, retries });
+      const pulled = await pullHeads({ ...this.#options, bucket, sealer, sizes: listing.packs, progress }, heads);
       const all = [
         ...new Set([
           ...(found?.notes ?? []),

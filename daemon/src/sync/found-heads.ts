@@ -1,16 +1,23 @@
 import { type DeviceId, VlinderError } from "@vlinder/protocol";
 import type { Bucket } from "./buckets/bucket.ts";
-import type { DevicePins } from "./device-pins.ts";
-import { decodeHead, HEAD_BYTES, type Head, headPath, type HeadName } from "./head.ts";
+import { HEAD_BYTES, type Head, type HeadBody, headPath, type HeadName } from "./head.ts";
 import type { AgentListing } from "./listing.ts";
 import { type Retries, retrying } from "./retry.ts";
 import type { SeenHead, SyncState } from "./sync-state.ts";
-import type { VaultId } from "./vault.ts";
+import { openHead, reopenHead, type Sealer } from "./vault/sealer.ts";
+import type { VaultId } from "./vault/vault.ts";
+
+/** Who says which device signs with which key. */
+export interface HeadTrust {
+  /** A sentence when the device is new and trusted from now on. @throws denied */
+  check(body: HeadBody): Promise<string | null>;
+}
 
 export interface HeadSource {
   readonly bucket: Bucket;
   readonly vault: VaultId;
-  readonly pins: DevicePins;
+  readonly sealer: Sealer | null;
+  readonly trust: HeadTrust;
   /** Null for an agent that is not here yet: then nothing was seen before. */
   readonly state: SyncState | null;
   readonly retries: Retries;
@@ -40,7 +47,8 @@ export async function findHeads(listing: AgentListing, source: HeadSource): Prom
     try {
       const head = await readHead(name, source);
       if (head === null) continue;
-      await checkKey(head, source.pins, notes);
+      const note = await source.trust.check(head.body);
+      if (note !== null) notes.push(note);
       good.push(head);
     } catch (error) {
       if (!(error instanceof VlinderError) || error.code === "unavailable") throw error;
@@ -55,24 +63,12 @@ export async function findHeads(listing: AgentListing, source: HeadSource): Prom
   return { heads, notes };
 }
 
-async function readHead(name: HeadName, { bucket, vault, state, retries }: HeadSource): Promise<Head | null> {
+async function readHead(name: HeadName, { bucket, vault, sealer, state, retries }: HeadSource): Promise<Head | null> {
   const known = state?.headFile(name.hash) ?? null;
-  if (known !== null) return decodeHead(known, name, vault);
+  if (known !== null) return reopenHead(known, name, vault, sealer);
   const bytes = await retrying(retries, () => bucket.get(headPath(name), { start: 0, end: HEAD_BYTES }));
   // Gone since it was listed: its device has replaced it.
-  return bytes === null ? null : decodeHead(bytes, name, vault);
-}
-
-async function checkKey({ body }: Head, pins: DevicePins, notes: string[]): Promise<void> {
-  const pinned = pins.get(body.device);
-  if (pinned === null) {
-    await pins.pin(body.device, body.key);
-    notes.push(`device ${body.device} is new: its key ${body.key.slice(0, 16)} is trusted from now on`);
-  } else if (pinned !== body.key) {
-    throw new VlinderError("denied", `it is signed by another key than that of device ${body.device}`, {
-      remedy: "somebody else may write to the bucket, or the device lost its key: see vlinder vault devices",
-    });
-  }
+  return bytes === null ? null : openHead(bytes, name, vault, sealer);
 }
 
 /**

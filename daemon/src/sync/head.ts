@@ -14,8 +14,8 @@ import {
   sha256,
 } from "@vlinder/protocol";
 import type { TheirBranch } from "../state/api.ts";
-import { type Device, isPublicKey, isSignature, isSignedBy, type PublicKey } from "./device.ts";
-import { isVaultId, type VaultId } from "./vault.ts";
+import { type Device, isPublicKey, isSignature, isSignedBy, type PublicKey } from "./vault/device.ts";
+import { isVaultId, type VaultId } from "./vault/vault.ts";
 
 /**
  * A head is one device's statement of where its branches are and which packs hold all that they

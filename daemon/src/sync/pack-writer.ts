@@ -1,6 +1,7 @@
 import { VlinderError } from "@vlinder/protocol";
 import type { StoredObject } from "../storage/object-storage.ts";
 import { type EncodedPack, encodePack, PACK_LIMITS, recordLength } from "./pack.ts";
+import type { Sealer } from "./vault/sealer.ts";
 
 /** Where a pack is cut, at the end of a commit; and where it is cut in the middle of a large one. */
 export const PACK_CUT = {
@@ -17,6 +18,12 @@ export interface WrittenPack extends EncodedPack {
 export class PackWriter {
   #objects: StoredObject[] = [];
   #raw = 0;
+  readonly #sealer: Sealer | null;
+
+  /** @param sealer for an encrypted vault */
+  constructor(sealer: Sealer | null = null) {
+    this.#sealer = sealer;
+  }
 
   /** A pack that is full, before `object` goes to the next one; or null. */
   async add(object: StoredObject): Promise<WrittenPack | null> {
@@ -50,6 +57,6 @@ export class PackWriter {
     if (objects.length === 0) return null;
     this.#objects = [];
     this.#raw = 0;
-    return { ...(await encodePack(objects)), objects };
+    return { ...(await encodePack(objects, true, this.#sealer)), objects };
   }
 }

@@ -12,6 +12,8 @@ import {
   writeUvarint,
 } from "@vlinder/protocol";
 import type { Kind, StoredObject } from "../storage/object-storage.ts";
+import { AGE_OVERHEAD } from "./vault/age-file.ts";
+import type { Sealer } from "./vault/sealer.ts";
 import { zstdFrameLength } from "./zstd-frame.ts";
 
 /**
@@ -28,6 +30,8 @@ export const PACK_LIMITS = {
   raw: 64 << 20,
   /** The file, in bytes: a pack that compression makes larger is stored as it is. */
   stored: 16 + (64 << 20),
+  /** The same of an encrypted one. */
+  sealed: 16 + (64 << 20) + AGE_OVERHEAD,
   records: 1 << 18,
 } as const;
 
@@ -63,8 +67,15 @@ export function recordLength({ kind, bytes }: StoredObject): number {
   return 1 + (kind === "list" ? 32 : 0) + uvarintLength(bytes.length) + bytes.length;
 }
 
-/** The objects in this order. @throws too much for one pack: a bug of the caller, who splits */
-export async function encodePack(objects: readonly StoredObject[], packed = true): Promise<EncodedPack> {
+/**
+ * The objects in this order; for an encrypted vault, compressed and then encrypted. @throws too much for one pack: a
+ * bug of the caller, who splits
+ */
+export async function encodePack(
+  objects: readonly StoredObject[],
+  packed = true,
+  sealer: Sealer | null = null,
+): Promise<EncodedPack> {
   const length = objects.reduce((sum, object) => sum + recordLength(object), 0);
   if (length === 0 || length > PACK_LIMITS.raw || objects.length > PACK_LIMITS.records) {
     throw new RangeError(`a pack can't hold ${objects.length} records of ${length} bytes`);
@@ -84,18 +95,22 @@ export async function encodePack(objects: readonly StoredObject[], packed = true
   MAGIC.copy(header);
   header[6] = VERSION;
   header[7] = compression;
-  header[8] = ENCRYPTION.none;
+  header[8] = sealer === null ? ENCRYPTION.none : ENCRYPTION.age;
   header.writeUInt32LE(length, 12);
-  const bytes = Buffer.concat([header, compression === COMPRESSION.zstd ? smaller : raw]);
+  const body = compression === COMPRESSION.zstd ? smaller : raw;
+  const bytes = Buffer.concat([header, sealer === null ? body : await sealer.seal(body)]);
   return { name: sha256(bytes), bytes };
 }
 
 /**
  * The objects of a pack whose stored bytes have been checked against its name. Their hashes are
- * computed here; whether the objects are what their kind asks for is the engine's to check. @throws invalid
+ * computed here; whether the objects are what their kind asks for is the engine's to check.
+ *
+ * @param sealer of the vault that it is from: with one, the pack must be encrypted, without one it must not
+ * @throws invalid; denied: encrypted to another key than the vault's
  */
-export async function decodePack(stored: Uint8Array): Promise<StoredObject[]> {
-  const raw = await payload(asBuffer(stored));
+export async function decodePack(stored: Uint8Array, sealer: Sealer | null = null): Promise<StoredObject[]> {
+  const raw = await payload(asBuffer(stored), sealer);
   const reader = new ByteReader(raw);
   const objects: StoredObject[] = [];
   while (!reader.done) {
@@ -111,13 +126,17 @@ export async function decodePack(stored: Uint8Array): Promise<StoredObject[]> {
 }
 
 /** Checks a pack's header; the length that it gives its raw payload. @throws invalid */
-export function packRawLength(stored: Buffer): number {
+export function packRawLength(stored: Buffer, isSealed = false): number {
   if (stored.length < HEADER || !stored.subarray(0, 6).equals(MAGIC)) throw invalid("not a pack");
   if (stored[6] !== VERSION) throw newer(`format ${stored[6]}`);
-  if (stored[8] === ENCRYPTION.age) {
-    throw invalid("the pack is encrypted with age, which this release can't read yet", { remedy: "update vlinder" });
+  if (stored[8] !== ENCRYPTION.none && stored[8] !== ENCRYPTION.age) throw newer(`encryption ${stored[8]}`);
+  if ((stored[8] === ENCRYPTION.age) !== isSealed) {
+    throw invalid(isSealed ? "the pack is not encrypted, and its vault is" : "the pack is encrypted with age", {
+      remedy: isSealed
+        ? "somebody else may write to the bucket"
+        : "only a member of the vault that it is from can read it, from that vault's bucket",
+    });
   }
-  if (stored[8] !== ENCRYPTION.none) throw newer(`encryption ${stored[8]}`);
   if (stored.readUIntLE(9, 3) !== 0) throw newer("something in reserved bytes");
   const length = stored.readUInt32LE(12);
   if (length === 0 || length > PACK_LIMITS.raw) throw invalid(`a pack's payload can't have ${length} bytes`);
@@ -125,10 +144,12 @@ export function packRawLength(stored: Buffer): number {
   return length;
 }
 
-async function payload(stored: Buffer): Promise<Buffer> {
-  const length = packRawLength(stored);
-  if (stored.length > PACK_LIMITS.stored) throw invalid(`a pack of ${stored.length} bytes is over the limit`);
-  const body = stored.subarray(HEADER);
+async function payload(stored: Buffer, sealer: Sealer | null): Promise<Buffer> {
+  const length = packRawLength(stored, sealer !== null);
+  const most = sealer === null ? PACK_LIMITS.stored : PACK_LIMITS.sealed;
+  if (stored.length > most) throw invalid(`a pack of ${stored.length} bytes is over the limit`);
+  const rest = stored.subarray(HEADER);
+  const body = sealer === null ? rest : await sealer.open(rest);
   const raw = stored[7] === COMPRESSION.zstd ? await inflate(body, length) : body;
   if (raw.length !== length) throw invalid(`a pack's payload has ${raw.length} bytes where its header says ${length}`);
   return raw;

@@ -8,11 +8,14 @@ import { packPath } from "./listing.ts";
 import { decodePack, PACK_LIMITS } from "./pack.ts";
 import { type Retries, retrying } from "./retry.ts";
 import type { SyncState } from "./sync-state.ts";
+import type { Sealer } from "./vault/sealer.ts";
 
 export interface PullJob {
   readonly agent: AgentName;
   readonly exchange: Exchange;
   readonly bucket: Bucket;
+  /** Null: a plain vault. */
+  readonly sealer: Sealer | null;
   readonly state: SyncState;
   /** Bytes of the packs in the bucket, for the progress. */
   readonly sizes: ReadonlyMap<Hash, number>;
@@ -107,7 +110,7 @@ async function takePack(
 ): Promise<{ commits: number; objects: number; bytes: number }> {
   const { agent, bucket, state, retries } = job;
   const stored = await retrying(retries, () => fetchPack(bucket, agent, name));
-  const objects = await naming(agent, name, () => decodePack(stored));
+  const objects = await naming(agent, name, () => decodePack(stored, job.sealer));
   const receive = (all: readonly StoredObject[]): Promise<{ readonly commits: number }> =>
     ahead.receive(all, () => objectsOf(job, later));
   const { commits } = await naming(agent, name, () => receiveWhole(job, objects, receive));
@@ -116,11 +119,12 @@ async function takePack(
 }
 
 async function* objectsOf(
-  { agent, bucket, state, retries }: PullJob,
+  { agent, bucket, sealer, state, retries }: PullJob,
   packs: readonly Hash[],
 ): AsyncGenerator<readonly StoredObject[]> {
   for (const pack of packs) {
-    if (!state.hasPack(pack)) yield await decodePack(await retrying(retries, () => fetchPack(bucket, agent, pack)));
+    if (state.hasPack(pack)) continue;
+    yield await decodePack(await retrying(retries, () => fetchPack(bucket, agent, pack)), sealer);
   }
 }
 
@@ -129,7 +133,7 @@ async function* objectsOf(
  * have come between two packs. Then the pack that holds it is fetched once more, and its values go along.
  */
 async function receiveWhole(
-  { agent, bucket, state, retries }: PullJob,
+  { agent, bucket, sealer, state, retries }: PullJob,
   objects: readonly StoredObject[],
   receive: (all: readonly StoredObject[]) => Promise<{ readonly commits: number }>,
 ): Promise<{ readonly commits: number }> {
@@ -143,7 +147,7 @@ async function receiveWhole(
       const pack = missing === undefined ? undefined : state.packsOf(missing.hash).find((one) => !again.has(one));
       if (pack === undefined) throw error;
       again.add(pack);
-      const held = await decodePack(await retrying(retries, () => fetchPack(bucket, agent, pack)));
+      const held = await decodePack(await retrying(retries, () => fetchPack(bucket, agent, pack)), sealer);
       const here = new Set(all.map(({ kind, hash }) => `${kind} ${hash}`));
       const values = held.filter(({ kind, hash }) => VALUES.has(kind) && !here.has(`${kind} ${hash}`));
       all = [...values, ...all];
@@ -154,7 +158,7 @@ async function receiveWhole(
 /** A pack's stored bytes. Missing or altered is retryable: a listing lags, a folder is still being copied. */
 async function fetchPack(bucket: Bucket, agent: AgentName, name: Hash): Promise<Buffer> {
   const path = packPath(agent, name);
-  const bytes = await bucket.get(path, { start: 0, end: PACK_LIMITS.stored + 1 });
+  const bytes = await bucket.get(path, { start: 0, end: PACK_LIMITS.sealed + 1 });
   const remedy =
     "if the bucket is still being copied, wait; else a machine that has the memory must push again: remove the file " +
     "if it is there, and run vlinder sync push on that machine";
@@ -165,7 +169,7 @@ async function fetchPack(bucket: Bucket, agent: AgentName, name: Hash): Promise<
       details,
     });
   }
-  if (bytes.length > PACK_LIMITS.stored) throw invalid(`${path} is larger than a pack may be`, { remedy, details });
+  if (bytes.length > PACK_LIMITS.sealed) throw invalid(`${path} is larger than a pack may be`, { remedy, details });
   if (sha256(bytes) === name) return bytes;
   throw new VlinderError("unavailable", `${path} in the bucket ${bucket.uri} is damaged: its hash is another`, {
     remedy,

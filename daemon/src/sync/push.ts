@@ -11,16 +11,17 @@ import {
 import type { Exchange, TheirBranch } from "../state/api.ts";
 import type { Kind } from "../storage/object-storage.ts";
 import type { Bucket } from "./buckets/bucket.ts";
-import type { Device } from "./device.ts";
+import type { Device } from "./vault/device.ts";
 import { publishedBranches, publishedCommits } from "./branches.ts";
-import { decodeHead, encodeHead, HEAD_BYTES, headPath, type HeadName } from "./head.ts";
+import { encodeHead, HEAD_BYTES, headPath, type HeadName } from "./head.ts";
 import { type AgentListing, packPath } from "./listing.ts";
 import { outgoingHistory, type Outgoing } from "./outgoing.ts";
 import type { Outbox } from "./outbox.ts";
 import { PackWriter, type WrittenPack } from "./pack-writer.ts";
 import { type Retries, retrying } from "./retry.ts";
 import type { SyncState } from "./sync-state.ts";
-import type { VaultId } from "./vault.ts";
+import { openHead, type Sealer, sealHead } from "./vault/sealer.ts";
+import type { VaultId } from "./vault/vault.ts";
 
 export interface PushJob {
   readonly agent: AgentName;
@@ -30,6 +31,8 @@ export interface PushJob {
   readonly listing: AgentListing;
   readonly outbox: Outbox;
   readonly vault: VaultId;
+  /** Null: a plain vault. */
+  readonly sealer: Sealer | null;
   readonly state: SyncState;
   readonly device: () => Device;
   /** The device's id is used by another home too: takes a new one, which `device` gives from then on. */
@@ -79,9 +82,9 @@ export class AgentPush {
   }
 
   async #sendPacks(): Promise<void> {
-    const { agent, exchange, outbox, state, progress } = this.#job;
+    const { agent, exchange, outbox, sealer, state, progress } = this.#job;
     const total = this.#total;
-    const writer = new PackWriter();
+    const writer = new PackWriter(sealer);
     const underway = new Set<string>();
     const has = (kind: Kind, hash: Hash): boolean => underway.has(`${kind} ${hash}`) || state.has(kind, hash);
     const send = async (pack: WrittenPack | null): Promise<void> => {
@@ -110,7 +113,7 @@ export class AgentPush {
 
   /** Hands the head to the outbox, when it would say something new. All packs are there. */
   async publish(): Promise<void> {
-    const { agent, device, listing, now, outbox, state, vault } = this.#job;
+    const { agent, device, listing, now, outbox, sealer, state, vault } = this.#job;
     const branches = this.#branches;
     const packs = state.packs().map(({ name }) => name);
     const content = sha256(canonicalJson({ branches, packs } as unknown as Json));
@@ -124,7 +127,7 @@ export class AgentPush {
     const predecessors = this.#own.map(({ hash }) => hash).toSorted();
     const time = now().toISOString();
     const body = { agent, branches, device: self.id, key: self.key, n, packs, predecessors, time, vault };
-    const { bytes, hash } = encodeHead(body, self);
+    const { bytes, hash } = await sealHead(encodeHead(body, self), sealer);
     state.addOwnHead({ device: self.id, n, hash, content });
     const done = (): void => {
       this.#total.bytes += bytes.length;
@@ -177,13 +180,13 @@ async function ensureOwnId(job: PushJob): Promise<string[]> {
 }
 
 /** Any other file under our id is a forgery, which the next pull refuses and says. */
-async function isSignedByUs(name: HeadName, { bucket, device, retries, vault }: PushJob): Promise<boolean> {
+async function isSignedByUs(name: HeadName, { bucket, device, retries, vault, sealer }: PushJob): Promise<boolean> {
   const bytes = await retrying(retries, () => bucket.get(headPath(name), { start: 0, end: HEAD_BYTES }));
   if (bytes === null) return false;
   try {
-    return decodeHead(bytes, name, vault).body.key === device().key;
+    return (await openHead(bytes, name, vault, sealer)).body.key === device().key;
   } catch (error) {
-    if (error instanceof VlinderError && error.code === "invalid") return false;
+    if (error instanceof VlinderError && (error.code === "invalid" || error.code === "denied")) return false;
     throw error;
   }
 }

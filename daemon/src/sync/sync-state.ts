@@ -7,7 +7,7 @@ import Database from "better-sqlite3";
 import { type DeviceId, type Hash, hashFromBytes, hashToBytes, invalid, VlinderError } from "@vlinder/protocol";
 import type { Kind } from "../storage/object-storage.ts";
 import { lookBeforeLog } from "../storage/sqlite-log.ts";
-import type { VaultId } from "./vault.ts";
+import type { VaultId } from "./vault/vault.ts";
 
 /** A pack whose objects are in this agent's state and, as far as is known, in the bucket. */
 export interface KnownPack {

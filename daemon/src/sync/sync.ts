@@ -2,34 +2,35 @@ import { join } from "node:path";
 import {
   type AgentName,
   asVlinderError,
-  canonicalJson,
   type DeviceId,
   type Hash,
-  invalid,
-  parseCanonicalJson,
+  type InitReply,
   type Progress,
   type PullReply,
   type PushReply,
   type SyncOwed,
   VlinderError,
 } from "@vlinder/protocol";
-import { refuseNewer } from "../file-version.ts";
 import type { Exchange } from "../state/api.ts";
 import { AgentSync, type OpenVault } from "./agent-sync.ts";
+import { readBucketChoice, writeBucketChoice } from "./bucket-choice.ts";
 import type { Bucket } from "./buckets/bucket.ts";
 import { openBucket, type OpenBucketOptions } from "./buckets/open.ts";
-import { type Device, openDevice } from "./device.ts";
-import { DevicePins } from "./device-pins.ts";
+import { type Device, openDevice } from "./vault/device.ts";
+import { DevicePins } from "./vault/device-pins.ts";
 import { findHeads, type FoundHeads } from "./found-heads.ts";
-import { readHomeFile, writeHomeFile } from "./home-file.ts";
 import { foreignNotes, listBucket } from "./listing.ts";
 import { NewNotes } from "./new-notes.ts";
 import { pushAgents } from "./push-agents.ts";
 import { DEFAULT_RETRIES, type Retries, retrying } from "./retry.ts";
 import type { Which } from "./schedule/operations.ts";
-import type { SyncAgentFacts, SyncFacts } from "./schedule/schedule.ts";
+import type { SyncFacts } from "./schedule/schedule.ts";
+import { noBucket, notHere, removedHere, unknownStatus } from "./sync-errors.ts";
 import { SyncState } from "./sync-state.ts";
-import { checkVault, initVault, pinnedVault } from "./vault.ts";
+import { pinnedVault } from "./vault/vault.ts";
+import { VaultAdmin } from "./vault/vault-admin.ts";
+import { VaultDoor } from "./vault/vault-door.ts";
+import { type InitOptions, initVault } from "./vault/vault-init.ts";
 
 export interface SyncAgent {
   readonly name: AgentName;
@@ -89,6 +90,9 @@ export class Sync {
   readonly #pins: DevicePins;
   readonly #agents = new Map<AgentName, AgentSync>();
   readonly #notes = new NewNotes();
+  readonly #door: VaultDoor;
+  /** Who can read and who can write. */
+  readonly vault: VaultAdmin;
   #device: Device;
   #renewing: Promise<Device> | null = null;
   #uri: string | null;
@@ -102,12 +106,25 @@ export class Sync {
     this.#device = device;
     this.#pins = pins;
     this.#uri = uri;
+    this.#door = new VaultDoor({
+      home: options.home,
+      device: () => this.#device,
+      pins,
+      now: this.#now,
+      retries: this.#retries,
+      say: (note) => options.log.warn({}, note),
+    });
+    this.vault = new VaultAdmin({
+      door: this.#door,
+      bucket: () => this.#open(this.#bucketUri()),
+      seen: () => this.#seen(),
+    });
   }
 
   static async open(options: SyncOptions): Promise<Sync> {
     const device = await openDevice(options.home, options.device);
     const pins = await DevicePins.open(options.home, device);
-    const sync = new Sync(options, device, pins, await readUri(options.home));
+    const sync = new Sync(options, device, pins, await readBucketChoice(options.home));
     if (pins.lostKey) await sync.#renew(device.id, "the device's key was lost");
     else await pins.become(device);
     return sync;
@@ -124,12 +141,16 @@ export class Sync {
   }
 
   /** Makes the bucket or joins it, and uses it from now on. */
-  async init(uri: string): Promise<{ bucket: string; vault: string; created: boolean }> {
+  async init(uri: string, options: InitOptions = {}): Promise<InitReply> {
     const bucket = await this.#open(uri, { create: true });
-    const { vault, created } = await initVault(bucket, this.#options.home, this.#now());
-    await writeHomeFile(uriFile(this.#options.home), canonicalJson({ uri, v: 1 }));
-    this.#uri = uri;
-    return { bucket: uri, vault: vault.id, created };
+    try {
+      const { vault, created, recovery } = await initVault(bucket, this.#door, options);
+      await writeBucketChoice(this.#options.home, uri);
+      this.#uri = uri;
+      return { bucket: uri, vault: vault.id, created, encrypted: vault.founder !== null, recovery };
+    } finally {
+      await bucket.close();
+    }
   }
 
   /** One at a time: a commit on a hub takes much memory, and a second push finds less to do after the first. */
@@ -177,28 +198,39 @@ export class Sync {
 
   async status(): Promise<SyncFacts> {
     const { home, agents } = this.#options;
-    const device = this.#device.id;
-    const seen = new Map<DeviceId, string>();
     const items = [];
     for (const one of this.#uri === null ? [] : await agents.list()) {
       try {
-        const sync = this.#agent(one);
-        items.push(await sync.status());
-        for (const head of sync.seen()) {
-          if (head.time > (seen.get(head.device) ?? "")) seen.set(head.device, head.time);
-        }
+        items.push(await this.#agent(one).status());
       } catch (thrown) {
         // One agent's bookkeeping must not hide all the others.
         items.push(unknownStatus(one.name, asVlinderError(thrown)));
       }
     }
+    const devices = (await this.vault.devices()).items.filter(({ trusted }) => trusted);
     return {
       bucket: this.#uri,
       vault: (await pinnedVault(home))?.id ?? null,
-      device,
-      devices: this.#pins.devices().map((id) => ({ device: id, self: id === device, seen: seen.get(id) ?? null })),
+      device: this.#device.id,
+      devices: devices
+        .map(({ device, self, seen }) => ({ device, self, seen }))
+        .toSorted((a, b) => (a.device < b.device ? -1 : 1)),
       agents: items,
     };
+  }
+
+  async #seen(): Promise<Map<DeviceId, string>> {
+    const seen = new Map<DeviceId, string>();
+    for (const one of this.#uri === null ? [] : await this.#options.agents.list()) {
+      try {
+        for (const { device, time } of this.#agent(one).seen()) {
+          if (time > (seen.get(device) ?? "")) seen.set(device, time);
+        }
+      } catch {
+        // `status` says what is wrong with the agent's bookkeeping.
+      }
+    }
+    return seen;
   }
 
   /** What the bucket lacks of an agent; null when nothing, or when there is no bucket. Cheap. */
@@ -257,7 +289,6 @@ export class Sync {
       agent: name,
       exchange,
       state,
-      pins: this.#pins,
       device: () => this.#device,
       renewDevice: (old) => this.#renew(old, "another home writes under the device's id"),
       now: this.#now,
@@ -267,6 +298,11 @@ export class Sync {
     return sync;
   }
 
+  #bucketUri(): string {
+    if (this.#uri !== null) return this.#uri;
+    throw noBucket();
+  }
+
   /** Opens the bucket, checks its vault and lists it; an error of these is each agent's, and thrown. */
   async #withVault<T>(
     operation: "push" | "pull",
@@ -274,22 +310,16 @@ export class Sync {
     which: Which,
     work: (open: OpenVault) => Promise<T>,
   ): Promise<T> {
-    const uri = this.#uri;
-    if (uri === null) {
-      throw new VlinderError("unavailable", "there is no bucket: memory is kept only on this machine", {
-        remedy: "vlinder init file:///path/to/folder",
-        retryable: false,
-      });
-    }
+    const uri = this.#bucketUri();
     let bucket: Bucket | null = null;
     try {
       let opened: OpenVault;
       try {
         const here = (bucket = await this.#open(uri));
-        const vault = await retrying(this.#retries, () => checkVault(here, this.#options.home));
+        const door = await this.#door.open(here, operation);
         const agent = typeof which === "string" ? which : undefined;
         const listing = await retrying(this.#retries, () => listBucket(here, agent));
-        opened = { bucket, vault, listing };
+        opened = { bucket, ...door, listing };
       } catch (thrown) {
         const error = asVlinderError(thrown);
         for (const one of agents) this.#agent(one).fail(operation, error);
@@ -324,8 +354,7 @@ export class Sync {
   /** An agent that the bucket has and this home does not; null when nothing of it can be trusted or is whole. */
   async #pullNew(name: AgentName, open: OpenVault, progress: OnProgress): Promise<PullItem | null> {
     const listing = open.listing.of(name);
-    const source = { bucket: open.bucket, vault: open.vault.id, pins: this.#pins, state: null, retries: this.#retries };
-    const found = await findHeads(listing, source);
+    const found = await findHeads(listing, { ...open, vault: open.vault.id, state: null, retries: this.#retries });
     // Before anything is made here: a bucket that is still being copied gives no agent yet.
     if (!found.heads.some(({ body }) => body.packs.every((pack) => listing.packs.has(pack)))) {
       this.#say(name, found.notes);
@@ -357,6 +386,7 @@ export class Sync {
     const device = await openDevice(this.#options.home, await this.#options.newDeviceId());
     await this.#pins.become(device);
     this.#device = device;
+    await this.#door.renewed();
     this.#options.log.warn({ old, device: device.id }, `this machine has a new device id: ${why}`);
     return device;
   }
@@ -364,35 +394,4 @@ export class Sync {
   #say(agent: AgentName | null, notes: readonly string[]): void {
     for (const note of this.#notes.of(agent, notes)) this.#options.log.warn({ agent }, note);
   }
-}
-
-function unknownStatus(agent: AgentName, error: VlinderError): SyncAgentFacts {
-  const owed = { commits: 0, bytes: 0 };
-  return { agent, owed, since: null, pushed: null, pulled: null, error: error.toBody(), notes: [] };
-}
-
-function notHere(agent: AgentName): VlinderError {
-  return new VlinderError("not_registered", `agent ${agent} is neither here nor in the bucket`, {
-    remedy: "see vlinder agent list; vlinder agent add DIR registers one",
-    details: { agent },
-  });
-}
-
-function removedHere(agent: AgentName): VlinderError {
-  return new VlinderError("not_registered", `agent ${agent} was removed here, so a pull does not bring it back`, {
-    remedy: "vlinder agent add DIR registers it again; then pull",
-    details: { agent },
-  });
-}
-
-const uriFile = (home: string): string => join(home, "sync", "bucket.json");
-
-async function readUri(home: string): Promise<string | null> {
-  const bytes = await readHomeFile(uriFile(home));
-  if (bytes === null) return null;
-  const value = parseCanonicalJson(bytes, "bucket.json") as Record<string, unknown> | null;
-  // The first release wrote no version.
-  refuseNewer(uriFile(home), value?.["v"], 1);
-  if (typeof value?.["uri"] === "string") return value["uri"];
-  throw invalid(`${uriFile(home)} names no bucket`, { remedy: "run vlinder init again" });
 }

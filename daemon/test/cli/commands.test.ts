@@ -225,6 +225,8 @@ const CASES: readonly Case[] = [
   { command: "sync status", works: () => ["sync", "status"] },
   { command: "sync push", works: () => ["sync", "push", "todo"], fails: () => ["sync", "push", "nobody"] },
   { command: "sync pull", works: () => ["sync", "pull"], fails: () => ["sync", "pull", "nobody"] },
+  { command: "vault devices", works: () => ["vault", "devices"] },
+  { command: "vault request", works: () => ["vault", "request", "--name", "desk"] },
   {
     command: "export",
     works: () => ["export", "todo", join(folder.path, "todo.tar"), "--force"],
@@ -247,8 +249,11 @@ const CASES: readonly Case[] = [
   },
   { command: "agent remove", works: () => ["agent", "remove", "spare"], fails: () => ["agent", "remove", "nobody"] },
 ];
-/** One ends the daemon, the next does not end, and providers need one: they have tests of their own. */
-const APART = ["stop", "kv watch", "replay", "provider list", "provider set", "provider test"];
+/** One ends the daemon, the next does not end, others need a provider or an encrypted vault: they have tests of their own. */
+const APART = [
+  ...["stop", "kv watch", "replay", "provider list", "provider set", "provider test"],
+  ...["vault add", "vault distrust", "vault rotate"],
+];
 
 const noAction: Act = () => async () => undefined;
 

@@ -5,7 +5,7 @@ import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256 } from "@vlinder/protocol";
 import { SyncState } from "../../src/sync/sync-state.ts";
-import type { VaultId } from "../../src/sync/vault.ts";
+import type { VaultId } from "../../src/sync/vault/vault.ts";
 import { FaultyBucket, type Outcome } from "./faulty-bucket.ts";
 import { Machine, newDevice, tempBucket, tempFolder, TODO } from "./machine.ts";
 import { dice, noise } from "./noise.ts";

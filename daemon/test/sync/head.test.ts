@@ -3,9 +3,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { chmod, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { deviceFromSeed, openDevice, type PublicKey } from "../../src/sync/device.ts";
+import { deviceFromSeed, openDevice, type PublicKey } from "../../src/sync/vault/device.ts";
 import { decodeHead, encodeHead, type Head, type HeadBody, headPath, type HeadName } from "../../src/sync/head.ts";
-import type { VaultId } from "../../src/sync/vault.ts";
+import type { VaultId } from "../../src/sync/vault/vault.ts";
 import { tempFolder } from "./machine.ts";
 
 // The seed and public key of RFC 8032, 7.1, test 1.

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { canonicalJson, type DeviceId, type Hash, sha256 } from "@vlinder/protocol";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { StoredObject } from "../../src/storage/object-storage.ts";
-import { type Device, deviceFromSeed } from "../../src/sync/device.ts";
+import { type Device, deviceFromSeed } from "../../src/sync/vault/device.ts";
 import { encodeHead, type HeadBody, headPath } from "../../src/sync/head.ts";
 import { encodePack } from "../../src/sync/pack.ts";
 import { Machine, newDevice, tempBucket } from "./machine.ts";

@@ -3,31 +3,32 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { canonicalJson, parseCanonicalJson, sha256 } from "@vlinder/protocol";
 import { expect, test } from "vitest";
-import { openDevice } from "../../src/sync/device.ts";
+import { openDevice } from "../../src/sync/vault/device.ts";
 import { encodeHead, type HeadBody } from "../../src/sync/head.ts";
 import { Machine, tempBucket } from "./machine.ts";
 
-test.each(["device-key", "devices.json", "bucket.json"])(
-  "sync/%s of a newer release is refused by name, and stays as it is",
-  async (name) => {
-    const machine = await Machine.start();
-    await machine.sync.init(await tempBucket());
-    const file = join(machine.home, "sync", name);
-    const before = parseCanonicalJson(await readFile(file), name) as Record<string, string>;
-    expect(before["v"]).toBe(1);
-    const newer = canonicalJson({ ...before, more: "of a later day", v: 2 });
-    await writeFile(file, newer);
-    await chmod(file, 0o600);
-    await expect(machine.restart()).rejects.toMatchObject({
-      code: "invalid",
-      message: `${file} has version 2; this release knows 1`,
-      remedy: expect.stringContaining("update"),
-    });
-    expect(await readFile(file, "utf8")).toBe(newer);
-    await writeFile(file, canonicalJson(before));
-    await machine.restart();
-  },
-);
+test.each([
+  ["device-key", 1],
+  ["devices.json", 2],
+  ["bucket.json", 1],
+] as const)("sync/%s of a newer release is refused by name, and stays as it is", async (name, known) => {
+  const machine = await Machine.start();
+  await machine.sync.init(await tempBucket());
+  const file = join(machine.home, "sync", name);
+  const before = parseCanonicalJson(await readFile(file), name) as Record<string, string>;
+  expect(before["v"]).toBe(1);
+  const newer = canonicalJson({ ...before, more: "of a later day", v: known + 1 });
+  await writeFile(file, newer);
+  await chmod(file, 0o600);
+  await expect(machine.restart()).rejects.toMatchObject({
+    code: "invalid",
+    message: `${file} has version ${known + 1}; this release knows ${known}`,
+    remedy: expect.stringContaining("update"),
+  });
+  expect(await readFile(file, "utf8")).toBe(newer);
+  await writeFile(file, canonicalJson(before));
+  await machine.restart();
+});
 
 test("a vault, a head and a pack of a newer release are refused by name, with what to do, and stay", async () => {
   const uri = await tempBucket();
@@ -68,8 +69,8 @@ test("a vault, a head and a pack of a newer release are refused by name, with wh
   });
 
   const vault = join(folder, "vault.json");
-  await writeFile(vault, (await readFile(vault, "utf8")).replace('"format":1', '"format":2'));
-  const message = "vault.json has format 2; this release knows 1";
+  await writeFile(vault, (await readFile(vault, "utf8")).replace('"format":1', '"format":3'));
+  const message = "vault.json has format 3; this release knows 1 and 2";
   await expect((await Machine.start()).sync.init(uri)).rejects.toMatchObject({ code: "invalid", message, remedy });
 });
 

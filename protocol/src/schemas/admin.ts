@@ -5,6 +5,7 @@ import { LIMITS } from "../limits.ts";
 import { agentField, branchField } from "./fields.ts";
 import type { SyncLock } from "./kv.ts";
 import type { SpaceItem } from "./retention.ts";
+import { deviceNameField, recoveryKeyField, type VaultReplies, vaultRequests } from "./vault.ts";
 
 const folder = z.string().min(1).max(4096);
 const file = z.string().min(1).max(4096).refine(isAbsolutePath, "must be an absolute path on the daemon's machine");
@@ -53,10 +54,24 @@ export const adminRequests = {
   "daemon.status": z.strictObject({}),
   "daemon.drain": z.strictObject({}),
   "daemon.reload": z.strictObject({}),
-  "sync.init": z.strictObject({ uri: z.string().min(1).max(4096) }),
+  "sync.init": z
+    .strictObject({
+      uri: z.string().min(1).max(4096),
+      encrypt: z.boolean().optional(),
+      key: recoveryKeyField.optional(),
+      vault: z
+        .string()
+        .regex(/^[0-9a-f]{32,64}$/, "must be at least 32 digits of the vault's hash")
+        .optional(),
+      name: deviceNameField.optional(),
+    })
+    .refine(({ encrypt, key, vault }) => encrypt !== true || (key === undefined && vault === undefined), {
+      message: "either encrypt, which makes a vault, or key or vault, which join one",
+    }),
   "sync.status": z.strictObject({}),
   "sync.push": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
   "sync.pull": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
+  ...vaultRequests,
   "providers.list": z.strictObject({}),
   "providers.test": z.strictObject({ provider: z.string().min(1).max(64) }),
 };
@@ -192,6 +207,14 @@ export interface SyncStatusReply {
   readonly devices: readonly { readonly device: string; readonly self: boolean; readonly seen: string | null }[];
   readonly agents: readonly SyncAgentItem[];
   readonly metrics: SyncMetrics;
+}
+export interface InitReply {
+  readonly bucket: string;
+  readonly vault: string;
+  readonly created: boolean;
+  readonly encrypted: boolean;
+  /** Of a new encrypted vault: the key that opens it when all machines are lost. It is kept nowhere. A secret. */
+  readonly recovery: string | null;
 }
 export interface PushReply {
   readonly agents: readonly {
@@ -329,7 +352,7 @@ export interface ProviderTestReply {
   readonly problem: ErrorBody | null;
 }
 
-export interface AdminReplies {
+export interface AdminReplies extends VaultReplies {
   "agents.plan": PlanReply;
   "agents.register": RegisterReply;
   "agents.list": { readonly items: readonly AgentItem[] };
@@ -344,7 +367,7 @@ export interface AdminReplies {
   "daemon.status": StatusReply;
   "daemon.drain": { readonly draining: true };
   "daemon.reload": { readonly reloaded: readonly string[] };
-  "sync.init": { readonly bucket: string; readonly vault: string; readonly created: boolean };
+  "sync.init": InitReply;
   "sync.status": SyncStatusReply;
   "sync.push": PushReply;
   "sync.pull": PullReply;

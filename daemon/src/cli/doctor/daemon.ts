@@ -1,7 +1,7 @@
 import type { StatusReply } from "@vlinder/protocol";
 import type { Context } from "../context.ts";
 import { openBucket } from "../../sync/buckets/open.ts";
-import { checkVault } from "../../sync/vault.ts";
+import { checkVault } from "../../sync/vault/vault.ts";
 import { owedText } from "../render/owed.ts";
 import { counted } from "../render/size.ts";
 import { ago } from "../render/time.ts";

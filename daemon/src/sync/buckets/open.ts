@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { invalid, VlinderError } from "@vlinder/protocol";
+import { invalid } from "@vlinder/protocol";
 import type { Bucket } from "./bucket.ts";
 import { openFileBucket } from "./file.ts";
 import { openHfBucket } from "./hf.ts";

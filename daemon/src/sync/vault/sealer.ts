@@ -1,0 +1,60 @@
+import { canonicalJson, invalid, parseCanonicalJson, sha256, VlinderError } from "@vlinder/protocol";
+import { decodeHead, type Head, type HeadName } from "../head.ts";
+import { type AgeIdentity, type AgeRecipient, openAge, sealAge } from "./age-file.ts";
+import type { VaultId } from "./vault.ts";
+
+/** Encrypts what goes to an encrypted vault, and opens what comes from it. A plain vault has none. */
+export interface Sealer {
+  /** An age file. */
+  seal(plain: Uint8Array): Promise<Buffer>;
+  /** @throws invalid: no age file, changed, cut off; denied: encrypted to another key than the vault's */
+  open(sealed: Buffer): Promise<Buffer>;
+}
+
+/**
+ * @param to null: there is no key that all members have and nobody else; then only reading is possible
+ * @param identities the vault's keys, the newest first
+ */
+export function sealerOf(to: AgeRecipient | null, identities: readonly AgeIdentity[]): Sealer {
+  return {
+    seal: (plain) => {
+      if (to === null) throw new Error("a vault without a usable key was not given a new one before a push");
+      return sealAge([to], plain);
+    },
+    open: async (sealed) => {
+      const plain = await openAge(identities, sealed, 1);
+      if (plain !== null) return plain;
+      throw new VlinderError("denied", "it is encrypted to a key that this device does not have", {
+        remedy: "it may be of another vault; or a member must push once, which gives the keys to all members again",
+      });
+    },
+  };
+}
+
+/** A head as it is stored: in an encrypted vault the whole file, signature and all, is inside an age file. */
+export async function sealHead(head: Head, sealer: Sealer | null): Promise<Head> {
+  if (sealer === null) return head;
+  const sealed = (await sealer.seal(head.bytes)).toString("base64");
+  const bytes = Buffer.from(canonicalJson({ encryption: "age", sealed, v: 1 }), "utf8");
+  return { body: head.body, hash: sha256(bytes), bytes };
+}
+
+/** A head from its stored bytes; `bytes` of it are those inside. @throws invalid, denied */
+export async function openHead(stored: Buffer, name: HeadName, vault: VaultId, sealer: Sealer | null): Promise<Head> {
+  if (sealer === null) return decodeHead(stored, name, vault);
+  if (sha256(stored) !== name.hash) throw invalid("not a good head: its bytes are not what its name says");
+  const file = parseCanonicalJson(stored, "head") as Record<string, unknown> | null;
+  const { encryption, sealed, v } = file ?? {};
+  if (v !== 1 || encryption !== "age" || typeof sealed !== "string") {
+    throw invalid("not a good head: it is not encrypted, in a vault where all are", {
+      remedy: "somebody else may write to the bucket",
+    });
+  }
+  return reopenHead(await sealer.open(Buffer.from(sealed, "base64")), name, vault, sealer);
+}
+
+/** The same from the bytes inside, which are kept in the home. @throws invalid */
+export function reopenHead(bytes: Buffer, name: HeadName, vault: VaultId, sealer: Sealer | null): Head {
+  if (sealer === null) return decodeHead(bytes, name, vault);
+  return { ...decodeHead(bytes, { ...name, hash: sha256(bytes) }, vault), hash: name.hash };
+}
