@@ -67,7 +67,12 @@ export class VaultDoor {
 
   /** To change who belongs to the vault. @throws invalid: a plain vault; denied: no member */
   member(bucket: Bucket, vault: Vault): Promise<MemberSession> {
-    return this.#alone(() => this.#enter(bucket, vault));
+    return this.#alone(async () => {
+      const session = await this.#enter(bucket, vault);
+      // What could not be written before, when the bucket failed in the middle.
+      await session.encrypted.restore(bucket, this.options.retries);
+      return session;
+    });
   }
 
   /** The device has a new id: who it was before vouches for it, so that what it writes next is taken by the others. */

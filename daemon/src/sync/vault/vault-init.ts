@@ -112,12 +112,16 @@ async function join(
   if (!isKnown && options.key === undefined && options.vault === undefined) throw needsKey(bucket.uri);
   const encrypted = await door.refreshed(bucket, vault);
   const { key } = await deviceAuthority(door.options.device());
+  await encrypted.restore(bucket, retries);
   if (encrypted.isMember(key)) return;
   const removed = encrypted.membership.removed.get(key);
   if (removed !== undefined) throw takenOut(removed.until);
   if (options.key !== undefined) {
     const recovery = await parseRecovery(options.key);
-    if (!encrypted.membership.recovery.some((one) => one.key === recovery.key)) throw wrongRecovery(bucket.uri);
+    const named = encrypted.membership.recovery.find((one) => one.key === recovery.key);
+    if (named === undefined) throw wrongRecovery(bucket.uri);
+    // The recipient beside the key could be somebody else's, in a vault.json that is not the true one.
+    if (named.recipient !== recovery.recipient) throw otherVault(bucket.uri, vault.hash);
     await encrypted.change(bucket, retries, recovery, { add: [await newcomer(door, options.name)] }, now());
   } else if (!isKnown) throw noMember(bucket.uri);
 }

@@ -11,9 +11,9 @@ import type { AgeRecipient } from "../../../src/sync/vault/age-file.ts";
 import { type Device, deviceFromSeed, openDevice } from "../../../src/sync/vault/device.ts";
 import { EncryptedVault } from "../../../src/sync/vault/encrypted-vault.ts";
 import { stateChange } from "../../../src/sync/vault/keyring.ts";
-import { deviceAuthority, newIdentity, recipientOf } from "../../../src/sync/vault/keys.ts";
+import { deviceAuthority, newIdentity, parseRecovery, recipientOf } from "../../../src/sync/vault/keys.ts";
 import { encodeStatement, type Statement, statementPath } from "../../../src/sync/vault/statement.ts";
-import { pinnedVault, type Vault } from "../../../src/sync/vault/vault.ts";
+import { encodeVault, pinnedVault, type Vault } from "../../../src/sync/vault/vault.ts";
 import { Machine, tempBucket, TODO } from "../machine.ts";
 
 /** Keeps the bucket, and knows all that is in it and is not sealed: not a member. */
@@ -159,6 +159,20 @@ describe("a bucket adds to the members", () => {
     await expect(c.sync.init(uri, { vault: hash })).rejects.toMatchObject({ code: "denied", message: /another vault/ });
     await expect(c.sync.init(uri)).rejects.toMatchObject({ code: "denied" });
     expect(recovery).not.toBeNull();
+  });
+
+  test("a vault.json with our recovery key and its own recipient: refused by who joins with the key", async () => {
+    const rotated = await newIdentity();
+    const { key } = await parseRecovery(rotated);
+    const recipient = await recipientOf(await newIdentity());
+    await rm(join(folder, "members"), { recursive: true });
+    await write("vault.json", encodeVault(vault.id, vault.created, { key, recipient }));
+    const c = await Machine.start();
+    await expect(c.sync.init(uri, { key: rotated })).rejects.toMatchObject({
+      code: "denied",
+      message: /another vault/,
+    });
+    await expect(namesIn("members")).rejects.toThrow();
   });
 
   test("a vault in which the recovery key was made to seem its own: refused by who joins with it", async () => {
