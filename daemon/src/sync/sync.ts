@@ -9,7 +9,6 @@ import {
   type PullReply,
   type PushReply,
   type SyncOwed,
-  VlinderError,
 } from "@vlinder/protocol";
 import type { Exchange } from "../state/api.ts";
 import { AgentSync, type OpenVault } from "./agent-sync.ts";
