@@ -7,7 +7,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { encodeHead, type HeadBody, headPath } from "../../../src/sync/head.ts";
 import { openHead, type Sealer, sealHead, sealerOf } from "../../../src/sync/vault/sealer.ts";
 import { decodePack, encodePack, PACK_LIMITS } from "../../../src/sync/pack.ts";
-import type { AgeRecipient } from "../../../src/sync/vault/age-file.ts";
+import { type AgeRecipient, sealAge } from "../../../src/sync/vault/age-file.ts";
 import { type Device, deviceFromSeed, openDevice } from "../../../src/sync/vault/device.ts";
 import { EncryptedVault } from "../../../src/sync/vault/encrypted-vault.ts";
 import { stateChange } from "../../../src/sync/vault/keyring.ts";
@@ -292,12 +292,16 @@ describe("a head", () => {
     const foreign = sealerOf(await recipientOf(await newIdentity()), []);
     await putHead({ ...body, n: body.n + 1 }, device, foreign);
     const age = await (await insider(a)).sealer.seal(Buffer.from("{}"));
-    for (const [i, sealed] of [age.subarray(0, -1), age.subarray(0, 100), Buffer.from("x"), age].entries()) {
+    const [used] = (await insider(a)).encrypted.membership.keys;
+    // Each recipient costs who opens it a multiplication on the curve.
+    const many = await sealAge([used?.recipient as AgeRecipient, vault.founder?.recipient as AgeRecipient], age);
+    for (const [i, sealed] of [age.subarray(0, -1), age.subarray(0, 100), Buffer.from("x"), age, many].entries()) {
       const file = Buffer.from(canonicalJson({ encryption: "age", sealed: sealed.toString("base64"), v: 1 }));
       await write(headPath({ agent: TODO, device: a.device, n: 50 + i, hash: sha256(file) }), file);
     }
     await refuses(/a key that this device does not have/);
-    expect(b.log.filter((line) => line.includes("refused a head"))).toHaveLength(5);
+    expect(b.log.filter((line) => line.includes("refused a head"))).toHaveLength(6);
+    expect(b.log.join()).toMatch(/2 recipients where 1 are allowed/);
   });
 });
 
