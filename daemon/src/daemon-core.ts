@@ -213,7 +213,14 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     },
     settings: scheduleSettings(config),
     agents: () => open().map(({ name }) => name),
-    whenOf: (name) => open().find((one) => one.name === name)?.manifest?.syncWhen ?? null,
+    whenOf: (name) => {
+      try {
+        return registry.get(name).manifest?.syncWhen ?? null;
+      } catch {
+        // It can't be served, so nothing is pushed or pulled of it.
+        return null;
+      }
+    },
     probe: revisionOf,
     log,
   });
@@ -240,6 +247,8 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       const known = before.get(name);
       const { engine, vectors } = registry.get(name);
       if (known !== undefined && engine !== known) await sync.release(name);
+      // agent.toml may say now that it is pushed by itself.
+      void schedule.opened(name);
       try {
         // The vector storage is provisioned with the rest, as soon as its dimension is known.
         await vectors?.catchUp();

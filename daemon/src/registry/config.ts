@@ -52,9 +52,9 @@ const schema = z.strictObject({
       when: z.enum(SYNC_WHEN).default("turn"),
       interval: wait("5s", "24h").default("5m"),
       quiet: wait("0s", "1h").default("5s"),
-      pull_budget: wait("0s", "60s").default("2s"),
+      pull_budget: wait("0s", "8s").default("2s"),
       push_distance: wait("0s", "1h").optional(),
-      stop_push: wait("0s", "5m").default("5s"),
+      stop_push: wait("0s", "30s").default("5s"),
     })
     .prefault({}),
   limits: z.strictObject({ storage: size.optional() }).prefault({}),

@@ -5,6 +5,7 @@ import {
   type Progress,
   type PullReply,
   type PushReply,
+  VlinderError,
 } from "@vlinder/protocol";
 import type { Clock } from "./clock.ts";
 import type { Gates, Operation } from "./gates.ts";
@@ -34,6 +35,9 @@ export interface OperationsOptions {
   readonly ended: () => void;
 }
 
+/** What has come no further for so long is said, though it may still come to an end; in milliseconds. */
+const SILENCE = 5 * 60_000;
+
 /** Every push and pull, whoever asked for it: what became of it is noted here, once. */
 export class Operations {
   readonly #options: OperationsOptions;
@@ -43,26 +47,38 @@ export class Operations {
   }
 
   push(which: Which, progress?: OnProgress): Promise<PushReply> {
-    return this.#noting("push", which, () => this.#options.work.push(which, progress));
+    return this.#noting("push", which, progress, (told) => this.#options.work.push(which, told));
   }
 
   pull(which: Which, progress?: OnProgress): Promise<PullReply> {
-    return this.#noting("pull", which, () => this.#options.work.pull(which, progress));
+    return this.#noting("pull", which, progress, (told) => this.#options.work.pull(which, told));
   }
 
   async #noting<Reply extends PushReply | PullReply>(
     operation: Operation,
     which: Which,
-    work: () => Promise<Reply>,
+    progress: OnProgress | undefined,
+    work: (told: OnProgress) => Promise<Reply>,
   ): Promise<Reply> {
+    const { clock, locks } = this.#options;
+    const listen = (): (() => void) =>
+      clock.after(SILENCE, () => {
+        for (const agent of this.#concerned(which)) locks.failed(operation, agent, silent(operation).toBody());
+      });
+    let stopListening = listen();
     try {
-      const reply = await work();
+      const reply = await work((told) => {
+        stopListening();
+        stopListening = listen();
+        progress?.(told);
+      });
       for (const { agent, error, bytes } of reply.agents) this.#note(operation, agent as AgentName, error, bytes);
       return reply;
     } catch (thrown) {
       this.#bucketFailed(operation, which, asVlinderError(thrown).toBody());
       throw thrown;
     } finally {
+      stopListening();
       this.#options.ended();
     }
   }
@@ -81,12 +97,16 @@ export class Operations {
 
   /** What is thrown kept all of them. Where there is no bucket, or no such agent, nothing failed. */
   #bucketFailed(operation: Operation, which: Which, error: ErrorBody): void {
-    const { agents, gates, work } = this.#options;
-    const wanted = which === undefined ? null : new Set([which].flat());
-    const kept = agents().filter((agent) => wanted === null || wanted.has(agent));
-    if (work.bucket === null || kept.length === 0) return;
-    gates.bucketFailed(error);
+    const kept = this.#concerned(which);
+    if (kept.length === 0) return;
+    this.#options.gates.bucketFailed(error);
     for (const agent of kept) this.#failed(operation, agent, error);
+  }
+
+  #concerned(which: Which): readonly AgentName[] {
+    const { agents, work } = this.#options;
+    if (work.bucket === null) return [];
+    return which === undefined ? agents() : agents().filter((agent) => [which].flat().includes(agent));
   }
 
   #failed(operation: Operation, agent: AgentName, error: ErrorBody): void {
@@ -94,4 +114,11 @@ export class Operations {
     locks.failed(operation, agent, error);
     metrics.failed(operation, gates.classOf(operation, agent) ?? "retry");
   }
+}
+
+function silent(operation: Operation): VlinderError {
+  const text = `the bucket has not answered for ${SILENCE / 60_000} minutes, and a ${operation} waits for it`;
+  return new VlinderError("timeout", text, {
+    remedy: "check the network or the drive; when it answers, it goes on by itself; restart vlinderd when it can't",
+  });
 }

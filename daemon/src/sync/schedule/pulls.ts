@@ -77,15 +77,12 @@ export class Pulls {
 
   /** Sees to it that what failed is tried again, when time may mend it. */
   schedule(): void {
-    const { clock, gates, locks, isAutomatic } = this.#options;
+    const { clock, gates } = this.#options;
     this.#stopTimer();
-    if (this.#stopped) return;
-    const times = locks
-      .failing("pull")
-      .filter((agent) => isAutomatic(agent) && gates.classOf("pull", agent) !== "person" && !this.#underway.has(agent))
-      .map((agent) => gates.opensAt("pull", agent));
-    if (times.length === 0) return;
-    this.#stopTimer = clock.after(Math.max(0, Math.min(...times) - clock.now()), () => void this.#again());
+    const times = this.#toRetry().map((agent) => gates.opensAt("pull", agent));
+    if (this.#stopped || times.length === 0) return;
+    const wait = Math.max(0, Math.min(...times) - clock.now());
+    this.#stopTimer = clock.after(wait, () => void this.all(this.#toRetry()));
   }
 
   /** Another bucket, or what it is at is not known any more. */
@@ -98,9 +95,11 @@ export class Pulls {
     this.#stopTimer();
   }
 
-  async #again(): Promise<void> {
-    const { locks, isAutomatic } = this.#options;
-    await this.all(locks.failing("pull").filter((agent) => isAutomatic(agent)));
+  #toRetry(): AgentName[] {
+    const { gates, locks, isAutomatic } = this.#options;
+    const isHopeless = (agent: AgentName): boolean => gates.classOf("pull", agent) === "person";
+    const failing = locks.failing("pull");
+    return failing.filter((agent) => isAutomatic(agent) && !isHopeless(agent) && !this.#underway.has(agent));
   }
 
   #begin(agents: readonly AgentName[]): Underway {
@@ -127,9 +126,8 @@ export class Pulls {
     if (first === undefined) return;
     try {
       const reply = await operations.pull(changed.length === 1 ? first : changed);
-      for (const { agent, error } of reply.agents) {
-        if (error === null && revision !== null) this.#seen.set(agent as AgentName, { revision, at });
-      }
+      // One that failed is pulled again whatever the bucket is at.
+      for (const { agent } of reply.agents) if (revision !== null) this.#seen.set(agent as AgentName, { revision, at });
     } catch {
       // It is noted, and said by the lock.
     }

@@ -126,6 +126,7 @@ export class SyncSchedule {
       const failed: Operation = operation === "pull" ? "pull" : "push";
       this.#locks.restore(agent as AgentName, failed, error, Date.parse(since));
     }
+    this.#pulls.schedule();
     await this.#pushOwed();
   }
 

@@ -18,6 +18,8 @@ export class FakeSync implements ScheduledSync {
   /** The bucket itself fails. */
   thrown: VlinderError | null = null;
   readonly errors = new Map<string, VlinderError>();
+  /** Of the last push. */
+  progress: OnProgress | undefined;
   /** Operations wait for this. */
   gate: Promise<void> = Promise.resolve();
   persisted: SyncFacts["agents"][number]["error"] = null;
@@ -31,7 +33,8 @@ export class FakeSync implements ScheduledSync {
     this.#agents = agents;
   }
 
-  async push(which: Which, _progress?: OnProgress): Promise<PushReply> {
+  async push(which: Which, progress?: OnProgress): Promise<PushReply> {
+    this.progress = progress;
     const agents = await this.#work("push", which);
     for (const { agent, error } of agents) if (error === null) this.owing.delete(agent as AgentName);
     return { agents };

@@ -91,6 +91,26 @@ describe("what time may mend", () => {
     expect(classes(ground)).toEqual(["a retry", "a open"]);
   });
 
+  test("is over for all when a person's push goes well: turns pull again, and what is due is pushed", async () => {
+    const ground = await newGround();
+    ground.clock.chance = 1;
+    ground.sync.thrown = away;
+    await waitOf(ground);
+    ground.schedule.turnEnded(A);
+    await ground.clock.pass(500);
+    expect(ground.schedule.beforeTurn(B)).toBe(null);
+    ground.sync.thrown = null;
+    await ground.schedule.push(B);
+    expect(ground.schedule.beforeTurn(B)).not.toBe(null);
+    await ground.clock.pass(0);
+    expect(ground.sync.calls.slice(1)).toEqual([
+      "push b at 0.5 s",
+      "pull b at 0.5 s",
+      "push a at 0.5 s",
+      "pull a at 0.5 s",
+    ]);
+  });
+
   test("stays for one agent though the bucket answers: after a quarter of an hour it needs a person", async () => {
     const ground = await newGround();
     ground.clock.chance = 1;
@@ -195,6 +215,24 @@ describe("the lock", () => {
     expect(classes(ground)).toEqual(["a retry", "a open"]);
   });
 
+  test("is on while the bucket does not answer at all, and off when it does", async () => {
+    const ground = await newGround();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    ground.sync.gate = promise;
+    ground.schedule.turnEnded(A);
+    for (let i = 0; i < 2; i++) {
+      await ground.clock.pass(299_000);
+      expect(await lockOf(ground)).toBe(null);
+      ground.sync.progress?.({ what: "pushing", done: i, total: null, unit: "objects" });
+    }
+    await ground.clock.pass(300_000);
+    expect(ground.news).toMatchObject([{ agent: A, lock: { class: "retry" }, error: { code: "timeout" } }]);
+    resolve();
+    await ground.clock.pass(600_000);
+    expect(classes(ground)).toEqual(["a retry", "a open"]);
+    expect(ground.sync.calls).toEqual(["push a at 0 s"]);
+  });
+
   test("is on after a restart, since when it was, and is not said again", async () => {
     const since = "2026-11-20T00:00:00.000Z";
     const ground = await newGround({}, ({ sync, agents }) => {
@@ -211,10 +249,23 @@ describe("the lock", () => {
     expect(classes(ground)).toEqual(["a open"]);
   });
 
+  test("of a pull that failed before the restart is tried again with the start", async () => {
+    const ground = await newGround({}, ({ sync, agents }) => {
+      agents.pop();
+      sync.persisted = { ...denied.toBody(), details: { since: "2026-11-20T00:00:00.000Z", operation: "pull" } };
+    });
+    await ground.clock.pass(0);
+    expect(ground.sync.calls).toEqual(["pull a at 0 s"]);
+    expect(classes(ground)).toEqual(["a open"]);
+  });
+
   test("is not put on by a mistake of who asks", async () => {
     const ground = await newGround();
     ground.sync.thrown = new VlinderError("not_registered", "no such agent");
     await expect(ground.schedule.push("nobody" as typeof A)).rejects.toThrow("no such agent");
+    expect(ground.schedule.beforeTurn(A)).not.toBe(null);
+    await settled();
+    ground.news.length = 0;
     ground.sync.bucket = null;
     await expect(ground.schedule.pull(undefined)).rejects.toThrow();
     expect(ground.news).toEqual([]);
@@ -303,6 +354,15 @@ describe("at the start and the end", () => {
     await ground.clock.pass(100);
     await ground.schedule.stop();
     expect(ground.sync.calls).toEqual(["push a b at 0 s", "push b at 0.1 s"]);
+  });
+
+  test("a stop ends what is tried again", async () => {
+    const ground = await newGround();
+    ground.sync.thrown = away;
+    await waitOf(ground);
+    await ground.schedule.stop();
+    await ground.clock.pass(3_600_000);
+    expect(ground.sync.calls).toEqual(["pull a at 0 s"]);
   });
 
   test("a stop without a bucket, or before the start, is over at once", async () => {

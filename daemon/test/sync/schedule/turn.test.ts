@@ -86,6 +86,21 @@ describe("before a turn", () => {
     expect(ground.sync.calls).toEqual(["pull a at 0 s", "pull a at 60 s"]);
   });
 
+  test("nor is it, when it failed, whatever was pulled before", async () => {
+    const ground = await newGround({}, (one) => {
+      one.revision = "r1";
+    });
+    await waitOf(ground);
+    ground.revision = "r2";
+    ground.sync.thrown = away;
+    await waitOf(ground);
+    ground.revision = "r1";
+    ground.sync.thrown = null;
+    await ground.clock.pass(2_000);
+    expect(ground.sync.calls).toEqual(["pull a at 0 s", "pull a at 0 s", "pull a at 1.5 s"]);
+    expect(ground.news.at(-1)).toMatchObject({ lock: null });
+  });
+
   test("turns do not wait for a bucket that is known to be away until the backoff is over", async () => {
     const ground = await newGround();
     ground.sync.thrown = away;
@@ -102,10 +117,13 @@ describe("what is written", () => {
     ground.schedule.moved(A);
     ground.schedule.turnEnded(A);
     expect(ground.sync.calls).toEqual([]);
+    // The branch's move may be told after it.
+    ground.schedule.moved(A);
     await ground.clock.pass(0);
     expect(ground.sync.calls).toEqual(["push a at 0 s"]);
-    await ground.clock.pass(60_000);
+    await ground.clock.pass(3_600_000);
     expect(ground.sync.calls).toHaveLength(1);
+    expect(ground.news).toEqual([]);
   });
 
   test("outside of turns is pushed when it has been quiet, and all the same when it never is", async () => {
@@ -168,6 +186,10 @@ describe("what is written", () => {
     await ground.clock.pass(3_600_000);
     expect(ground.sync.calls).toEqual(["push at 3600 s"]);
     expect((await ground.schedule.status()).agents[0]?.lock).toMatchObject({ class: "retry", next: null });
+    await expect(ground.schedule.pull(undefined)).rejects.toThrow("away");
+    await ground.clock.pass(3_600_000);
+    expect(ground.sync.calls).toHaveLength(2);
+    expect(ground.clock.waiting).toBe(1);
   });
 
   test("by an agent that was removed is forgotten", async () => {
@@ -224,5 +246,7 @@ describe("interval", () => {
     expect(ground.schedule.replace({ ...whole })).toBe(false);
     await ground.clock.pass(10_000);
     expect(ground.sync.calls).toEqual(["pull a b at 10 s"]);
+    await ground.clock.pass(50_000);
+    expect(ground.sync.calls).toHaveLength(6);
   });
 });
