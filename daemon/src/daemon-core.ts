@@ -31,7 +31,8 @@ import { openBucket } from "./sync/buckets/open.ts";
 import type { Which } from "./sync/schedule/operations.ts";
 import { SyncSchedule } from "./sync/schedule/schedule.ts";
 import type { SyncSettings } from "./sync/schedule/settings.ts";
-import { type OnProgress, Sync } from "./sync/sync.ts";
+import { Sync } from "./sync/sync.ts";
+import type { OnProgress } from "./sync/sync-options.ts";
 import { type AgentVaultImport, importAgentVault } from "./foreign/agentvault-import.ts";
 import { importVlinderCli, type VlinderCliImport } from "./foreign/vlindercli-import.ts";
 import { Replays } from "./turns/replays.ts";
@@ -86,6 +87,8 @@ export interface Core {
   push(agent?: AgentName, progress?: OnProgress): Promise<PushReply>;
   /** Pulls, and brings what depends on the state along: vector storage and index. */
   pull(agent?: AgentName, progress?: OnProgress): Promise<PullReply>;
+  /** Ends the claim of a lost machine, named by the first digits of its id. */
+  retire(device: string, progress?: OnProgress): Promise<AdminReplies["sync.retire"]>;
   /**
    * Lets an agent's vector index catch up with its branches. Nobody waits for it: searches are right
    * without, and a write that is durable must not fail, or wait for a rebuild, because of its index.
@@ -174,6 +177,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       isRemoved: (name) => registry.isRemoved(name),
     },
     log,
+    packs: { grace: config.sync.grace },
   }).catch(async (error: unknown) => {
     // What is open keeps threads and files: a start that fails must end.
     await registry.close();
@@ -292,6 +296,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     importAgentVault: (request) => importAgentVault(registry, home, request),
     push: (agent, progress) => schedule.push(agent, progress),
     pull: (agent, progress) => schedule.pull(agent, progress),
+    retire: (device, progress) => sync.retire(device, () => pull(undefined, progress), progress),
     close: async () => {
       housekeeper.stop();
       // What is under way may wait for a bucket that never answers; it goes on from there with the next start.

@@ -113,6 +113,7 @@ export type {
   ImportFinding,
   PullReply,
   InitReply,
+  RetireReply,
   VlinderCliImportReply,
   PushReply,
   RegisterReply,

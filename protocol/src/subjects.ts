@@ -81,6 +81,7 @@ export const ADMIN_OPERATIONS = [
   "vault.add",
   "vault.distrust",
   "vault.rotate",
+  "sync.retire",
   "providers.list",
   "providers.test",
 ] as const;

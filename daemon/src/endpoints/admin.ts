@@ -147,6 +147,10 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       for (const { agent } of registry.list()) if (agent !== null) await credsOf(agent.name);
       return reply;
     },
+    "sync.retire": async ({ request, progress }) => {
+      requireBucket(sync.bucket);
+      return await core.retire(request.device, progress);
+    },
   };
 }
 

@@ -63,19 +63,11 @@ export function retentionHandlers(core: Core): Handlers {
       const { key, prefix, run = false } = request;
       const asked = key === undefined ? { key: prefix ?? ("" as never), isPrefix: true } : { key, isPrefix: false };
       const { kept, copies, ...report } = await retention.forget(asked, run, progress);
-      const owed = run && report.state !== null ? await core.sync.erasedInBucket(agent) : 0;
+      const owed = run && report.state !== null ? await core.sync.erasedInBucket(agent) : [];
       return {
         ...report,
         kept: kept.slice(0, LIMITS.defaultPage).map((one) => ({ key: keyText(one.key), hash: one.hash })),
-        notes: [
-          ...copies.map((copy) => `${copy}, which held the values too, was deleted`),
-          ...(owed === 0
-            ? []
-            : [
-                `the bucket still holds erased values, in ${owed} packs that were pushed before: this release does not ` +
-                  "rewrite packs, and says so in `vlinder sync status`; new pushes hold none of them",
-              ]),
-        ],
+        notes: [...copies.map((copy) => `${copy}, which held the values too, was deleted`), ...owed],
       };
     },
   };

@@ -19,6 +19,9 @@ const absolute = z.string().superRefine((path, context) => {
   if (!isAbsolute(path)) context.addIssue(`must be an absolute path, not ${shown(path)}`);
 });
 const text = z.string().min(1);
+const grace = duration.refine((value) => millisecondsOf(value) >= 24 * 3_600_000, {
+  error: (issue) => `"grace" must be at least "1d", not ${shown(issue.input)}`,
+});
 
 const port = z.custom<number>((value) => Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 65_535, {
   error: (issue) => `"port" must be an integer from 0 (any free one) to 65535, not ${shown(issue.input)}`,
@@ -53,6 +56,7 @@ const schema = z.strictObject({
       interval: wait("5s", "24h").default("5m"),
       quiet: wait("0s", "1h").default("5s"),
       pull_budget: wait("0s", "8s").default("2s"),
+      grace: grace.default("7d"),
       push_distance: wait("0s", "1h").optional(),
       stop_push: wait("0s", "30s").default("5s"),
     })
@@ -80,7 +84,11 @@ export interface Config {
   /** In bytes, of each agent whose agent.toml has no limit; null: none. */
   readonly limits: { readonly storage: number | null };
   /** `bucket` null: memory is kept only here. */
-  readonly sync: SyncSettings & { readonly bucket: string | null };
+  readonly sync: SyncSettings & {
+    readonly bucket: string | null;
+    /** How long replaced packs stay in the bucket for machines that are away, in milliseconds. */
+    readonly grace: number;
+  };
   readonly log: { readonly level: LogLevel };
   /** URI scheme → npm package that exports its factory. */
   readonly backends: Readonly<Record<string, string>>;
@@ -125,6 +133,7 @@ export function configOf(source: TomlSource, env: NodeJS.ProcessEnv): Config {
       pullBudget: waitOf(sync.pull_budget),
       pushDistance: sync.push_distance === undefined ? null : waitOf(sync.push_distance),
       stopPush: waitOf(sync.stop_push),
+      grace: millisecondsOf(sync.grace),
     },
     providers: providersOf(providers),
   };

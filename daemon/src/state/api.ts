@@ -89,6 +89,12 @@ export interface Exchange extends History {
   read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]>;
   /** Whether retention has dropped states here, so that values of old commits may be missing. */
   isPruned(): boolean;
+  readonly retention: {
+    /** Carries out `erase` commits that are owed: what of their values is here then is needed. */
+    settle(): Promise<unknown>;
+    /** Of these values those that commits need, whether they are here or not: some commit gave one to a key, and no `erase` commit covers that. */
+    needed(hashes: readonly Hash[]): Promise<Hash[]>;
+  };
   /**
    * Takes objects from outside: every hash is checked, nodes, lists, snapshots and commits must be
    * canonical, a commit's parents must be here or earlier in the call, its values must be here or in the call, and its changes must

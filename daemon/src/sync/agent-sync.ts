@@ -1,6 +1,7 @@
 import {
   type AgentName,
   asVlinderError,
+  type DeviceId,
   type ErrorBody,
   type Hash,
   type Progress,
@@ -9,12 +10,23 @@ import {
 import type { Exchange } from "../state/api.ts";
 import type { Bucket } from "./buckets/bucket.ts";
 import { findHeads, type FoundHeads, type HeadTrust } from "./found-heads.ts";
+import { publishedBranches, publishedCommits } from "./branches.ts";
 import { headsIn } from "./head.ts";
 import { foreignNotes, type Listing } from "./listing.ts";
 import { OwedCount } from "./owed.ts";
+import type { PackJob, PackPolicy } from "./packs/keeper.ts";
+import { forgetLost, isUnsure } from "./packs/lost.ts";
+import { Marks } from "./packs/marks.ts";
+import { reclaimNeeded } from "./packs/reclaim.ts";
+import { resendLeft } from "./packs/resend.ts";
+import { Route } from "./packs/route.ts";
+import { type ErasedInBucket, erasedInBucket, erasedNotes } from "./packs/erased-in-bucket.ts";
+import { tidyPacks } from "./packs/tidy.ts";
 import { pullHeads, type Pulled } from "./pull.ts";
 import { AgentPush, type Pushed, type PushJob } from "./push.ts";
 import type { SyncAgentFacts } from "./schedule/schedule.ts";
+import { type RetiredHeads, retiredHeads } from "./retire.ts";
+import { retrying } from "./retry.ts";
 import type { SeenHead, SyncState } from "./sync-state.ts";
 import type { Sealer } from "./vault/sealer.ts";
 import type { Vault } from "./vault/vault.ts";
@@ -34,6 +46,7 @@ export interface AgentSyncOptions extends Pick<PushJob, "device" | "renewDevice"
   readonly agent: AgentName;
   readonly exchange: Exchange;
   readonly state: SyncState;
+  readonly policy: PackPolicy;
 }
 
 export interface PushSteps {
@@ -44,6 +57,8 @@ export interface PushSteps {
   /** The head is there: files that it replaces. */
   replaced(): string[];
   finish(): Promise<Pushed>;
+  /** Merges and deletes packs where that is due; whether another push is to say so. What goes wrong is a note, and is done again. */
+  tidy(): Promise<boolean>;
 }
 
 type Operation = "push" | "pull";
@@ -72,8 +87,10 @@ export class AgentSync {
   }
 
   /** The steps of a push: `Sync` takes each for all agents before the next. */
-  push({ bucket, vault, sealer, listing }: OpenVault, part: Pick<PushJob, "outbox" | "progress">): PushSteps {
+  push(open: OpenVault, part: Pick<PushJob, "outbox" | "progress">): PushSteps {
+    const { bucket, vault, sealer, listing } = open;
     const { agent, state } = this.#options;
+    const notes: string[] = [];
     const about = { bucket, vault: vault.id, sealer, listing: listing.of(agent) };
     const push = new AgentPush({ ...this.#options, ...part, ...about });
     const step = <T>(work: () => T | Promise<T>): Promise<T> => this.#alone("push", async () => await work());
@@ -81,6 +98,7 @@ export class AgentSync {
       sendPacks: () =>
         step(async () => {
           state.bind(vault.id);
+          notes.push(...(await this.#makeReady(open, part.progress)));
           await push.sendPacks();
         }),
       publish: () => step(() => push.publish()),
@@ -88,37 +106,97 @@ export class AgentSync {
       finish: () =>
         step(() => {
           const pushed = push.finish();
+          const all = [...notes, ...pushed.notes];
           // What a push says is an event (a new device id, packs that were lost): it stays until the next one.
-          if (pushed.notes.length > 0) this.#note("push", pushed.notes);
+          if (all.length > 0) this.#note("push", all);
           this.#succeeded("push");
-          return pushed;
+          return { ...pushed, notes: all };
         }),
+      tidy: () =>
+        step(async () => {
+          const tidied = await tidyPacks(this.#packJob(open, part.progress), listing.of(agent));
+          this.#note("packs", tidied.notes);
+          return tidied.changed;
+        }),
+    };
+  }
+
+  /** What another machine did to the packs in the bucket is found out before anything is sent. */
+  async #makeReady(open: OpenVault, progress: PushJob["progress"]): Promise<string[]> {
+    const { agent, state, exchange } = this.#options;
+    const listing = open.listing.of(agent);
+    // Erasures that came are carried out first: what they name is not sent.
+    await exchange.retention.settle();
+    if (isUnsure(listing, state)) {
+      await this.#pull(open, progress);
+      await exchange.retention.settle();
+    }
+    const job = this.#packJob(open, progress);
+    const marks = new Marks({ ...job, listing });
+    const notes = await forgetLost(listing, state, marks);
+    await reclaimNeeded(job, listing, new Route(listing, marks, state));
+    await resendLeft(job, listing.marks);
+    return notes;
+  }
+
+  /** Deletes a device's heads, of which nothing is lost, and waits for it no more. @throws conflict: something would be */
+  retire(open: OpenVault, device: DeviceId): Promise<RetiredHeads> {
+    return this.#alone("push", async () => {
+      const job = this.#packJob(open, () => undefined);
+      const found = await retiredHeads(job, open.listing.of(job.agent), device);
+      if (found.paths.length > 0) await retrying(job.retries, () => open.bucket.delete(found.paths));
+      if (found.notes.length === 0) this.#setRetired([...new Set([...this.#retired(), device])]);
+      return found;
+    });
+  }
+
+  #packJob({ bucket, vault, sealer, trust }: OpenVault, progress: PushJob["progress"]): PackJob {
+    const { exchange } = this.#options;
+    return {
+      ...this.#options,
+      bucket,
+      vault: vault.id,
+      sealer,
+      trust,
+      progress,
+      isRetired: (device) => this.#retired().includes(device),
+      commits: () => publishedCommits(exchange, publishedBranches(exchange)),
     };
   }
 
   /** @param found heads that were read already, when the agent was found in the bucket */
   pull(open: OpenVault, progress: (progress: Progress) => void, found?: FoundHeads): Promise<Pulled> {
-    const { bucket, vault, sealer, trust } = open;
-    return this.#alone("pull", async () => {
-      const { agent, state, retries } = this.#options;
-      const listing = open.listing.of(agent);
-      state.bind(vault.id);
-      const { heads, notes } = await findHeads(listing, { bucket, vault: vault.id, sealer, trust, state, retries });
-      const pulled = await pullHeads({ ...this.#options, bucket, sealer, sizes: listing.packs, progress }, heads);
-      const all = [
-        ...new Set([
-          ...(found?.notes ?? []),
-          ...notes,
-          ...pulled.notes,
-          ...pulled.branches.flatMap((branch) => branch.notes),
-          ...foreignNotes(listing.foreign),
-        ]),
-      ];
-      this.#note("pull", all);
-      if (pulled.error === null) this.#succeeded("pull");
-      else this.fail("pull", pulled.error);
-      return { ...pulled, notes: all };
-    });
+    return this.#alone("pull", () => this.#pull(open, progress, found));
+  }
+
+  async #pull(open: OpenVault, progress: (progress: Progress) => void, found?: FoundHeads): Promise<Pulled> {
+    const { agent, state } = this.#options;
+    const listing = open.listing.of(agent);
+    state.bind(open.vault.id);
+    const job = this.#packJob(open, progress);
+    const { heads, notes } = await findHeads(listing, job);
+    this.#setRetired(this.#retired().filter((device) => !heads.some(({ body }) => body.device === device)));
+    const marks = new Marks({ ...job, listing });
+    const route = new Route(listing, marks, state);
+    const pulled = await pullHeads({ ...job, sizes: listing.packs, route }, heads);
+    if (pulled.objects > 0) {
+      await job.exchange.retention.settle();
+      await reclaimNeeded(job, listing, route);
+    }
+    const all = [
+      ...new Set([
+        ...(found?.notes ?? []),
+        ...notes,
+        ...marks.notes,
+        ...pulled.notes,
+        ...pulled.branches.flatMap((branch) => branch.notes),
+        ...foreignNotes(listing.foreign),
+      ]),
+    ];
+    this.#note("pull", all);
+    if (pulled.error === null) this.#succeeded("pull");
+    else this.fail("pull", pulled.error);
+    return { ...pulled, notes: all };
   }
 
   /** Null when the bucket has it all. */
@@ -140,7 +218,13 @@ export class AgentSync {
       pushed: state.fact("pushed"),
       pulled: state.fact("pulled"),
       error: failure === null ? null : withDetails(failure),
-      notes: [...notes.push, ...notes.pull, ...(state.note === null ? [] : [state.note]), ...this.#erasedNote()],
+      notes: [
+        ...notes.push,
+        ...notes.pull,
+        ...notes.packs,
+        ...(state.note === null ? [] : [state.note]),
+        ...erasedNotes(this.erasedInBucket()),
+      ],
     };
   }
 
@@ -155,16 +239,22 @@ export class AgentSync {
     return [...new Set(heads)];
   }
 
-  /** Remembers which packs in the bucket hold values that were erased. */
+  /** Values were erased here that nothing needs: the next push takes them out of the bucket. */
   erased(hashes: readonly Hash[]): void {
-    const { state } = this.#options;
-    const packs = new Set([...this.erasedPacks(), ...hashes.flatMap((hash) => state.packsOf(hash))]);
-    state.setFact("erased", [...packs].sort());
+    this.#options.state.forget(hashes);
   }
 
-  erasedPacks(): Hash[] {
-    const { state } = this.#options;
-    return (state.fact<Hash[]>("erased") ?? []).filter((pack) => state.hasPack(pack));
+  /** What the bucket still has of values that were erased. */
+  erasedInBucket(): ErasedInBucket {
+    return erasedInBucket(this.#options.state, this.#options.policy.grace);
+  }
+
+  #retired(): readonly DeviceId[] {
+    return this.#options.state.fact<DeviceId[]>("retired") ?? [];
+  }
+
+  #setRetired(devices: readonly DeviceId[]): void {
+    if (devices.length !== this.#retired().length) this.#options.state.setFact("retired", devices);
   }
 
   /** Remembers an error until the same operation succeeds. */
@@ -206,21 +296,20 @@ export class AgentSync {
     if (this.#failure()?.operation === operation) this.#options.state.setFact("error", null);
   }
 
-  #erasedNote(): string[] {
-    const packs = this.erasedPacks().length;
-    if (packs === 0) return [];
-    return [`${packs} packs in the bucket hold values that were erased: this release does not rewrite packs`];
-  }
-
   #failure(): Failure | null {
     return this.#options.state.fact<Failure>("error");
   }
 
-  #notes(): Readonly<Record<Operation, readonly string[]>> {
-    return { push: [], pull: [], ...this.#options.state.fact<Record<Operation, readonly string[]>>("notes") };
+  #notes(): Readonly<Record<Operation | "packs", readonly string[]>> {
+    return {
+      push: [],
+      pull: [],
+      packs: [],
+      ...this.#options.state.fact<Record<Operation, readonly string[]>>("notes"),
+    };
   }
 
-  #note(operation: Operation, notes: readonly string[]): void {
+  #note(operation: Operation | "packs", notes: readonly string[]): void {
     this.#options.state.setFact("notes", { ...this.#notes(), [operation]: notes });
   }
 }

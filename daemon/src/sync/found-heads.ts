@@ -5,12 +5,15 @@ import type { AgentListing } from "./listing.ts";
 import { type Retries, retrying } from "./retry.ts";
 import type { SeenHead, SyncState } from "./sync-state.ts";
 import { openHead, reopenHead, type Sealer } from "./vault/sealer.ts";
+import type { PublicKey } from "./vault/device.ts";
 import type { VaultId } from "./vault/vault.ts";
 
 /** Who says which device signs with which key. */
 export interface HeadTrust {
   /** A sentence when the device is new and trusted from now on. @throws denied */
   check(body: HeadBody): Promise<string | null>;
+  /** Whether the key is that of a device which is trusted already. */
+  knows(device: DeviceId, key: PublicKey): boolean;
 }
 
 export interface HeadSource {

@@ -101,6 +101,12 @@ export function headsIn(bytes: Buffer): Hash[] {
   return body.branches.flatMap(({ head }) => head ?? []);
 }
 
+/** The packs that a head file names which was decoded before. */
+export function namedPacks(bytes: Buffer): readonly Hash[] {
+  const { body } = parseCanonicalJson(bytes, "head") as unknown as { readonly body: HeadBody };
+  return body.packs;
+}
+
 const BODY = "agent,branches,device,key,n,packs,predecessors,time,vault";
 
 function parseBody(value: unknown): HeadBody {

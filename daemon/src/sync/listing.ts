@@ -7,12 +7,13 @@ export interface AgentListing {
   readonly heads: readonly HeadName[];
   /** Name → bytes of the file. */
   readonly packs: ReadonlyMap<Hash, number>;
+  /** Packs beside which a mark lies: they were replaced, and may be gone. */
+  readonly marks: ReadonlySet<Hash>;
   /** Files that are none of ours, left alone. */
   readonly foreign: readonly string[];
 }
 
 const HEAD = /^heads\/([0-9a-f]{32})\/([1-9][0-9]{0,15})-([0-9a-f]{64})\.json$/;
-/** `.dropped` marks a pack that a later release has merged; packs stay readable for as long as they are there. */
 const PACK = /^packs\/([0-9a-f]{64})\.(pack|dropped)$/;
 
 export function packPath(agent: AgentName, pack: Hash): string {
@@ -64,10 +65,11 @@ const ABOVE = "agents/";
 interface OpenListing extends AgentListing {
   readonly heads: HeadName[];
   readonly packs: Map<Hash, number>;
+  readonly marks: Set<Hash>;
   readonly foreign: string[];
 }
 
-const emptyListing = (): OpenListing => ({ heads: [], packs: new Map(), foreign: [] });
+const emptyListing = (): OpenListing => ({ heads: [], packs: new Map(), marks: new Set(), foreign: [] });
 
 function sort(into: OpenListing, agent: AgentName, rest: string, path: string, size: number): void {
   const head = HEAD.exec(rest);
@@ -75,7 +77,8 @@ function sort(into: OpenListing, agent: AgentName, rest: string, path: string, s
   if (head !== null && isCounter(Number(head[2]))) {
     into.heads.push({ agent, device: head[1] as DeviceId, n: Number(head[2]), hash: head[3] as Hash });
   } else if (pack?.[2] === "pack") into.packs.set(pack[1] as Hash, size);
-  else if (pack === null && !rest.startsWith("databases/")) into.foreign.push(path);
+  else if (pack !== null) into.marks.add(pack[1] as Hash);
+  else if (!rest.startsWith("databases/")) into.foreign.push(path);
 }
 
 function isAgentName(name: unknown): name is AgentName {

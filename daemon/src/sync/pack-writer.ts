@@ -19,10 +19,15 @@ export class PackWriter {
   #objects: StoredObject[] = [];
   #raw = 0;
   readonly #sealer: Sealer | null;
+  readonly #records: number;
 
-  /** @param sealer for an encrypted vault */
-  constructor(sealer: Sealer | null = null) {
+  /**
+   * @param sealer for an encrypted vault
+   * @param records a pack is cut at the end of a commit when it has so many
+   */
+  constructor(sealer: Sealer | null = null, records: number = PACK_CUT.records) {
     this.#sealer = sealer;
+    this.#records = records;
   }
 
   /** A pack that is full, before `object` goes to the next one; or null. */
@@ -48,7 +53,7 @@ export class PackWriter {
 
   /** To be called where a cut is good: a pack when it is large enough, else null. */
   async boundary(): Promise<WrittenPack | null> {
-    return this.#raw >= PACK_CUT.raw || this.#objects.length >= PACK_CUT.records ? this.finish() : null;
+    return this.#raw >= PACK_CUT.raw || this.#objects.length >= this.#records ? this.finish() : null;
   }
 
   /** What is left; null when there is nothing. */

@@ -1,11 +1,12 @@
-import { type AgentName, type Hash, invalid, type Progress, sha256, VlinderError } from "@vlinder/protocol";
+import { type AgentName, type Hash, type Progress, VlinderError } from "@vlinder/protocol";
 import type { Exchange, Integrated, TheirBranch } from "../state/api.ts";
 import type { StoredObject } from "../storage/object-storage.ts";
 import type { Bucket } from "./buckets/bucket.ts";
 import { ErasedAhead, missingIn, VALUES } from "./erasures.ts";
 import type { Head } from "./head.ts";
-import { packPath } from "./listing.ts";
-import { decodePack, PACK_LIMITS } from "./pack.ts";
+import { decodePack, packRawLength } from "./pack.ts";
+import { fetchPack } from "./packs/fetch-pack.ts";
+import type { Route } from "./packs/route.ts";
 import { type Retries, retrying } from "./retry.ts";
 import type { SyncState } from "./sync-state.ts";
 import type { Sealer } from "./vault/sealer.ts";
@@ -19,6 +20,8 @@ export interface PullJob {
   readonly state: SyncState;
   /** Bytes of the packs in the bucket, for the progress. */
   readonly sizes: ReadonlyMap<Hash, number>;
+  /** To the packs that stand for those that heads name. */
+  readonly route: Route;
   readonly now: () => Date;
   readonly retries: Retries;
   readonly progress: (progress: Progress) => void;
@@ -42,19 +45,26 @@ export interface Pulled {
  * go on. What was taken is recorded pack by pack, so that a pull that was cut off goes on there.
  */
 export async function pullHeads(job: PullJob, heads: readonly Head[]): Promise<Pulled> {
-  const { exchange, state } = job;
-  const taking = new PackTaker(job, heads);
+  const { exchange, route, state } = job;
+  await route.begin();
+  const taking = new PackTaker(job);
+  for (const { body } of heads) taking.expect(await route.plan(body.packs));
   const notes: string[] = [];
   const whole: TheirBranch[] = [];
   let error: VlinderError | null = null;
   for (const { body } of heads) {
-    const missing = await taking.all(body.packs);
+    let missing = await taking.all(await route.plan(body.packs));
+    // What replaced them may lack what was built on them since: they are kept for a while for just that.
+    if (missing !== null && (await taking.all(body.packs)) === null) missing = null;
     error ??= missing;
     if (missing !== null) continue;
     const here = await exchange.has(body.branches.flatMap(({ head }) => head ?? []));
     if (here.every(Boolean)) whole.push(...body.branches);
     else notes.push(`refused a head: ${body.n} of device ${body.device} names commits that its packs do not hold`);
   }
+  // Not being able to take these is no error: what they replace is there, or is sent again.
+  await taking.all(await route.plan(route.replacements()));
+  await route.adopt();
   const branches = whole.length === 0 ? [] : await exchange.integrate(whole);
   if (taking.total.objects > 0) {
     state.setTips([
@@ -69,18 +79,21 @@ export async function pullHeads(job: PullJob, heads: readonly Head[]): Promise<P
 class PackTaker {
   readonly total = { commits: 0, objects: 0, bytes: 0 };
   readonly #job: PullJob;
-  readonly #expected: number;
+  readonly #expected = new Set<Hash>();
   readonly #failed = new Map<Hash, VlinderError>();
 
-  constructor(job: PullJob, heads: readonly Head[]) {
+  constructor(job: PullJob) {
     this.#job = job;
-    const wanted = new Set(heads.flatMap(({ body }) => body.packs).filter((pack) => !job.state.hasPack(pack)));
-    this.#expected = [...wanted].reduce((sum, pack) => sum + (job.sizes.get(pack) ?? 0), 0);
+  }
+
+  /** Packs that are to be taken, for the progress. */
+  expect(packs: readonly Hash[]): void {
+    for (const pack of packs) this.#expected.add(pack);
   }
 
   /** Takes those that are not here, in order, up to the first that can't be taken; the error of that one. */
   async all(packs: readonly Hash[]): Promise<VlinderError | null> {
-    const { agent, state, progress, exchange } = this.#job;
+    const { agent, state, progress, exchange, sizes } = this.#job;
     const ahead = new ErasedAhead(exchange);
     for (const pack of packs) {
       if (state.hasPack(pack)) continue;
@@ -91,7 +104,8 @@ class PackTaker {
         this.total.commits += taken.commits;
         this.total.objects += taken.objects;
         this.total.bytes += taken.bytes;
-        progress({ what: `pulling ${agent}`, done: this.total.bytes, total: this.#expected, unit: "bytes" });
+        const total = [...this.#expected].reduce((sum, name) => sum + (sizes.get(name) ?? 0), 0);
+        progress({ what: `pulling ${agent}`, done: this.total.bytes, total, unit: "bytes" });
       } catch (error) {
         if (!(error instanceof VlinderError)) throw error;
         this.#failed.set(pack, error);
@@ -113,8 +127,9 @@ async function takePack(
   const objects = await naming(agent, name, () => decodePack(stored, job.sealer));
   const receive = (all: readonly StoredObject[]): Promise<{ readonly commits: number }> =>
     ahead.receive(all, () => objectsOf(job, later));
+  state.comesBack(objects);
   const { commits } = await naming(agent, name, () => receiveWhole(job, objects, receive));
-  await state.addPack(name, stored.length, objects);
+  await state.addPack(name, stored.length, objects, { raw: packRawLength(stored, job.sealer !== null) });
   return { commits, objects: objects.length, bytes: stored.length };
 }
 
@@ -133,7 +148,7 @@ async function* objectsOf(
  * have come between two packs. Then the pack that holds it is fetched once more, and its values go along.
  */
 async function receiveWhole(
-  { agent, bucket, sealer, state, retries }: PullJob,
+  { agent, bucket, sealer, state, retries, route, sizes }: PullJob,
   objects: readonly StoredObject[],
   receive: (all: readonly StoredObject[]) => Promise<{ readonly commits: number }>,
 ): Promise<{ readonly commits: number }> {
@@ -144,7 +159,11 @@ async function receiveWhole(
       return await receive(all);
     } catch (error) {
       const missing = missingIn(error);
-      const pack = missing === undefined ? undefined : state.packsOf(missing.hash).find((one) => !again.has(one));
+      const holders: Hash[] = [];
+      for (const name of missing === undefined ? [] : state.packsOf(missing.hash)) {
+        holders.push(...(sizes.has(name) ? [name] : await route.standIns(name)));
+      }
+      const pack = holders.find((one) => !again.has(one));
       if (pack === undefined) throw error;
       again.add(pack);
       const held = await decodePack(await retrying(retries, () => fetchPack(bucket, agent, pack)), sealer);
@@ -153,28 +172,6 @@ async function receiveWhole(
       all = [...values, ...all];
     }
   }
-}
-
-/** A pack's stored bytes. Missing or altered is retryable: a listing lags, a folder is still being copied. */
-async function fetchPack(bucket: Bucket, agent: AgentName, name: Hash): Promise<Buffer> {
-  const path = packPath(agent, name);
-  const bytes = await bucket.get(path, { start: 0, end: PACK_LIMITS.sealed + 1 });
-  const remedy =
-    "if the bucket is still being copied, wait; else a machine that has the memory must push again: remove the file " +
-    "if it is there, and run vlinder sync push on that machine";
-  const details = { bucket: bucket.uri, path };
-  if (bytes === null) {
-    throw new VlinderError("unavailable", `the bucket ${bucket.uri} lacks ${path}, which a head names`, {
-      remedy,
-      details,
-    });
-  }
-  if (bytes.length > PACK_LIMITS.sealed) throw invalid(`${path} is larger than a pack may be`, { remedy, details });
-  if (sha256(bytes) === name) return bytes;
-  throw new VlinderError("unavailable", `${path} in the bucket ${bucket.uri} is damaged: its hash is another`, {
-    remedy,
-    details,
-  });
 }
 
 async function naming<T>(agent: AgentName, pack: Hash, work: () => Promise<T>): Promise<T> {

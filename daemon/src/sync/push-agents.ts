@@ -1,5 +1,6 @@
-import { type AgentName, asVlinderError, type VlinderError } from "@vlinder/protocol";
+import { type AgentName, asVlinderError, VlinderError } from "@vlinder/protocol";
 import type { AgentSync, OpenVault, PushSteps } from "./agent-sync.ts";
+import type { Listing } from "./listing.ts";
 import { Outbox } from "./outbox.ts";
 import type { Pushed, PushJob } from "./push.ts";
 import { retrying } from "./retry.ts";
@@ -10,15 +11,27 @@ export interface PushOutcome extends Pushed {
   readonly error: VlinderError | null;
 }
 
+export interface PushAgentsOptions extends Pick<PushJob, "retries" | "progress" | "now"> {
+  /** Lists the bucket anew. */
+  readonly relist: () => Promise<Listing>;
+}
+
+/** A push is done again, for the agents of which packs were merged, and once more, where that brought something up. */
+const ROUNDS = 4;
+/** After so many milliseconds a push looks again whether its packs are still wanted. */
+const LATE = 3_600_000;
+
 /**
  * Pushes several agents: all their packs, then all their heads, then what these replace is deleted, each in as few requests as
- * the bucket takes. What goes wrong with one agent is its outcome, and remembered with it; the others go on.
+ * the bucket takes; at the end packs are merged or deleted where that is due, and what changed is said in another head. What goes wrong with one agent is its outcome, and remembered with it; the others go on.
  */
 export async function pushAgents(
   agents: readonly { readonly name: AgentName; readonly sync: AgentSync }[],
   open: OpenVault,
-  { retries, progress }: Pick<PushJob, "retries" | "progress">,
+  { retries, progress, now, relist }: PushAgentsOptions,
+  rounds = ROUNDS,
 ): Promise<PushOutcome[]> {
+  const began = now().getTime();
   const outbox = new Outbox(open.bucket, retries);
   const pushes = agents.map(({ name, sync }) => ({ name, sync, steps: sync.push(open, { outbox, progress }) }));
   const errors = new Map<AgentName, VlinderError>();
@@ -50,12 +63,46 @@ export async function pushAgents(
   failing((_, steps) => (steps.replaced().length > 0 ? kept : null));
   const finished = new Map<AgentName, Pushed>();
   await each(async (steps, name) => void finished.set(name, await steps.finish()));
-  const nothing = { commits: 0, objects: 0, bytes: 0, notes: [] };
-  return agents.map(({ name }) => ({
+  const again = new Set<AgentName>();
+  // Packs may have been marked since they were listed. They stay for days after that; so it is looked for only after a long time.
+  const isLate = now().getTime() - began > LATE;
+  for (const { name, steps } of pushes) {
+    if (!errors.has(name) && (isLate || (await steps.tidy()))) again.add(name);
+  }
+  const once = agents.map(({ name }): PushOutcome => ({
     agent: name,
     error: errors.get(name) ?? null,
-    ...(finished.get(name) ?? nothing),
+    ...(finished.get(name) ?? NOTHING),
   }));
+  if (again.size === 0 || rounds === 1) return once;
+  let listing: Listing;
+  try {
+    listing = await retrying(retries, relist);
+  } catch (error) {
+    if (error instanceof VlinderError) return once;
+    throw error;
+  }
+  const more = await pushAgents(
+    agents.filter(({ name }) => again.has(name)),
+    { ...open, listing },
+    { retries, progress, now, relist },
+    rounds - 1,
+  );
+  return once.map((one) => sum(one, more.find(({ agent }) => agent === one.agent) ?? null));
+}
+
+const NOTHING: Pushed = { commits: 0, objects: 0, bytes: 0, notes: [] };
+
+function sum(one: PushOutcome, other: PushOutcome | null): PushOutcome {
+  if (other === null) return one;
+  return {
+    agent: one.agent,
+    error: one.error ?? other.error,
+    commits: one.commits + other.commits,
+    objects: one.objects + other.objects,
+    bytes: one.bytes + other.bytes,
+    notes: [...one.notes, ...other.notes],
+  };
 }
 
 async function failureOf(work: Promise<void>): Promise<VlinderError | null> {

@@ -17,7 +17,9 @@ import { encodeHead, HEAD_BYTES, headPath, type HeadName } from "./head.ts";
 import { type AgentListing, packPath } from "./listing.ts";
 import { outgoingHistory, type Outgoing } from "./outgoing.ts";
 import type { Outbox } from "./outbox.ts";
+import { packRawLength } from "./pack.ts";
 import { PackWriter, type WrittenPack } from "./pack-writer.ts";
+import { withFreshName } from "./packs/fresh-name.ts";
 import { type Retries, retrying } from "./retry.ts";
 import type { SyncState } from "./sync-state.ts";
 import { openHead, type Sealer, sealHead } from "./vault/sealer.ts";
@@ -74,24 +76,25 @@ export class AgentPush {
 
   /** Hands what the bucket lacks to the outbox. What is written here meanwhile is for the next push. */
   async sendPacks(): Promise<void> {
-    const { exchange, listing, state } = this.#job;
-    this.#notes = [...forgetLost(listing, state), ...(await ensureOwnId(this.#job))];
+    const { exchange } = this.#job;
+    this.#notes = await ensureOwnId(this.#job);
     this.#branches = publishedBranches(exchange);
     this.#commits = await publishedCommits(exchange, this.#branches);
     await this.#sendPacks();
   }
 
   async #sendPacks(): Promise<void> {
-    const { agent, exchange, outbox, sealer, state, progress } = this.#job;
+    const { agent, exchange, listing, outbox, sealer, state, progress } = this.#job;
     const total = this.#total;
     const writer = new PackWriter(sealer);
     const underway = new Set<string>();
     const has = (kind: Kind, hash: Hash): boolean => underway.has(`${kind} ${hash}`) || state.has(kind, hash);
     const send = async (pack: WrittenPack | null): Promise<void> => {
       if (pack === null) return;
-      const { name, bytes, objects } = pack;
+      const { name, bytes, objects } = await withFreshName(pack, listing.marks, sealer);
+      state.comesBack(objects);
       const done = async (): Promise<void> => {
-        await state.addPack(name, bytes.length, objects);
+        await state.addPack(name, bytes.length, objects, { raw: packRawLength(bytes, sealer !== null) });
         for (const { kind, hash } of objects) underway.delete(`${kind} ${hash}`);
         total.objects += objects.length;
         total.bytes += bytes.length;
@@ -149,14 +152,6 @@ export class AgentPush {
     state.setFact("pushed", now().toISOString());
     return { ...this.#total, notes: this.#notes };
   }
-}
-
-/** Packs that were known and are not there any more: what they held counts as owed again. */
-function forgetLost(listing: AgentListing, state: SyncState): string[] {
-  const lost = state.packs().find(({ name, size }) => listing.packs.get(name) !== size);
-  if (lost === undefined) return [];
-  state.forgetFrom(lost.seq);
-  return [`the bucket lacks pack ${lost.name}, which was there: what it and those after it held is sent again`];
 }
 
 /**

@@ -1,21 +1,12 @@
 import { mkdirSync, renameSync } from "node:fs";
 import { dirname } from "node:path";
-import { setImmediate } from "node:timers/promises";
 // This home's own bookkeeping, not an agent's storage: no backend of `storage/` is asked for it.
 // oxlint-disable-next-line no-restricted-imports
 import Database from "better-sqlite3";
 import { type DeviceId, type Hash, hashFromBytes, hashToBytes, invalid, VlinderError } from "@vlinder/protocol";
-import type { Kind } from "../storage/object-storage.ts";
 import { lookBeforeLog } from "../storage/sqlite-log.ts";
+import { LEDGER_FROM_1, LEDGER_SCHEMA, LEDGER_TABLES, PackLedger } from "./packs/pack-ledger.ts";
 import type { VaultId } from "./vault/vault.ts";
-
-/** A pack whose objects are in this agent's state and, as far as is known, in the bucket. */
-export interface KnownPack {
-  /** In the order in which they were sent or taken: what a pack needs is in those before it. */
-  readonly seq: number;
-  readonly name: Hash;
-  readonly size: number;
-}
 
 /** A head file that this home wrote, or was about to write. */
 export interface OwnHead {
@@ -35,44 +26,32 @@ export interface SeenHead {
 }
 
 /** Small things to remember; each is plain JSON. */
-export type FactName = "vault" | "pushed" | "pulled" | "error" | "notes" | "erased";
+export type FactName = "vault" | "pushed" | "pulled" | "error" | "notes" | "retired";
 
-const VERSION = 1;
+const VERSION = 2;
 const SCHEMA = `
-  CREATE TABLE packs (seq INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, size INTEGER NOT NULL);
-  CREATE TABLE objects (hash BLOB NOT NULL, kind TEXT NOT NULL, pack INTEGER NOT NULL, PRIMARY KEY (hash, kind)) WITHOUT ROWID;
+  ${LEDGER_SCHEMA}
   CREATE TABLE tips (hash BLOB PRIMARY KEY) WITHOUT ROWID;
   CREATE TABLE own_heads (device TEXT NOT NULL, n INTEGER NOT NULL, hash BLOB NOT NULL, content BLOB NOT NULL, PRIMARY KEY (device, n)) WITHOUT ROWID;
   CREATE TABLE seen_heads (device TEXT PRIMARY KEY, n INTEGER NOT NULL, hash BLOB NOT NULL, time TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE head_files (hash BLOB PRIMARY KEY, bytes BLOB NOT NULL);
   CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-  CREATE TABLE counter (next INTEGER NOT NULL);
-  INSERT INTO counter VALUES (1);
 `;
-/** Rows of one transaction, so that the serving thread is never held for long. */
-const ROWS = 2000;
 
 /**
  * What this home knows of one agent's part of the bucket, in `sync.db`. All of it is a memory of
  * what was seen: with the file lost, the next pull reads the packs again and the next push sends
  * what it can't know to be there. Every method is one short transaction, and any prefix of the
- * steps of a push or pull is a good state:
- *
- * - A pack counts as known when its row in `packs` is there, which is written last. Objects point
- *   to a sequence number that is never used twice, so those of a pack that was not finished
- *   point nowhere and count as absent.
- * - A head is remembered before it is written, so that one whose reply was lost is known as ours.
+ * steps of a push or pull is a good state. A head is remembered before it is written, so that one whose reply was
+ * lost is known as ours.
  */
-export class SyncState {
-  readonly #db: Database.Database;
+export class SyncState extends PackLedger {
   /** What happened to the file at opening that a person should know; or null. */
   readonly note: string | null;
-  readonly #has: Database.Statement;
 
   private constructor(db: Database.Database, note: string | null) {
-    this.#db = db;
+    super(db);
     this.note = note;
-    this.#has = db.prepare("SELECT 1 FROM objects JOIN packs ON seq = pack WHERE hash = ? AND kind = ?");
   }
 
   /** Opens or makes the file. A damaged one is set aside and begun anew. @throws unavailable, invalid */
@@ -96,92 +75,38 @@ export class SyncState {
   }
 
   close(): void {
-    this.#db.close();
+    this.db.close();
   }
 
   /** Everything here is about one vault; another one starts from nothing. */
   bind(vault: VaultId): void {
     if (this.fact("vault") === vault) return;
-    this.#db.transaction(() => {
-      for (const table of ["packs", "objects", "tips", "own_heads", "seen_heads", "head_files", "facts"]) {
-        this.#db.exec(`DELETE FROM ${table}`);
+    this.db.transaction(() => {
+      for (const table of [...LEDGER_TABLES, "tips", "own_heads", "seen_heads", "head_files", "facts"]) {
+        this.db.exec(`DELETE FROM ${table}`);
       }
       this.setFact("vault", vault);
     })();
   }
 
-  packs(): KnownPack[] {
-    const rows = this.#db.prepare("SELECT seq, name, size FROM packs ORDER BY seq").all() as PackRow[];
-    return rows.map(({ seq, name, size }) => ({ seq, name: hashFromBytes(name), size }));
-  }
-
-  hasPack(name: Hash): boolean {
-    return this.#db.prepare("SELECT 1 FROM packs WHERE name = ?").get(hashToBytes(name)) !== undefined;
-  }
-
-  /** Whether a known pack holds the object. */
-  has(kind: Kind, hash: Hash): boolean {
-    return this.#has.get(hashToBytes(hash), kind) !== undefined;
-  }
-
-  /** The known packs that hold an object of any kind with this hash. */
-  packsOf(hash: Hash): Hash[] {
-    const rows = this.#db
-      .prepare("SELECT packs.name FROM objects JOIN packs ON seq = pack WHERE hash = ?")
-      .all(hashToBytes(hash)) as { name: Buffer }[];
-    return rows.map(({ name }) => hashFromBytes(name));
-  }
-
-  /** A pack is in the bucket, and all that it holds is in the state here. */
-  async addPack(
-    name: Hash,
-    size: number,
-    objects: readonly { readonly kind: Kind; readonly hash: Hash }[],
-  ): Promise<void> {
-    const seq = this.#db.transaction(() => {
-      this.#db.exec("UPDATE counter SET next = next + 1");
-      return (this.#db.prepare("SELECT next - 1 AS seq FROM counter").get() as { seq: number }).seq;
-    })();
-    const insert = this.#db.prepare(`
-      INSERT INTO objects (hash, kind, pack) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET pack = excluded.pack
-      WHERE NOT EXISTS (SELECT 1 FROM packs WHERE seq = objects.pack)`);
-    for (let i = 0; i < objects.length; i += ROWS) {
-      this.#db.transaction(() => {
-        for (const { kind, hash } of objects.slice(i, i + ROWS)) insert.run(hashToBytes(hash), kind, seq);
-      })();
-      await setImmediate();
-    }
-    this.#db
-      .prepare("INSERT INTO packs (seq, name, size) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-      .run(seq, hashToBytes(name), size);
-  }
-
-  /** The bucket lacks this pack: it and all after it, which may need it, are to be sent again. */
-  forgetFrom(seq: number): void {
-    this.#db.transaction(() => {
-      this.#db.prepare("DELETE FROM packs WHERE seq >= ?").run(seq);
-      this.#db.exec("DELETE FROM tips");
-    })();
-  }
-
   /** Commits whose whole history the known packs hold. */
   tips(): Hash[] {
-    const rows = this.#db.prepare("SELECT hash FROM tips ORDER BY hash").all() as { hash: Buffer }[];
+    const rows = this.db.prepare("SELECT hash FROM tips ORDER BY hash").all() as { hash: Buffer }[];
     return rows.map(({ hash }) => hashFromBytes(hash));
   }
 
   /** Replaces the tips; commits that no known pack holds are left out. */
   setTips(commits: readonly Hash[]): void {
     const held = commits.filter((commit) => this.has("commit", commit));
-    this.#db.transaction(() => {
-      this.#db.exec("DELETE FROM tips");
-      const insert = this.#db.prepare("INSERT INTO tips VALUES (?) ON CONFLICT DO NOTHING");
+    this.db.transaction(() => {
+      this.db.exec("DELETE FROM tips");
+      const insert = this.db.prepare("INSERT INTO tips VALUES (?) ON CONFLICT DO NOTHING");
       for (const commit of held) insert.run(hashToBytes(commit));
     })();
   }
 
   ownHeads(): OwnHead[] {
-    const rows = this.#db.prepare("SELECT * FROM own_heads ORDER BY n").all() as OwnRow[];
+    const rows = this.db.prepare("SELECT * FROM own_heads ORDER BY n").all() as OwnRow[];
     return rows.map(({ device, n, hash, content }) => ({
       device,
       n,
@@ -195,16 +120,16 @@ export class SyncState {
    * another home's. Its number is used up, whatever happens then.
    */
   addOwnHead({ device, n, hash, content }: OwnHead): void {
-    this.#db.pragma("synchronous = FULL");
-    this.#db
+    this.db.pragma("synchronous = FULL");
+    this.db
       .prepare("INSERT INTO own_heads VALUES (?, ?, ?, ?)")
       .run(device, n, hashToBytes(hash), hashToBytes(content));
-    this.#db.pragma("synchronous = NORMAL");
+    this.db.pragma("synchronous = NORMAL");
   }
 
   /** Of one device's heads only the newest need be remembered: a lost put may still come true, but not for ever. */
   pruneOwnHeads(keep: number): void {
-    this.#db
+    this.db
       .prepare(
         "DELETE FROM own_heads WHERE n <= (SELECT max(n) FROM own_heads AS own WHERE own.device = own_heads.device) - ?",
       )
@@ -212,13 +137,13 @@ export class SyncState {
   }
 
   seenHeads(): SeenHead[] {
-    const rows = this.#db.prepare("SELECT * FROM seen_heads ORDER BY device").all() as SeenRow[];
+    const rows = this.db.prepare("SELECT * FROM seen_heads ORDER BY device").all() as SeenRow[];
     return rows.map((row) => ({ ...row, hash: hashFromBytes(row.hash) }));
   }
 
   /** Remembers the newest head of a device. */
   seeHead({ device, n, hash, time }: SeenHead): void {
-    this.#db
+    this.db
       .prepare(`
         INSERT INTO seen_heads (device, n, hash, time) VALUES (?, ?, ?, ?)
         ON CONFLICT DO UPDATE SET n = excluded.n, hash = excluded.hash, time = excluded.time WHERE excluded.n >= seen_heads.n`)
@@ -227,44 +152,39 @@ export class SyncState {
 
   /** The bytes of a head file that was read before. */
   headFile(hash: Hash): Buffer | null {
-    const row = this.#db.prepare("SELECT bytes FROM head_files WHERE hash = ?").get(hashToBytes(hash));
+    const row = this.db.prepare("SELECT bytes FROM head_files WHERE hash = ?").get(hashToBytes(hash));
     return row === undefined ? null : (row as { bytes: Buffer }).bytes;
   }
 
   /** Those that were good when they were read. */
   headFiles(): Buffer[] {
-    return (this.#db.prepare("SELECT bytes FROM head_files").all() as { bytes: Buffer }[]).map(({ bytes }) => bytes);
+    return (this.db.prepare("SELECT bytes FROM head_files").all() as { bytes: Buffer }[]).map(({ bytes }) => bytes);
   }
 
   /** Keeps exactly these head files, so that the next pull reads only new ones. */
   keepHeadFiles(files: readonly { readonly hash: Hash; readonly bytes: Buffer }[]): void {
     const names = new Set(files.map(({ hash }) => hash));
-    this.#db.transaction(() => {
-      const there = this.#db.prepare("SELECT hash FROM head_files").all() as { hash: Buffer }[];
-      const drop = this.#db.prepare("DELETE FROM head_files WHERE hash = ?");
+    this.db.transaction(() => {
+      const there = this.db.prepare("SELECT hash FROM head_files").all() as { hash: Buffer }[];
+      const drop = this.db.prepare("DELETE FROM head_files WHERE hash = ?");
       for (const { hash } of there) if (!names.has(hashFromBytes(hash))) drop.run(hash);
-      const add = this.#db.prepare("INSERT INTO head_files VALUES (?, ?) ON CONFLICT DO NOTHING");
+      const add = this.db.prepare("INSERT INTO head_files VALUES (?, ?) ON CONFLICT DO NOTHING");
       for (const { hash, bytes } of files) add.run(hashToBytes(hash), bytes);
     })();
   }
 
   fact<T>(name: FactName): T | null {
-    const row = this.#db.prepare("SELECT value FROM facts WHERE name = ?").get(name);
+    const row = this.db.prepare("SELECT value FROM facts WHERE name = ?").get(name);
     return row === undefined ? null : (JSON.parse((row as { value: string }).value) as T);
   }
 
   setFact(name: FactName, value: unknown): void {
-    this.#db
+    this.db
       .prepare("INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value")
       .run(name, JSON.stringify(value));
   }
 }
 
-interface PackRow {
-  readonly seq: number;
-  readonly name: Buffer;
-  readonly size: number;
-}
 interface OwnRow {
   readonly device: DeviceId;
   readonly n: number;
@@ -290,6 +210,11 @@ function openDatabase(file: string): Database.Database {
     if (version === 0) {
       db.transaction(() => {
         db.exec(SCHEMA);
+        db.pragma(`user_version = ${VERSION}`);
+      })();
+    } else if (version === 1) {
+      db.transaction(() => {
+        db.exec(LEDGER_FROM_1);
         db.pragma(`user_version = ${VERSION}`);
       })();
     }

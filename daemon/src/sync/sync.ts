@@ -5,12 +5,12 @@ import {
   type DeviceId,
   type Hash,
   type InitReply,
-  type Progress,
+  parseDeviceId,
   type PullReply,
   type PushReply,
+  type RetireReply,
   type SyncOwed,
 } from "@vlinder/protocol";
-import type { Exchange } from "../state/api.ts";
 import { AgentSync, type OpenVault } from "./agent-sync.ts";
 import { readBucketChoice, writeBucketChoice } from "./bucket-choice.ts";
 import type { Bucket } from "./buckets/bucket.ts";
@@ -20,53 +20,20 @@ import { DevicePins } from "./vault/device-pins.ts";
 import { findHeads, type FoundHeads } from "./found-heads.ts";
 import { foreignNotes, listBucket } from "./listing.ts";
 import { NewNotes } from "./new-notes.ts";
+import { erasedNotes } from "./packs/erased-in-bucket.ts";
+import { DEFAULT_POLICY } from "./packs/keeper.ts";
 import { pushAgents } from "./push-agents.ts";
+import { deviceToRetire, requireDone, strangers } from "./retire.ts";
 import { DEFAULT_RETRIES, type Retries, retrying } from "./retry.ts";
 import type { Which } from "./schedule/operations.ts";
 import type { SyncFacts } from "./schedule/schedule.ts";
 import { noBucket, notHere, removedHere, unknownStatus } from "./sync-errors.ts";
+import type { OnProgress, SyncAgent, SyncOptions } from "./sync-options.ts";
 import { SyncState } from "./sync-state.ts";
 import { pinnedVault } from "./vault/vault.ts";
 import { VaultAdmin } from "./vault/vault-admin.ts";
 import { VaultDoor } from "./vault/vault-door.ts";
 import { type InitOptions, initVault } from "./vault/vault-init.ts";
-
-export interface SyncAgent {
-  readonly name: AgentName;
-  readonly exchange: Exchange;
-}
-
-/** What sync needs of the registry. */
-export interface SyncAgents {
-  /** Those that are open here. */
-  list(): Promise<readonly SyncAgent[]>;
-  /** Makes an agent that came from a bucket: no folder, no history yet. */
-  adopt(name: AgentName): Promise<Exchange>;
-  /** Whether it was removed here: then a pull does not bring it back. */
-  isRemoved(name: AgentName): boolean;
-}
-
-/** The part of pino's logger that is used. */
-export interface SyncLog {
-  info(details: object, message: string): void;
-  warn(details: object, message: string): void;
-}
-
-export interface SyncOptions {
-  /** $VLINDER_HOME. */
-  readonly home: string;
-  readonly device: DeviceId;
-  /** Makes and keeps a new id: this home's was found to be used by another machine too. */
-  readonly newDeviceId: () => Promise<DeviceId>;
-  readonly agents: SyncAgents;
-  readonly log: SyncLog;
-  readonly now?: () => Date;
-  readonly retries?: Retries;
-  /** For tests: a bucket with faults. */
-  readonly openBucket?: (uri: string, options?: OpenBucketOptions) => Promise<Bucket>;
-}
-
-export type OnProgress = (progress: Progress) => void;
 
 type PushItem = PushReply["agents"][number];
 type PullItem = PullReply["agents"][number];
@@ -165,7 +132,8 @@ export class Sync {
     if (typeof which === "string" && local.length === 0) throw notHere(which);
     return await this.#withVault("push", local, which, async (open) => {
       const agents = local.map((one) => ({ name: one.name, sync: this.#agent(one) }));
-      const pushed = await pushAgents(agents, open, { retries: this.#retries, progress });
+      const relist = (): ReturnType<typeof listBucket> => listBucket(open.bucket, oneOf(which));
+      const pushed = await pushAgents(agents, open, { retries: this.#retries, progress, now: this.#now, relist });
       return {
         agents: pushed.map(({ agent: name, error, notes, ...counts }): PushItem => {
           this.#say(name, notes);
@@ -177,7 +145,7 @@ export class Sync {
 
   async pull(which?: Which, progress: OnProgress = silent): Promise<PullReply> {
     const local = await this.#local(which);
-    const agent = typeof which === "string" ? which : undefined;
+    const agent = oneOf(which);
     return await this.#withVault("pull", local, which, async (open) => {
       const { listing } = open;
       this.#say(null, foreignNotes(listing.foreign));
@@ -192,6 +160,25 @@ export class Sync {
         } else if (agent !== undefined) throw removedHere(agent);
       }
       return { agents };
+    });
+  }
+
+  /** Ends the claim of a lost machine, after a pull and a push of everything. @throws conflict: something would be lost; invalid, not_found */
+  async retire(text: string, pull: () => Promise<PullReply>, progress: OnProgress = silent): Promise<RetireReply> {
+    requireDone(await pull());
+    const known = (await this.vault.devices()).items.map((item) => parseDeviceId(item.device));
+    const device = deviceToRetire(text, this.#device.id, known);
+    requireDone(await this.push(undefined, progress));
+    const local = await this.#local(undefined);
+    return await this.#withVault("push", local, undefined, async (open) => {
+      const reply = { device, agents: [] as string[], notes: strangers(open.listing, device, local) };
+      for (const one of local) {
+        const { paths, notes } = await this.#agent(one).retire(open, device);
+        if (paths.length > 0) reply.agents.push(one.name);
+        reply.notes.push(...notes);
+      }
+      this.#options.log.info(reply, "a device was retired");
+      return reply;
     });
   }
 
@@ -253,11 +240,11 @@ export class Sync {
     if (local !== undefined) this.#agent(local).erased(hashes);
   }
 
-  /** How many packs in the bucket hold values that were erased. */
-  async erasedInBucket(agent: AgentName): Promise<number> {
-    if (this.#uri === null) return 0;
+  /** What the bucket still has of values that were erased, and until when: a sentence each. */
+  async erasedInBucket(agent: AgentName): Promise<string[]> {
+    if (this.#uri === null) return [];
     const [local] = await this.#local(agent);
-    return local === undefined ? 0 : this.#agent(local).erasedPacks().length;
+    return local === undefined ? [] : erasedNotes(this.#agent(local).erasedInBucket());
   }
 
   /** Lets go of an agent that is closed or removed, after what is under way. */
@@ -292,6 +279,7 @@ export class Sync {
       renewDevice: (old) => this.#renew(old, "another home writes under the device's id"),
       now: this.#now,
       retries: this.#retries,
+      policy: { ...DEFAULT_POLICY, ...this.#options.packs },
     });
     this.#agents.set(name, sync);
     return sync;
@@ -316,8 +304,7 @@ export class Sync {
       try {
         const here = (bucket = await this.#open(uri));
         const door = await this.#door.open(here, operation);
-        const agent = typeof which === "string" ? which : undefined;
-        const listing = await retrying(this.#retries, () => listBucket(here, agent));
+        const listing = await retrying(this.#retries, () => listBucket(here, oneOf(which)));
         opened = { bucket, ...door, listing };
       } catch (thrown) {
         const error = asVlinderError(thrown);
@@ -393,4 +380,9 @@ export class Sync {
   #say(agent: AgentName | null, notes: readonly string[]): void {
     for (const note of this.#notes.of(agent, notes)) this.#options.log.warn({ agent }, note);
   }
+}
+
+/** The agent whose files alone are listed, where only one is meant. */
+function oneOf(which: Which): AgentName | undefined {
+  return typeof which === "string" ? which : undefined;
 }

@@ -25,6 +25,7 @@ test("without a file there are defaults", async () => {
       pullBudget: 2_000,
       pushDistance: null,
       stopPush: 5_000,
+      grace: 604_800_000,
     },
     limits: { storage: null },
     log: { level: "info" },

@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256 } from "@vlinder/protocol";
+import type { PackPolicy } from "../../src/sync/packs/keeper.ts";
 import { SyncState } from "../../src/sync/sync-state.ts";
 import type { VaultId } from "../../src/sync/vault/vault.ts";
 import { FaultyBucket, type Outcome } from "./faulty-bucket.ts";
@@ -13,9 +14,9 @@ import { dice, noise } from "./noise.ts";
 // Hundreds of pushes: fsync costs nothing in memory, where there is such a folder.
 if (existsSync("/dev/shm")) process.env["TMPDIR"] = "/dev/shm";
 
-async function pair(): Promise<[Machine, Machine]> {
+async function pair(packs: Partial<PackPolicy> = {}): Promise<[Machine, Machine]> {
   const uri = await tempBucket();
-  const [a, b] = [await Machine.start(), await Machine.start()];
+  const [a, b] = [await Machine.start({ packs }), await Machine.start({ packs })];
   for (const machine of [a, b]) await machine.sync.init(uri);
   await a.add();
   a.todo.put("/first", "1");
@@ -128,7 +129,8 @@ describe("a bucket that fails at random", () => {
   for (const seed of [1, 2, 3]) {
     test(`seed ${seed}: machines that go on trying end on the same commit`, async () => {
       const roll = dice(seed);
-      const [a, b] = await pair();
+      // Packs are merged all the time, and what they replace is deleted at once.
+      const [a, b] = await pair({ over: 3, grace: 0 });
       const all = [a, b];
       const written = new Set(["/first"]);
       let fired = 0;
@@ -208,15 +210,44 @@ describe("sync.db", () => {
     state.close();
   });
 
+  test("of the first release goes on with what it knew, in its order", async () => {
+    const file = join(await tempFolder(), "sync.db");
+    const db = new Database(file);
+    db.exec(`
+      CREATE TABLE packs (seq INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, size INTEGER NOT NULL);
+      CREATE TABLE objects (hash BLOB NOT NULL, kind TEXT NOT NULL, pack INTEGER NOT NULL, PRIMARY KEY (hash, kind)) WITHOUT ROWID;
+      CREATE TABLE tips (hash BLOB PRIMARY KEY) WITHOUT ROWID;
+      CREATE TABLE own_heads (device TEXT NOT NULL, n INTEGER NOT NULL, hash BLOB NOT NULL, content BLOB NOT NULL, PRIMARY KEY (device, n)) WITHOUT ROWID;
+      CREATE TABLE seen_heads (device TEXT PRIMARY KEY, n INTEGER NOT NULL, hash BLOB NOT NULL, time TEXT NOT NULL) WITHOUT ROWID;
+      CREATE TABLE head_files (hash BLOB PRIMARY KEY, bytes BLOB NOT NULL);
+      CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+      CREATE TABLE counter (next INTEGER NOT NULL);
+      INSERT INTO counter VALUES (9);
+      INSERT INTO packs VALUES (4, x'${two}', 20), (7, x'${one}', 10);
+      INSERT INTO objects VALUES (x'${object.hash}', 'value', 7), (x'${object.hash}', 'chunk', 8);
+      PRAGMA user_version = 1;`);
+    db.close();
+    const state = SyncState.open(file);
+    expect(state.packs().map(({ seq, name, size }) => [seq, name, size])).toEqual([
+      [4, two, 20],
+      [7, one, 10],
+    ]);
+    expect([state.has("value", object.hash), state.has("chunk", object.hash)]).toEqual([true, false]);
+    await state.addPack(sha256("pack 3"), 30, [object]);
+    expect(state.packs().map(({ seq }) => seq)).toEqual([4, 7, 9]);
+    expect(state.packsOf(object.hash).toSorted()).toEqual([one, sha256("pack 3")].toSorted());
+    state.close();
+  });
+
   test("of a newer release is refused", async () => {
     const file = join(await tempFolder(), "sync.db");
     SyncState.open(file).close();
     const db = new Database(file);
-    db.pragma("user_version = 2");
+    db.pragma("user_version = 3");
     db.close();
     const before = await readFile(file);
     expect(() => SyncState.open(file)).toThrow(
-      expect.objectContaining({ code: "invalid", message: `${file} has format 2; this release knows 1` }),
+      expect.objectContaining({ code: "invalid", message: `${file} has format 3; this release knows 2` }),
     );
     expect(await readFile(file)).toEqual(before);
   });
@@ -226,7 +257,7 @@ describe("sync.db", () => {
     const [made, file] = [join(folder, "made.db"), join(folder, "sync.db")];
     SyncState.open(made).close();
     const db = new Database(made);
-    db.pragma("user_version = 2");
+    db.pragma("user_version = 3");
     for (const suffix of ["", "-wal"]) await copyFile(made + suffix, file + suffix);
     db.close();
     const read = (): Promise<Buffer[]> => Promise.all([file, `${file}-wal`].map((path) => readFile(path)));

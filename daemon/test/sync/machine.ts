@@ -8,6 +8,7 @@ import { onTestFinished } from "vitest";
 import type { Exchange } from "../../src/state/api.ts";
 import type { Bucket } from "../../src/sync/buckets/bucket.ts";
 import { openBucket } from "../../src/sync/buckets/open.ts";
+import type { PackPolicy } from "../../src/sync/packs/keeper.ts";
 import { Sync } from "../../src/sync/sync.ts";
 import { ModelExchange } from "./model-exchange.ts";
 
@@ -29,6 +30,8 @@ export interface MachineOptions<E extends Exchange> {
   readonly make?: (agent: string, device: DeviceId) => E | Promise<E>;
   /** Keeps the agents of a machine that was killed. */
   readonly agents?: Map<AgentName, E>;
+  readonly packs?: Partial<PackPolicy>;
+  readonly now?: () => Date;
 }
 
 /** A home with its agents and its sync, as the daemon would put them together. */
@@ -43,8 +46,14 @@ export class Machine<E extends Exchange = ModelExchange> {
   wrap: (bucket: Bucket) => Bucket = (bucket) => bucket;
   readonly #make: (agent: string, device: DeviceId) => E | Promise<E>;
 
-  private constructor(home: string, { device, make, agents }: MachineOptions<E>) {
+  packs: Partial<PackPolicy>;
+  readonly #options: MachineOptions<E>;
+
+  private constructor(home: string, options: MachineOptions<E>) {
+    const { device, make, agents } = options;
     this.home = home;
+    this.#options = options;
+    this.packs = options.packs ?? {};
     this.device = device ?? newDevice();
     this.agents = agents ?? new Map();
     this.#make = make ?? ((agent, id) => new ModelExchange(agent, id) as unknown as E);
@@ -78,6 +87,8 @@ export class Machine<E extends Exchange = ModelExchange> {
         warn: (_, message) => void this.log.push(message),
       },
       retries: [0, 0],
+      packs: this.packs,
+      ...(this.#options.now === undefined ? {} : { now: this.#options.now }),
       openBucket: async (uri, options) => this.wrap(await openBucket(uri, options)),
     });
   }

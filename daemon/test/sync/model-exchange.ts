@@ -33,6 +33,8 @@ export class ModelExchange implements Exchange {
   readonly table = new Map<BranchId, StoredBranch>();
   readonly device: DeviceId;
   readonly main: BranchId;
+  /** The model forgets nothing. */
+  readonly retention = { settle: async () => {}, needed: async () => [] };
   readonly #states = new Map<Hash, State>();
   #clock = 0;
 

@@ -72,6 +72,10 @@ export const adminRequests = {
   "sync.push": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
   "sync.pull": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
   ...vaultRequests,
+  "sync.retire": z.strictObject({
+    device: z.string().regex(/^[0-9a-f]{4,32}$/, "a device's id, or its first 4 to 32 hex digits"),
+    progress: z.boolean().optional(),
+  }),
   "providers.list": z.strictObject({}),
   "providers.test": z.strictObject({ provider: z.string().min(1).max(64) }),
 };
@@ -245,6 +249,14 @@ export interface PullReply {
     readonly error: ErrorBody | null;
   }[];
 }
+export interface RetireReply {
+  /** The whole id. */
+  readonly device: string;
+  /** Agents of which the device had heads in the bucket that were deleted. */
+  readonly agents: readonly string[];
+  /** What a person should know: heads that stay, and why. */
+  readonly notes: readonly string[];
+}
 export interface ExportReply {
   readonly agent: string;
   readonly path: string;
@@ -371,6 +383,7 @@ export interface AdminReplies extends VaultReplies {
   "sync.status": SyncStatusReply;
   "sync.push": PushReply;
   "sync.pull": PullReply;
+  "sync.retire": RetireReply;
   "providers.list": { readonly items: readonly ProviderItem[] };
   "providers.test": ProviderTestReply;
 }

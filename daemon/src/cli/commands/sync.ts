@@ -1,10 +1,10 @@
-import type { PushReply, SyncMetrics, SyncStatusReply } from "@vlinder/protocol";
+import type { PushReply, RetireReply, SyncMetrics, SyncStatusReply } from "@vlinder/protocol";
 import { agentArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
 import { errorLines } from "../failure.ts";
 import type { Block, Outcome } from "../outcome.ts";
 import { pullBlocks } from "../render/pulled.ts";
-import { dim } from "../render/color.ts";
+import { dim, yellow } from "../render/color.ts";
 import { short } from "../render/hash.ts";
 import { bucketText, owedText, syncErrorLines } from "../render/owed.ts";
 import { count, counted, size } from "../render/size.ts";
@@ -51,7 +51,22 @@ export const defineSync: Define = (command, act) => {
         };
       }),
     );
+  command
+    .command("retire")
+    .description("no longer wait for a machine that is lost; what it pushed is kept")
+    .argument("<device>", "its id, or the first digits of it: see vlinder sync status")
+    .action(
+      act(async (context, device: string): Promise<Outcome> => {
+        const reply = await (await context.client()).admin("sync.retire", { device }, { onProgress: context.progress });
+        return { json: reply, people: () => retiredBlocks(reply) };
+      }),
+    );
 };
+
+function retiredBlocks({ device, agents, notes }: RetireReply): Block[] {
+  const had = agents.length === 0 ? "it had no heads in the bucket" : `its heads are deleted: ${agents.join(", ")}`;
+  return [`device ${short(device)} is retired; ${had}`, ...notes.map((note) => yellow(note))];
+}
 
 function statusBlocks(sync: SyncStatusReply): Block[] {
   return [

@@ -133,6 +133,22 @@ export class Eraser {
     }
   }
 
+  /** Of these values those that some commit gave a key, and no `erase` commit covers. */
+  async needed(hashes: readonly Hash[]): Promise<Hash[]> {
+    const asked = new Set(hashes);
+    if (asked.size === 0) return [];
+    const found = await findPuts(
+      this.#ground.storage,
+      (_space, _key, hash) => asked.has(hash),
+      reading(() => {}),
+    );
+    const erasures = await this.#erasures(
+      found.erases.map((by) => found.table.hash(by)),
+      asked,
+    );
+    return [...new Set(needed(found, erasures).map(({ hash }) => hash))];
+  }
+
   async #settled(commits: readonly Hash[], begun: number): Promise<void> {
     const notes = this.#erased.done(commits, begun);
     try {

@@ -160,6 +160,11 @@ export class Retention {
     });
   }
 
+  /** Of these values those that commits need, whether they are here or not: some commit gave one to a key, and no `erase` commit covers that. */
+  needed(hashes: readonly Hash[]): Promise<Hash[]> {
+    return this.#eraser.needed(hashes);
+  }
+
   /** Deletes quarantines whose time is over, and takes a sample of the usage. */
   tidy(): Promise<void> {
     return this.#alone(async () => {

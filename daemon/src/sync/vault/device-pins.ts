@@ -67,6 +67,10 @@ export class DevicePins {
    * Of a head of another machine: the first of a device is trusted, and the note says so. @throws denied: another key than
    * the device's, or a device that was taken out
    */
+  knows(device: DeviceId, key: PublicKey): boolean {
+    return !this.#distrusted.has(device) && this.get(device) === key;
+  }
+
   async check({ device, key }: { readonly device: DeviceId; readonly key: PublicKey }): Promise<string | null> {
     if (this.#distrusted.has(device)) {
       throw new VlinderError("denied", `device ${device} is not trusted any more`, {

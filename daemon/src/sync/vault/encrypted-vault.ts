@@ -157,6 +157,10 @@ export class EncryptedVault {
     return statement;
   }
 
+  knows(device: HeadBody["device"], key: HeadBody["key"]): boolean {
+    return isMember(this.#membership, device, key);
+  }
+
   /** Whether a head's device is a member. @throws denied */
   check({ device, key }: HeadBody): void {
     if (isMember(this.#membership, device, key)) return;

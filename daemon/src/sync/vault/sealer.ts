@@ -31,11 +31,28 @@ export function sealerOf(to: AgeRecipient | null, identities: readonly AgeIdenti
   };
 }
 
-/** A head as it is stored: in an encrypted vault the whole file, signature and all, is inside an age file. */
+/** A head or mark as it is stored: in an encrypted vault the whole file, signature and all, is inside an age file. */
+export async function sealFile(bytes: Buffer, sealer: Sealer | null): Promise<Buffer> {
+  if (sealer === null) return bytes;
+  const sealed = (await sealer.seal(bytes)).toString("base64");
+  return Buffer.from(canonicalJson({ encryption: "age", sealed, v: 1 }), "utf8");
+}
+
+/** What `sealFile` was given. @throws invalid, denied */
+export async function openFile(stored: Buffer, sealer: Sealer | null, what: "head" | "mark"): Promise<Buffer> {
+  if (sealer === null) return stored;
+  const file = parseCanonicalJson(stored, what) as Record<string, unknown> | null;
+  const { encryption, sealed, v } = file ?? {};
+  if (v !== 1 || encryption !== "age" || typeof sealed !== "string") {
+    throw invalid(`not a good ${what}: it is not encrypted, in a vault where all are`, {
+      remedy: "somebody else may write to the bucket",
+    });
+  }
+  return await sealer.open(Buffer.from(sealed, "base64"));
+}
+
 export async function sealHead(head: Head, sealer: Sealer | null): Promise<Head> {
-  if (sealer === null) return head;
-  const sealed = (await sealer.seal(head.bytes)).toString("base64");
-  const bytes = Buffer.from(canonicalJson({ encryption: "age", sealed, v: 1 }), "utf8");
+  const bytes = await sealFile(head.bytes, sealer);
   return { body: head.body, hash: sha256(bytes), bytes };
 }
 
@@ -43,14 +60,7 @@ export async function sealHead(head: Head, sealer: Sealer | null): Promise<Head>
 export async function openHead(stored: Buffer, name: HeadName, vault: VaultId, sealer: Sealer | null): Promise<Head> {
   if (sealer === null) return decodeHead(stored, name, vault);
   if (sha256(stored) !== name.hash) throw invalid("not a good head: its bytes are not what its name says");
-  const file = parseCanonicalJson(stored, "head") as Record<string, unknown> | null;
-  const { encryption, sealed, v } = file ?? {};
-  if (v !== 1 || encryption !== "age" || typeof sealed !== "string") {
-    throw invalid("not a good head: it is not encrypted, in a vault where all are", {
-      remedy: "somebody else may write to the bucket",
-    });
-  }
-  return reopenHead(await sealer.open(Buffer.from(sealed, "base64")), name, vault, sealer);
+  return reopenHead(await openFile(stored, sealer, "head"), name, vault, sealer);
 }
 
 /** The same from the bytes inside, which are kept in the home. @throws invalid */

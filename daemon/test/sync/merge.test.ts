@@ -1,0 +1,592 @@
+import { existsSync } from "node:fs";
+import { type Hash, sha256 } from "@vlinder/protocol";
+import { describe, expect, test } from "vitest";
+import type { Bucket } from "../../src/sync/buckets/bucket.ts";
+import { openBucket } from "../../src/sync/buckets/open.ts";
+import { openDevice } from "../../src/sync/vault/device.ts";
+import { type HeadName, headPath } from "../../src/sync/head.ts";
+import { type AgentListing, listAgent, packPath } from "../../src/sync/listing.ts";
+import { encodePack } from "../../src/sync/pack.ts";
+import { encodeMark, type Mark, markPath } from "../../src/sync/packs/mark.ts";
+import { stretchesToMerge } from "../../src/sync/packs/merge-policy.ts";
+import type { VaultId } from "../../src/sync/vault/vault.ts";
+import { TestClock } from "../state/harness.ts";
+import { IS_LONG } from "../../../test/harness/long.ts";
+import { FaultyBucket, type Outcome } from "./faulty-bucket.ts";
+import { Machine, tempBucket, TODO } from "./machine.ts";
+import { dice, noise } from "./noise.ts";
+
+if (existsSync("/dev/shm")) process.env["TMPDIR"] = "/dev/shm";
+
+const DAY = 24 * 3_600_000;
+const GRACE = 7 * DAY;
+
+/** Machines on one bucket that merge when there are over four packs; time stands still between ticks. */
+class Fleet {
+  readonly clock = new TestClock();
+  readonly uri: string;
+  readonly #over: number;
+
+  private constructor(uri: string, over: number) {
+    this.uri = uri;
+    this.#over = over;
+  }
+
+  static async start(over = 4): Promise<Fleet> {
+    return new Fleet(await tempBucket(), over);
+  }
+
+  async machine(over = this.#over): Promise<Machine> {
+    const machine = await Machine.start({ packs: { over, grace: GRACE }, now: this.clock.now });
+    await machine.sync.init(this.uri);
+    return machine;
+  }
+
+  /** A new machine that has what the bucket has. */
+  async clone(): Promise<Machine> {
+    const machine = await this.machine();
+    await machine.syncAll();
+    return machine;
+  }
+
+  async listing(): Promise<AgentListing> {
+    return await listAgent(await openBucket(this.uri), TODO);
+  }
+}
+
+/** Pushes `count` commits one by one. */
+async function pushes(machine: Machine, count: number, name = machine.device.slice(0, 4)): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    machine.todo.put(`/${name}/${i}`, `${name} ${i}`);
+    await machine.syncAll();
+  }
+}
+
+/** Bytes and files of packs that a pull asks for. */
+function counting(machine: Machine): { bytes: number; packs: number; all: number } {
+  const count = { bytes: 0, packs: 0, all: 0 };
+  machine.wrap = (bucket) => ({
+    ...around(bucket),
+    get: async (path, range) => {
+      const bytes = await bucket.get(path, range);
+      count.all += bytes?.length ?? 0;
+      if (path.endsWith(".pack")) {
+        count.packs++;
+        count.bytes += bytes?.length ?? 0;
+      }
+      return bytes;
+    },
+  });
+  return count;
+}
+
+function around(bucket: Bucket): Bucket {
+  return {
+    uri: bucket.uri,
+    get: (path, range) => bucket.get(path, range),
+    put: (files) => bucket.put(files),
+    sizes: (paths) => bucket.sizes(paths),
+    list: (prefix) => bucket.list(prefix),
+    delete: (paths) => bucket.delete(paths),
+    revision: () => bucket.revision(),
+    close: () => bucket.close(),
+  };
+}
+
+describe("which packs are merged", () => {
+  const sized = (...sizes: number[]): { size: number; raw: number }[] => sizes.map((size) => ({ size, raw: size }));
+
+  test("none while there are few, and never full ones", () => {
+    expect(stretchesToMerge(sized(1, 1, 1), 3)).toEqual([]);
+    expect(stretchesToMerge(sized(1, 1, 1, 1), 3)).toEqual([{ start: 0, end: 4 }]);
+    const full = 16 << 20;
+    expect(stretchesToMerge(sized(1, 1, full, 1, 1, full, 1), 3)).toEqual([
+      { start: 0, end: 2 },
+      { start: 3, end: 5 },
+    ]);
+    // What is much larger than all behind it stays.
+    expect(stretchesToMerge(sized(1000, 100, 20, 3, 3), 3)).toEqual([{ start: 3, end: 5 }]);
+    expect(stretchesToMerge(sized(1000, 100, 10, 1), 3)).toEqual([]);
+  });
+
+  test("over 20,000 pushes of any size there are tens of packs that are not full, and each byte is rewritten a few times", () => {
+    const roll = dice(7);
+    let packs: { size: number; raw: number }[] = [];
+    let [pushed, rewritten, most] = [0, 0, 0];
+    for (let i = 0; i < 20_000; i++) {
+      const size = 500 + (roll(50) === 0 ? roll(400_000) : roll(5000));
+      pushed += size;
+      packs.push({ size, raw: size });
+      for (const { start, end } of stretchesToMerge(packs).toReversed()) {
+        let sum = packs.slice(start, end).reduce((all, one) => all + one.size, 0);
+        rewritten += sum;
+        const made: typeof packs = [];
+        for (; sum > 16 << 20; sum -= 16 << 20) made.push({ size: 16 << 20, raw: 16 << 20 });
+        made.push({ size: sum, raw: sum });
+        packs = [...packs.slice(0, start), ...made, ...packs.slice(end)];
+      }
+      most = Math.max(most, packs.filter(({ size }) => size < 8 << 20).length);
+    }
+    expect(most).toBeLessThan(50);
+    expect(packs.length).toBeLessThan(pushed / (8 << 20) + 50);
+    expect(rewritten / pushed).toBeLessThan(8);
+  });
+});
+
+describe("merging", () => {
+  test("a new machine takes few files, and has all", async () => {
+    const fleet = await Fleet.start();
+    const a = await fleet.machine();
+    await a.add();
+    await pushes(a, 30);
+    const { packs, marks, heads } = await fleet.listing();
+    expect(marks.size).toBeGreaterThan(20);
+    expect([...packs.keys()].filter((name) => !marks.has(name)).length).toBeLessThanOrEqual(5);
+    expect(heads.length).toBe(1);
+    const c = await fleet.machine();
+    const taken = counting(c);
+    await c.syncAll();
+    expect(taken.packs).toBeLessThanOrEqual(5);
+    expect(c.todo.head()).toBe(a.todo.head());
+    expect(c.todo.contents()).toEqual(a.todo.contents());
+    // What is marked is not counted as gone.
+    expect(c.log.join()).not.toContain("not vlinder's");
+  });
+
+  test("a machine that had what was merged takes what is new, and not the merged packs", async () => {
+    const fleet = await Fleet.start();
+    const a = await fleet.machine();
+    await a.add();
+    a.todo.put("/large", noise(1, 3_000_000));
+    for (let i = 0; i < 3; i++) a.todo.put(`/more/${i}`, noise(2 + i, 200_000));
+    await a.syncAll();
+    const b = await fleet.clone();
+    const taken = counting(b);
+    let merges = 0;
+    for (let i = 0; i < 14; i++) {
+      const before = (await fleet.listing()).marks.size;
+      a.todo.put(`/small/${i}`, "1 KB".repeat(256));
+      a.todo.put(`/noise/${i}`, noise(100 + i, 1000));
+      await a.syncAll();
+      if ((await fleet.listing()).marks.size > before) merges++;
+      const from = taken.all;
+      await b.sync.pull();
+      expect(taken.all - from, `push ${i}`).toBeLessThan(16_000);
+      expect(b.todo.head()).toBe(a.todo.head());
+    }
+    expect(merges).toBeGreaterThan(1);
+    // It sends nothing again, and names what is there now.
+    b.todo.put("/of-b", "1");
+    const { bytes } = await b.push();
+    expect(bytes).toBeLessThan(8000);
+    expect((await fleet.clone()).todo.contents()).toEqual(b.todo.contents());
+  });
+
+  test("two at the same time are harmless, and nothing is sent twice afterwards", async () => {
+    const fleet = await Fleet.start(1000);
+    const a = await fleet.machine(1000);
+    await a.add();
+    const b = await fleet.machine(1000);
+    for (let i = 0; i < 8; i++) await pushes(i % 2 === 0 ? a : (await b.sync.pull(), b), 1, `${i}`);
+    await a.syncAll();
+    await b.syncAll();
+    for (const machine of [a, b]) await eager(machine);
+    a.todo.put("/a", "1");
+    b.todo.put("/b", "1");
+    await Promise.all([a.sync.push(), b.sync.push()]);
+    for (const machine of [a, b, a, b]) await machine.syncAll();
+    expect(a.todo.head()).toBe(b.todo.head());
+    const c = await fleet.clone();
+    expect(c.todo.contents()).toEqual(a.todo.contents());
+    const idle = counting(a);
+    expect((await a.push()).bytes).toBe(0);
+    expect(idle.packs).toBe(0);
+  });
+
+  test("a forged mark, one of an unknown device and one of a newer release change nothing, and are said", async () => {
+    const fleet = await Fleet.start();
+    const a = await fleet.machine();
+    await a.add();
+    await pushes(a, 2);
+    const bucket = await openBucket(fleet.uri);
+    const { packs } = await fleet.listing();
+    const [one, two] = [...packs.keys()] as [Hash, Hash];
+    await bucket.put([{ path: `agents/todo/packs/${one}.dropped`, bytes: Buffer.from("{}") }]);
+    await bucket.put([
+      {
+        path: `agents/todo/packs/${two}.dropped`,
+        bytes: Buffer.from('{"body":{},"encryption":"none","signature":"","v":2}'),
+      },
+    ]);
+    fleet.clock.tick(30 * DAY);
+    const before = a.todo.head();
+    await pushes(a, 6);
+    const [status] = (await a.sync.status()).agents;
+    expect(status?.error).toBeNull();
+    const notes = status?.notes.join("\n");
+    expect(notes).toContain(`${one}.dropped`);
+    expect(notes).toContain("a mark has format 2 (a newer vlinder may have written it: update this one)");
+    expect(notes).toContain("packs are neither merged nor deleted");
+    const after = await fleet.listing();
+    expect(after.marks.size).toBe(2);
+    for (const pack of packs.keys()) expect(after.packs.has(pack)).toBe(true);
+    expect(a.todo.head()).not.toBe(before);
+    expect((await fleet.clone()).todo.contents()).toEqual(a.todo.contents());
+  });
+});
+
+/** The same home, with a machine that merges from now on. */
+async function eager(machine: Machine): Promise<void> {
+  machine.packs = { over: 4, grace: GRACE };
+  await machine.restart();
+}
+
+const OUTCOMES: readonly Outcome[] = ["kill before", "kill after"];
+
+/** Runs one operation with one fault at call `n`; false when there was no such call. */
+async function withFault(
+  machine: Machine,
+  n: number,
+  outcome: Outcome,
+  work: () => Promise<unknown>,
+): Promise<boolean> {
+  const buckets: FaultyBucket[] = [];
+  let calls = 0;
+  machine.wrap = (bucket: Bucket) => {
+    // Whether one dies before or after it has read makes no difference to the others.
+    const counts = (method: string): boolean => IS_LONG || method === "put" || method === "delete";
+    const faulty = new FaultyBucket(bucket, ({ method }) => (counts(method) && ++calls === n ? outcome : "fine"));
+    buckets.push(faulty);
+    return faulty;
+  };
+  await work().catch(() => undefined);
+  machine.wrap = (bucket) => bucket;
+  return buckets.some(({ fired }) => fired > 0);
+}
+
+describe("a push that merges and dies at any step", () => {
+  for (const outcome of OUTCOMES) {
+    test(`${outcome}: leaves a bucket that every other machine can use`, async () => {
+      let steps = 0;
+      for (let n = 1; ; n++) {
+        const fleet = await Fleet.start(1000);
+        const a = await fleet.machine();
+        await a.add();
+        await pushes(a, 4);
+        const b = await fleet.clone();
+        a.todo.put("/last", "of a");
+        await eager(a);
+        const fired = await withFault(a, n, outcome, () => a.sync.push());
+        if (!fired) break;
+        steps = n;
+        // One that was away and has something to say, and a new one, before the first is back.
+        b.todo.put("/of-b", "1");
+        await b.syncAll();
+        expect((await fleet.clone()).todo.contents(), `step ${n}`).toEqual(b.todo.contents());
+        await a.restart();
+        for (const machine of [a, b, a]) await machine.syncAll();
+        expect(a.todo.head(), `step ${n}`).toBe(b.todo.head());
+        expect(a.todo.contents()["/last"]).toBe("of a");
+        expect((await fleet.clone()).todo.contents(), `step ${n}`).toEqual(a.todo.contents());
+      }
+      // A pack, a head and what it replaces; a merged pack, marks, a head and what it replaces.
+      expect(steps).toBe(IS_LONG ? 21 : 7);
+    }, 60_000);
+  }
+});
+
+describe("deletion", () => {
+  /** A has merged; B and C have pulled and pushed before that. */
+  async function merged(): Promise<{ fleet: Fleet; a: Machine; b: Machine; old: Hash[] }> {
+    const fleet = await Fleet.start();
+    const a = await fleet.machine();
+    await a.add();
+    await pushes(a, 3);
+    const b = await fleet.clone();
+    b.todo.put("/b", "only here");
+    await pushes(a, 3);
+    const { packs, marks } = await fleet.listing();
+    const old = [...packs.keys()].filter((name) => marks.has(name));
+    expect(old.length).toBeGreaterThan(3);
+    return { fleet, a, b, old };
+  }
+
+  const there = async (fleet: Fleet, packs: readonly Hash[]): Promise<number> => {
+    const listing = await fleet.listing();
+    return packs.filter((name) => listing.packs.has(name)).length;
+  };
+
+  test("comes after the grace, not before; marks stay for a time", async () => {
+    const { fleet, a, old } = await merged();
+    fleet.clock.tick(GRACE - 1000);
+    await a.syncAll();
+    expect(await there(fleet, old)).toBe(old.length);
+    fleet.clock.tick(1000);
+    await a.syncAll();
+    expect(await there(fleet, old)).toBe(0);
+    const { marks } = await fleet.listing();
+    for (const name of old) expect(marks.has(name)).toBe(true);
+    expect((await fleet.clone()).todo.contents()).toEqual(a.todo.contents());
+  });
+
+  test("a machine that was away longer than the grace sends what only it has, and no more; so does one that only pushes", async () => {
+    for (const first of ["push", "sync"] as const) {
+      const { fleet, a, b, old } = await merged();
+      fleet.clock.tick(GRACE);
+      await a.syncAll();
+      expect(await there(fleet, old)).toBe(0);
+      fleet.clock.tick(3 * GRACE);
+      await b.restart();
+      if (first === "push") expect((await b.push()).objects).toBeLessThan(5);
+      else await b.syncAll();
+      await a.syncAll();
+      await b.syncAll();
+      expect(a.todo.contents()["/b"]).toBe("only here");
+      expect(b.todo.head()).toBe(a.todo.head());
+      expect((await fleet.clone()).todo.contents()).toEqual(a.todo.contents());
+    }
+  });
+
+  test("a head that vanished, one that can't be read, and one that was not pulled keep everything", async () => {
+    const { fleet, a, b, old } = await merged();
+    await b.push();
+    await a.sync.pull();
+    const bucket = await openBucket(fleet.uri);
+    const ofB = (await fleet.listing()).heads.filter(({ device }) => device === b.device);
+    const path = `agents/todo/heads/${b.device}/${ofB[0]?.n}-${ofB[0]?.hash}.json`;
+    const bytes = (await bucket.get(path)) as Buffer;
+    await bucket.delete([path]);
+    fleet.clock.tick(2 * GRACE);
+    await a.push();
+    expect(await there(fleet, old)).toBe(old.length);
+    expect((await a.sync.status()).agents[0]?.notes.join()).toContain(`vlinder sync retire ${b.device}`);
+    await bucket.put([{ path, bytes }]);
+    const junk = `agents/todo/heads/${b.device}/99-${sha256("x")}.json`;
+    await bucket.put([{ path: junk, bytes: Buffer.from("x") }]);
+    await a.push();
+    expect(await there(fleet, old)).toBe(old.length);
+    expect((await a.sync.status()).agents[0]?.notes.join()).toContain("a head in the bucket can't be used");
+    await bucket.delete([junk]);
+    b.packs = { over: 1000, grace: 100 * GRACE };
+    await b.restart();
+    b.todo.put("/b2", "1");
+    await b.sync.push();
+    await a.push();
+    expect(await there(fleet, old)).toBe(old.length);
+    await a.syncAll();
+    expect(await there(fleet, old)).toBe(0);
+  });
+
+  test("a pack that nobody named goes after a grace to be named and one to be missed", async () => {
+    const { fleet, a } = await merged();
+    a.todo.put("/cut-off", noise(5, 5000));
+    const before = new Set((await fleet.listing()).packs.keys());
+    // Its pack is there, and it died before it knew; then it pushes another one with more in it.
+    expect(await withFault(a, 1, "kill after", () => a.sync.push())).toBe(true);
+    await a.restart();
+    const [stray, ...none] = [...(await fleet.listing()).packs.keys()].filter((name) => !before.has(name)) as [Hash];
+    expect(none).toEqual([]);
+    a.todo.put("/more", "1");
+    await a.syncAll();
+    for (const [marks, packs] of [
+      [false, true],
+      [true, true],
+      [true, false],
+    ] as const) {
+      await a.syncAll();
+      const listing = await fleet.listing();
+      expect([listing.marks.has(stray), listing.packs.has(stray)]).toEqual([marks, packs]);
+      // The mark is seen by the next push.
+      await a.syncAll();
+      fleet.clock.tick(GRACE);
+    }
+    expect((await fleet.clone()).todo.contents()).toEqual(a.todo.contents());
+    fleet.clock.tick(10 * GRACE);
+    await a.syncAll();
+    await a.syncAll();
+    expect((await fleet.listing()).marks.has(stray)).toBe(false);
+  });
+
+  for (const outcome of OUTCOMES) {
+    test(`that dies at any step (${outcome}) loses nothing for others`, async () => {
+      let steps = 0;
+      for (let n = 1; ; n++) {
+        const { fleet, a, b } = await merged();
+        fleet.clock.tick(GRACE);
+        const fired = await withFault(a, n, outcome, () => a.sync.push());
+        if (!fired) break;
+        steps = n;
+        expect((await fleet.clone()).todo.contents(), `step ${n}`).toEqual(a.todo.contents());
+        await b.syncAll();
+        await a.restart();
+        await a.syncAll();
+        await b.syncAll();
+        expect(a.todo.contents()["/b"], `step ${n}`).toBe("only here");
+        expect((await fleet.clone()).todo.contents(), `step ${n}`).toEqual(a.todo.contents());
+      }
+      expect(steps).toBe(IS_LONG ? 4 : 1);
+    }, 60_000);
+  }
+});
+
+test("a push that slept for longer than the grace while it wrote its head looks again, and leaves nothing that others can't read", async () => {
+  const fleet = await Fleet.start(1000);
+  const [a, b] = [await fleet.machine(), await fleet.machine()];
+  await a.add();
+  await pushes(a, 3);
+  await b.syncAll();
+  await pushes(b, 3);
+  await a.syncAll();
+  a.todo.put("/slow", "1");
+  const before = [...(await fleet.listing()).packs.keys()];
+  let slept = false;
+  a.wrap = (bucket) => ({
+    ...around(bucket),
+    put: async (files) => {
+      if (!slept && files.some(({ path }) => path.includes("/heads/"))) {
+        slept = true;
+        await eager(b);
+        await b.syncAll();
+        fleet.clock.tick(GRACE);
+        await b.syncAll();
+        await b.syncAll();
+      }
+      await bucket.put(files);
+    },
+  });
+  expect((await a.push()).error).toBeNull();
+  expect(slept).toBe(true);
+  const { packs } = await fleet.listing();
+  expect(before.filter((name) => packs.has(name)).length).toBeLessThan(before.length);
+  const [head] = (await fleet.listing()).heads.filter(({ device }) => device === a.device);
+  const bucket = await openBucket(fleet.uri);
+  const { body } = JSON.parse(String(await bucket.get(headPath(head as HeadName)))) as { body: { packs: Hash[] } };
+  for (const name of body.packs) expect(packs.has(name), name).toBe(true);
+  expect((await fleet.clone()).todo.contents()).toEqual(a.todo.contents());
+});
+
+test("what only a mark says is not enough to delete: one of a known machine may be wrong", async () => {
+  const fleet = await Fleet.start(1000);
+  const a = await fleet.machine();
+  await a.add();
+  await pushes(a, 3);
+  const b = await fleet.machine();
+  await b.syncAll();
+  await a.syncAll();
+  const old = [...(await fleet.listing()).packs.keys()];
+  const bucket = await openBucket(fleet.uri);
+  const bytes = Buffer.from("something else");
+  const other = await encodePack([{ kind: "value", hash: sha256(bytes), bytes }]);
+  const device = await openDevice(a.home, a.device);
+  const vault = (JSON.parse(String(await bucket.get("vault.json"))) as { id: VaultId }).id;
+  const time = fleet.clock.now().toISOString();
+  const by = [{ name: other.name, raw: 20 }];
+  const mark: Mark = {
+    after: [],
+    agent: TODO,
+    by,
+    device: device.id,
+    key: device.key,
+    left: [],
+    packs: old,
+    time,
+    vault,
+  };
+  await bucket.put([
+    { path: packPath(TODO, other.name), bytes: other.bytes },
+    ...old.map((name) => ({ path: markPath(TODO, name), bytes: encodeMark(mark, device) })),
+  ]);
+  for (let i = 0; i < 4; i++) {
+    await b.syncAll();
+    fleet.clock.tick(GRACE);
+  }
+  const { packs } = await fleet.listing();
+  for (const name of old) expect(packs.has(name)).toBe(true);
+});
+
+test("files that are not vlinder's are named, and stay, whatever is merged and deleted", async () => {
+  const fleet = await Fleet.start();
+  const a = await fleet.machine();
+  await a.add();
+  const [hash, device] = ["ab".repeat(32), "cd".repeat(16)];
+  const foreign = [
+    "agents/todo/packs/notes.txt",
+    `agents/todo/packs/${hash}.packs`,
+    `agents/todo/packs/old/${hash}.pack`,
+    `agents/todo/heads/${device}/01-${hash}.json`,
+    `agents/todo/heads/${device}/readme`,
+  ];
+  const bucket = await openBucket(fleet.uri);
+  await bucket.put([...foreign, "mine.txt"].map((path) => ({ path, bytes: Buffer.from(path) })));
+  await pushes(a, 8);
+  fleet.clock.tick(GRACE);
+  for (let i = 0; i < 2; i++) {
+    await a.syncAll();
+    fleet.clock.tick(20 * GRACE);
+  }
+  const { packs, marks } = await fleet.listing();
+  expect([...packs.keys()].filter((name) => marks.has(name))).toEqual([]);
+  const notes = (await a.sync.status()).agents[0]?.notes.join();
+  for (const path of foreign) {
+    expect(notes).toContain(path);
+    expect(String(await bucket.get(path))).toBe(path);
+  }
+  expect(String(await bucket.get("mine.txt"))).toBe("mine.txt");
+});
+
+describe("retire", () => {
+  async function three(): Promise<{ fleet: Fleet; a: Machine; b: Machine; lost: Machine }> {
+    const fleet = await Fleet.start();
+    const a = await fleet.machine();
+    await a.add();
+    a.todo.put("/a", "1");
+    await a.syncAll();
+    const [b, lost] = [await fleet.clone(), await fleet.clone()];
+    lost.todo.put("/lost", "pushed, and in no other machine");
+    await lost.push();
+    return { fleet, a, b, lost };
+  }
+  const retire = (machine: Machine, device: string) => machine.sync.retire(device, () => machine.sync.pull());
+
+  test("keeps what the machine pushed, ends its claim, and lets it come back", async () => {
+    const { fleet, a, b, lost } = await three();
+    const device = lost.device.slice(0, 8);
+    expect(await retire(a, device)).toEqual({ device: lost.device, agents: [TODO], notes: [] });
+    expect((await fleet.listing()).heads.map((head) => head.device)).not.toContain(lost.device);
+    expect((await fleet.clone()).todo.contents()["/lost"]).toBe("pushed, and in no other machine");
+    // Nobody waits for it: what is replaced goes.
+    await pushes(a, 6);
+    await b.syncAll();
+    await a.syncAll();
+    fleet.clock.tick(GRACE);
+    await a.syncAll();
+    const { packs, marks } = await fleet.listing();
+    expect([...packs.keys()].filter((name) => marks.has(name))).toEqual([]);
+    // Long after that it is found in a drawer.
+    lost.todo.put("/found", "again");
+    fleet.clock.tick(20 * GRACE);
+    for (const machine of [lost, a, b, lost, a]) await machine.syncAll();
+    expect(a.todo.contents()).toMatchObject({ "/lost": "pushed, and in no other machine", "/found": "again" });
+    expect(new Set([a, b, lost].map(({ todo }) => todo.head())).size).toBe(1);
+    expect((await fleet.listing()).heads.map((head) => head.device)).toContain(lost.device);
+    expect((await fleet.clone()).todo.contents()).toEqual(a.todo.contents());
+  });
+
+  test("refuses this machine, a device that nobody knows, and what would lose something", async () => {
+    const { fleet, a, lost } = await three();
+    await expect(retire(a, a.device)).rejects.toMatchObject({ code: "invalid" });
+    await expect(retire(a, "0".repeat(32))).rejects.toMatchObject({ code: "not_found" });
+    await a.syncAll();
+    // It is in use: it has written since.
+    lost.todo.put("/since", "1");
+    const before = await fleet.listing();
+    await lost.push();
+    await expect(a.sync.retire(lost.device, async () => ({ agents: [] }))).resolves.toMatchObject({
+      agents: [],
+      notes: [expect.stringContaining("refused")],
+    });
+    expect((await fleet.listing()).heads.length).toBe(before.heads.length);
+    expect(await retire(a, lost.device)).toMatchObject({ agents: [TODO], notes: [] });
+    expect(a.todo.contents()["/since"]).toBe("1");
+  });
+});
