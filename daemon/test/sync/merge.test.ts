@@ -377,6 +377,27 @@ describe("deletion", () => {
     expect(await there(fleet, old)).toBe(0);
   });
 
+  test("the head of a machine that is away for ever is read by way of marks of marks, however old they are", async () => {
+    const { fleet, a } = await merged();
+    const away = await fleet.clone();
+    const named = [...(await fleet.listing()).packs.keys()];
+    for (let i = 0; i < 3; i++) {
+      await pushes(a, 6, `round-${i}`);
+      fleet.clock.tick(GRACE);
+      await a.syncAll();
+    }
+    for (let i = 0; i < 2; i++) {
+      fleet.clock.tick(20 * GRACE);
+      await a.syncAll();
+    }
+    expect(await there(fleet, named)).toBe(0);
+    // Its own head is all that names those.
+    expect((await fleet.listing()).heads.some(({ device }) => device === away.device)).toBe(true);
+    const clone = await fleet.machine();
+    expect(await clone.pull()).toMatchObject({ error: null });
+    expect(clone.todo.contents()).toEqual(a.todo.contents());
+  });
+
   test("a pack that nobody named goes after a grace to be named and one to be missed", async () => {
     const { fleet, a } = await merged();
     a.todo.put("/cut-off", noise(5, 5000));
