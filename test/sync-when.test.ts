@@ -1,4 +1,6 @@
-import { rename } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { rename, rm } from "node:fs/promises";
+import path from "node:path";
 import type { Client } from "@vlinder/agent-runtime";
 import {
   type AgentName,
@@ -226,4 +228,20 @@ test("an agent.toml with its own `when` is not synced by itself", async () => {
   const item = agents.find(({ agent }) => agent === own);
   expect(item).toMatchObject({ when: "manual", lock: null });
   expect(item?.owed.commits).toBeGreaterThan(0);
+});
+
+test("a bucket that never answers: a turn waits for its budget and no more, and a stop for its own", async () => {
+  const hung = await stage.path("hung");
+  const machine = await Machine.start(hung, '[sync]\npull_budget = "500ms"\nstop_push = "1s"\n');
+  await machine.pushed();
+  // Who opens a pipe waits until somebody writes to it.
+  await rm(path.join(hung, "vault.json"));
+  execFileSync("mkfifo", [path.join(hung, "vault.json")]);
+  const began = performance.now();
+  await machine.turn("/a", "1");
+  expect(performance.now() - began).toBeGreaterThan(450);
+  expect(await machine.readInTurn("/a")).toBe("1");
+  await machine.daemon.stop();
+  expect(machine.daemon.log.join("\n")).toContain("stopped before the last push was done");
+  expect(machine.daemon.log.at(-1)).toContain('"stopped"');
 });

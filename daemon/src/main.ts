@@ -34,8 +34,17 @@ async function main(): Promise<void> {
   const daemon = await startDaemon({ home, config, log });
   hurry = () => daemon.hurry();
   await Promise.race([told.then(() => daemon.stop()), daemon.stopped]);
-  // A bucket that never answers must not keep the process.
-  setTimeout(() => process.exit(), EXIT_WAIT).unref();
+  setTimeout(leave, EXIT_WAIT).unref();
+}
+
+/**
+ * A bucket that never answers must not keep the process; all that is ours is closed. An exit waits for threads, and one that reads
+ * from a drive that is gone never comes back: then only the system can end it.
+ */
+function leave(): void {
+  const isReading = process.getActiveResourcesInfo().some((what) => what.startsWith("FSReq"));
+  if (isReading) process.kill(process.pid, "SIGKILL");
+  process.exit();
 }
 
 if (process.argv.length > 2) {
