@@ -15,7 +15,7 @@ export const SYSTEM_CLOCK: Clock = {
   // A wall clock that is set back must not make a backoff of hours.
   now: () => performance.timeOrigin + performance.now(),
   after: (milliseconds, work) => {
-    const timer = setTimeout(work, Math.min(Math.max(0, milliseconds), MOST)).unref();
+    const timer = setTimeout(work, Math.min(Math.max(0, Math.ceil(milliseconds)), MOST)).unref();
     return () => clearTimeout(timer);
   },
   random: Math.random,

@@ -82,7 +82,11 @@ export class Pulls {
     const times = this.#toRetry().map((agent) => gates.opensAt("pull", agent));
     if (this.#stopped || times.length === 0) return;
     const wait = Math.max(0, Math.min(...times) - clock.now());
-    this.#stopTimer = clock.after(wait, () => void this.all(this.#toRetry()));
+    this.#stopTimer = clock.after(wait, () => {
+      // A timer may come a little too soon: then none of them is ready, and there is another.
+      if (Math.min(...times) > clock.now()) this.schedule();
+      else void this.all(this.#toRetry());
+    });
   }
 
   /** Another bucket, or what it is at is not known any more. */

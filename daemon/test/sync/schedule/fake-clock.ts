@@ -12,13 +12,15 @@ export class FakeClock implements Clock {
   #timers: { readonly at: number; readonly work: () => void }[] = [];
   /** What `random` gives. */
   chance = 0.5;
+  /** By so many milliseconds timers come too soon, as Node's do by a part of one; they take one at least. */
+  early = 0;
 
   now(): number {
     return this.#now;
   }
 
   after(milliseconds: number, work: () => void): () => void {
-    const timer = { at: this.#now + milliseconds, work };
+    const timer = { at: this.#now + (this.early === 0 ? milliseconds : Math.max(1, milliseconds) - this.early), work };
     this.#timers.push(timer);
     return () => {
       this.#timers = this.#timers.filter((one) => one !== timer);

@@ -52,6 +52,17 @@ describe("what time may mend", () => {
     expect(ground.sync.calls[1]).toBe("push a at 90 s");
   });
 
+  test("is tried again though a timer comes a little too soon", async () => {
+    const ground = await newGround();
+    ground.clock.early = 0.5;
+    ground.sync.thrown = away;
+    await waitOf(ground);
+    ground.schedule.turnEnded(A);
+    ground.sync.thrown = null;
+    await ground.clock.pass(10_000);
+    expect(ground.sync.calls.slice(1).map((call) => call.slice(0, 6))).toEqual(["pull a", "push a"]);
+  });
+
   test("of one agent does not keep the other", async () => {
     const ground = await newGround();
     ground.sync.errors.set("push a", away);
