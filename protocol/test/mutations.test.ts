@@ -24,6 +24,7 @@ import {
   sha256,
   VlinderError,
 } from "../src/index.ts";
+import { rounds } from "../../test/harness/long.ts";
 
 const [a, b] = [sha256("a"), sha256("b")];
 const event: CommitEvent = { kind: "merge", info: { x: [1.5, "ü"] }, values: { conflicts: [b, 7] } };
@@ -146,7 +147,7 @@ test.each(formats)("$name: every other spelling is refused", ({ name, good, agai
         } else expect(Buffer.from(written)).toEqual(bytes);
       },
     ),
-    { numRuns: 10_000 },
+    { numRuns: rounds(10_000) },
   );
 });
 

@@ -9,6 +9,7 @@ import { openVectorStorage } from "../../src/storage/vectors/open.ts";
 import type { SearchQuery } from "../../src/vectors/vector-index.ts";
 import { expected, openIndex } from "./index-fixture.ts";
 import { ModelHistory } from "./model-history.ts";
+import { rounds } from "../../../test/harness/long.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "vlinder-search-"));
 // Stays open, so that the worker thread is not started anew for each run.
@@ -127,7 +128,7 @@ describe.each(backends)("search at any commit, index in %s", (_name, uri) => {
             }
           },
         ),
-        { numRuns: 20 * Number(process.env["VLINDER_RUNS"] ?? 1), interruptAfterTimeLimit: 20_000 },
+        { numRuns: rounds(20) * Number(process.env["VLINDER_RUNS"] ?? 1), interruptAfterTimeLimit: 20_000 },
       );
     },
     60_000,

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import type { StateEngine } from "../../../src/state/engine.ts";
 import { MemoryObjects } from "../../../src/storage/backends/memory.ts";
 import { openEngine } from "../harness.ts";
+import { rounds } from "../../../../test/harness/long.ts";
 
 /** A storage as one process has it: what that still wants to write after its end comes to nothing. */
 class Handle {
@@ -168,6 +169,6 @@ test("whatever crashes when, nothing happens twice in turns that do one another 
       expect((await world.engine.verify()).damage).toEqual([]);
       // Engines that crashed share the storage, and are not closed either.
     }),
-    { numRuns: 200 },
+    { numRuns: rounds(200) },
   );
 }, 120_000);
