@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -31,6 +32,7 @@ import { openBucket } from "./sync/buckets/open.ts";
 import type { Which } from "./sync/schedule/operations.ts";
 import { SyncSchedule } from "./sync/schedule/schedule.ts";
 import type { SyncSettings } from "./sync/schedule/settings.ts";
+import type { DatabaseSource } from "./sync/databases/settings.ts";
 import { Sync } from "./sync/sync.ts";
 import type { OnProgress } from "./sync/sync-options.ts";
 import { type AgentVaultImport, importAgentVault } from "./foreign/agentvault-import.ts";
@@ -41,6 +43,8 @@ import { VectorIndex } from "./vectors/vector-index.ts";
 
 /** How long a close waits for a push or pull that is under way, in milliseconds. */
 const SYNC_CLOSE = 2_000;
+/** From the start, before it is looked whether databases are to be copied to the bucket, in milliseconds. */
+const COPIES_AFTER = 60_000;
 
 export type OnMoves = (agent: AgentName, moves: readonly DurableMove[]) => void;
 
@@ -176,6 +180,11 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       adopt: async (name) => (await registry.adopt(name, { vectors: false })).engine,
       isRemoved: (name) => registry.isRemoved(name),
     },
+    databases: (name) =>
+      databaseSource(
+        open().find((one) => one.name === name),
+        config,
+      ),
     log,
     packs: { grace: config.sync.grace },
   }).catch(async (error: unknown) => {
@@ -184,6 +193,8 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
     throw error;
   });
   await useConfiguredBucket(sync, config.sync.bucket, log);
+  // What was written on the last day that the daemon ran, and no push came after.
+  setTimeout(() => sync.copies.consider(open().map(({ name }) => name)), COPIES_AFTER).unref();
   const housekeeper = new Housekeeper(open, log);
 
   /** An agent whose pulled contract has vectors gets storage for them; the index catches up. */
@@ -319,6 +330,19 @@ async function revisionOf(uri: string): Promise<string | null> {
   } finally {
     await bucket.close();
   }
+}
+
+/** The SQLite files of an agent that is open; a vector index may not be made yet. */
+function databaseSource(agent: OpenedAgent | undefined, { sync }: Config): DatabaseSource {
+  const { objects = null, vectors = null } = agent?.storage ?? {};
+  const files = [
+    { name: "objects" as const, path: objects?.path ?? null },
+    { name: "vectors" as const, path: vectors?.path ?? null },
+  ];
+  return {
+    mode: agent?.manifest?.syncDatabases ?? sync.databases,
+    files: files.flatMap(({ name, path }) => (path !== null && existsSync(path) ? [{ name, path }] : [])),
+  };
 }
 
 /** What lies in memory has its quarantine there; what lies in a file, beside it; anything else in the agent's folder. */

@@ -111,6 +111,8 @@ export type {
   ProviderItem,
   ProviderTestReply,
   ImportFinding,
+  CopiesReply,
+  DatabasesMode,
   PullReply,
   InitReply,
   RetireReply,

@@ -82,6 +82,7 @@ export const ADMIN_OPERATIONS = [
   "vault.distrust",
   "vault.rotate",
   "sync.retire",
+  "sync.databases",
   "providers.list",
   "providers.test",
 ] as const;

@@ -151,6 +151,11 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       requireBucket(sync.bucket);
       return await core.retire(request.device, progress);
     },
+    "sync.databases": ({ request, progress }) => {
+      requireBucket(sync.bucket);
+      if (request.agent !== undefined) agentOf(core, request.agent);
+      return sync.copies.copy(request.agent as AgentName | undefined, progress);
+    },
   };
 }
 

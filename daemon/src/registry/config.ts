@@ -1,5 +1,5 @@
 import { isAbsolute } from "node:path";
-import { invalid, type SyncWhen } from "@vlinder/protocol";
+import { type DatabasesMode, invalid, type SyncWhen } from "@vlinder/protocol";
 import { z } from "zod";
 import { readEnvironment } from "./config-env.ts";
 import type { SyncSettings } from "../sync/schedule/settings.ts";
@@ -11,6 +11,8 @@ import { checkToml, messageOf, shown } from "./toml-check.ts";
 import { readTomlFile, TomlSource } from "./toml-source.ts";
 
 export const SYNC_WHEN = ["turn", "interval", "manual"] as const satisfies readonly SyncWhen[];
+
+export const DATABASES_MODES = ["daily", "turn", "off"] as const satisfies readonly DatabasesMode[];
 
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -59,6 +61,7 @@ const schema = z.strictObject({
       grace: grace.default("7d"),
       push_distance: wait("0s", "1h").optional(),
       stop_push: wait("0s", "30s").default("5s"),
+      databases: z.enum(DATABASES_MODES).optional(),
     })
     .prefault({}),
   limits: z.strictObject({ storage: size.optional() }).prefault({}),
@@ -88,6 +91,8 @@ export interface Config {
     readonly bucket: string | null;
     /** How long replaced packs stay in the bucket for machines that are away, in milliseconds. */
     readonly grace: number;
+    /** When databases are copied to the bucket, of agents whose agent.toml does not say; null: what suits the kind of bucket. */
+    readonly databases: DatabasesMode | null;
   };
   readonly log: { readonly level: LogLevel };
   /** URI scheme → npm package that exports its factory. */
@@ -134,6 +139,7 @@ export function configOf(source: TomlSource, env: NodeJS.ProcessEnv): Config {
       pushDistance: sync.push_distance === undefined ? null : waitOf(sync.push_distance),
       stopPush: waitOf(sync.stop_push),
       grace: millisecondsOf(sync.grace),
+      databases: sync.databases ?? null,
     },
     providers: providersOf(providers),
   };

@@ -2,6 +2,7 @@ import {
   type AgentName,
   asVlinderError,
   type Contract,
+  type DatabasesMode,
   LIMITS,
   MERGE_POLICIES,
   MERGE_RULES,
@@ -13,7 +14,7 @@ import {
   type SyncWhen,
 } from "@vlinder/protocol";
 import { z } from "zod";
-import { SYNC_WHEN } from "./config.ts";
+import { DATABASES_MODES, SYNC_WHEN } from "./config.ts";
 import { PROVIDER_PROTOCOLS, type ProviderProtocol, type ProviderTable, spokenBy } from "./provider-config.ts";
 import { bytesOf, duration, secondsOf, size, timeLimit } from "./quantities.ts";
 import { unknownScheme } from "./storage-uri.ts";
@@ -44,6 +45,7 @@ export interface Manifest {
   readonly vectors: { readonly dimension: number | null; readonly metric: Metric } | null;
   readonly services: { readonly infer: Service | null; readonly embed: Service | null };
   readonly syncWhen: SyncWhen | null;
+  readonly syncDatabases: DatabasesMode | null;
   /** How long every commit's state is kept, then turn ends, like "90d". */
   readonly retention: { readonly states: string | null; readonly turns: string | null };
   /** Key prefix → policy. */
@@ -73,6 +75,7 @@ export function manifestOf(source: TomlSource, schemes: readonly string[], provi
         : { dimension: file.vectors?.dimension ?? null, metric: file.vectors?.metric ?? "cosine" },
     services: { infer: serviceOf(infer), embed: serviceOf(embed) },
     syncWhen: file.sync.when ?? null,
+    syncDatabases: file.sync.databases ?? null,
     retention: { states: file.retention.states ?? null, turns: file.retention.turns ?? null },
     merge: file.merge as Record<string, MergePolicy>,
     limits: {
@@ -192,7 +195,9 @@ function manifestSchema(schemes: readonly string[], providers: ProviderTable | n
           services: z.strictObject({ infer: service.optional(), embed: service.optional() }).prefault({}),
         })
         .prefault({}),
-      sync: z.strictObject({ when: z.enum(SYNC_WHEN).optional() }).prefault({}),
+      sync: z
+        .strictObject({ when: z.enum(SYNC_WHEN).optional(), databases: z.enum(DATABASES_MODES).optional() })
+        .prefault({}),
       retention: z.strictObject({ states: duration.optional(), turns: duration.optional() }).prefault({}),
       merge: z.record(z.string(), z.string()).superRefine(checkMerge).prefault({}),
       limits: z.strictObject({ storage: size.optional(), turn: timeLimit.optional() }).prefault({}),

@@ -1,14 +1,17 @@
 import {
   type AgentName,
   asVlinderError,
+  canonicalJson,
   type DeviceId,
   type ErrorBody,
   type Hash,
   type Progress,
+  sha256,
   type VlinderError,
 } from "@vlinder/protocol";
 import type { Exchange } from "../state/api.ts";
 import type { Bucket } from "./buckets/bucket.ts";
+import { type CopiedAgent, copyNotes } from "./databases/database-copies.ts";
 import { findHeads, type FoundHeads, type HeadTrust } from "./found-heads.ts";
 import { publishedBranches, publishedCommits } from "./branches.ts";
 import { headsIn } from "./head.ts";
@@ -84,6 +87,12 @@ export class AgentSync {
 
   get exchange(): Exchange {
     return this.#options.exchange;
+  }
+
+  /** What copies of the databases go by. */
+  get copied(): CopiedAgent {
+    const { exchange, state } = this.#options;
+    return { state, heads: sha256(canonicalJson(exchange.branches().map(({ id, head }) => [id, head]))) };
   }
 
   /** The steps of a push: `Sync` takes each for all agents before the next. */
@@ -224,6 +233,7 @@ export class AgentSync {
         ...notes.packs,
         ...(state.note === null ? [] : [state.note]),
         ...erasedNotes(this.erasedInBucket()),
+        ...copyNotes(state),
       ],
     };
   }

@@ -2,6 +2,7 @@ import type { AgentName, DeviceId, Progress } from "@vlinder/protocol";
 import type { Exchange } from "../state/api.ts";
 import type { Bucket } from "./buckets/bucket.ts";
 import type { OpenBucketOptions } from "./buckets/open.ts";
+import type { DatabaseSource } from "./databases/settings.ts";
 import type { PackPolicy } from "./packs/keeper.ts";
 import type { Retries } from "./retry.ts";
 
@@ -34,6 +35,8 @@ export interface SyncOptions {
   readonly newDeviceId: () => Promise<DeviceId>;
   readonly agents: SyncAgents;
   readonly log: SyncLog;
+  /** An agent's database files, and when they are copied to the bucket. Default: nothing is copied. */
+  readonly databases?: (agent: AgentName) => DatabaseSource;
   readonly now?: () => Date;
   readonly retries?: Retries;
   readonly packs?: Partial<PackPolicy>;

@@ -26,7 +26,7 @@ export interface SeenHead {
 }
 
 /** Small things to remember; each is plain JSON. */
-export type FactName = "vault" | "pushed" | "pulled" | "error" | "notes" | "retired";
+export type FactName = "vault" | "pushed" | "pulled" | "error" | "notes" | "retired" | "databases";
 
 const VERSION = 2;
 const SCHEMA = `

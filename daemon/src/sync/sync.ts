@@ -15,6 +15,7 @@ import { AgentSync, type OpenVault } from "./agent-sync.ts";
 import { readBucketChoice, writeBucketChoice } from "./bucket-choice.ts";
 import type { Bucket } from "./buckets/bucket.ts";
 import { openBucket, type OpenBucketOptions } from "./buckets/open.ts";
+import { type CopyPlace, DatabaseCopies } from "./databases/database-copies.ts";
 import { type Device, openDevice } from "./vault/device.ts";
 import { DevicePins } from "./vault/device-pins.ts";
 import { findHeads, type FoundHeads } from "./found-heads.ts";
@@ -59,6 +60,8 @@ export class Sync {
   readonly #door: VaultDoor;
   /** Who can read and who can write. */
   readonly vault: VaultAdmin;
+  /** Copies of agents' databases, for people. */
+  readonly copies: DatabaseCopies;
   #device: Device;
   #renewing: Promise<Device> | null = null;
   #uri: string | null;
@@ -85,6 +88,7 @@ export class Sync {
       bucket: () => this.#open(this.#bucketUri()),
       seen: () => this.#seen(),
     });
+    this.copies = this.#databaseCopies();
   }
 
   static async open(options: SyncOptions): Promise<Sync> {
@@ -134,6 +138,7 @@ export class Sync {
       const agents = local.map((one) => ({ name: one.name, sync: this.#agent(one) }));
       const relist = (): ReturnType<typeof listBucket> => listBucket(open.bucket, oneOf(which));
       const pushed = await pushAgents(agents, open, { retries: this.#retries, progress, now: this.#now, relist });
+      this.copies.consider(pushed.flatMap((one) => (one.error === null ? [one.agent] : [])));
       return {
         agents: pushed.map(({ agent: name, error, notes, ...counts }): PushItem => {
           this.#say(name, notes);
@@ -237,7 +242,9 @@ export class Sync {
   async erased(agent: AgentName, hashes: readonly Hash[]): Promise<void> {
     if (this.#uri === null) return;
     const [local] = await this.#local(agent);
-    if (local !== undefined) this.#agent(local).erased(hashes);
+    if (local === undefined) return;
+    this.#agent(local).erased(hashes);
+    this.copies.erased(this.#agent(local).copied.state);
   }
 
   /** What the bucket still has of values that were erased, and until when: a sentence each. */
@@ -249,13 +256,34 @@ export class Sync {
 
   /** Lets go of an agent that is closed or removed, after what is under way. */
   async release(agent: AgentName): Promise<void> {
+    await this.copies.stop(agent);
     const sync = this.#agents.get(agent);
     this.#agents.delete(agent);
     await sync?.close();
   }
 
   async close(): Promise<void> {
+    this.copies.close();
     for (const agent of this.#agents.keys()) await this.release(agent);
+  }
+
+  #databaseCopies(): DatabaseCopies {
+    const { agents, databases = () => ({ mode: "off", files: [] }), home, log } = this.#options;
+    return new DatabaseCopies({
+      home,
+      log,
+      now: this.#now,
+      retries: this.#retries,
+      device: () => this.#device.id,
+      bucket: () => this.#uri,
+      agents: async () => (await agents.list()).map(({ name }) => name),
+      source: databases,
+      open: () => this.#openPlace(),
+      agent: async (name) => {
+        const [one] = await this.#local(name);
+        return one === undefined ? null : this.#agent(one).copied;
+      },
+    });
   }
 
   async #local(which: Which): Promise<readonly SyncAgent[]> {
@@ -288,6 +316,18 @@ export class Sync {
   #bucketUri(): string {
     if (this.#uri !== null) return this.#uri;
     throw noBucket();
+  }
+
+  async #openPlace(): Promise<CopyPlace> {
+    const bucket = await this.#open(this.#bucketUri());
+    try {
+      const { sealer } = await this.#door.open(bucket, "push");
+      // What is encrypted is encrypted in memory so far, where a database may not fit: an encrypted vault gets no copies.
+      return { bucket, isEncrypted: sealer !== null, seal: null };
+    } catch (error) {
+      await bucket.close();
+      throw error;
+    }
   }
 
   /** Opens the bucket, checks its vault and lists it; an error of these is each agent's, and thrown. */

@@ -228,6 +228,11 @@ const CASES: readonly Case[] = [
   { command: "vault devices", works: () => ["vault", "devices"] },
   { command: "vault request", works: () => ["vault", "request", "--name", "desk"] },
   {
+    command: "sync databases",
+    works: () => ["sync", "databases", "todo"],
+    fails: () => ["sync", "databases", "nobody"],
+  },
+  {
     command: "export",
     works: () => ["export", "todo", join(folder.path, "todo.tar"), "--force"],
     fails: () => ["export", "todo", folder.path],

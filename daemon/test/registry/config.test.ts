@@ -26,6 +26,7 @@ test("without a file there are defaults", async () => {
       pushDistance: null,
       stopPush: 5_000,
       grace: 604_800_000,
+      databases: null,
     },
     limits: { storage: null },
     log: { level: "info" },

@@ -23,6 +23,7 @@ test("the smallest agent.toml", () => {
     vectors: null,
     services: { infer: null, embed: null },
     syncWhen: null,
+    syncDatabases: null,
     retention: { states: null, turns: null },
     merge: {},
     limits: { storage: null, turn: null },
@@ -57,6 +58,7 @@ provider = "ollama"
 models = ["nomic-embed-text"]
 [sync]
 when = "manual"
+databases = "turn"
 [retention]
 states = "90d"
 [merge]
@@ -80,6 +82,7 @@ turn = "90s"
       embed: { provider: "ollama", protocol: null, models: ["nomic-embed-text"] },
     },
     syncWhen: "manual",
+    syncDatabases: "turn",
     retention: { states: "90d", turns: null },
     merge: { "/notes/": "keep-both", "": "newest" },
     limits: { storage: 1.5 * 2 ** 30, turn: 90 },

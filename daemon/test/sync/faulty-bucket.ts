@@ -1,5 +1,6 @@
 import { VlinderError } from "@vlinder/protocol";
 import type { Bucket, BucketEntry, BucketFile, ByteRange } from "../../src/sync/buckets/bucket.ts";
+import type { UploadMemory } from "../../src/sync/buckets/upload-memory.ts";
 
 /** Thrown where a machine would have died: nothing of ours catches it. */
 export class Killed extends Error {
@@ -34,6 +35,10 @@ export class FaultyBucket implements Bucket {
 
   put(files: readonly BucketFile[]): Promise<void> {
     return this.#call("put", files.map(({ path }) => path).join(" "), () => this.#inner.put(files));
+  }
+
+  putFile(path: string, source: string, memory?: UploadMemory): Promise<void> {
+    return this.#call("putFile", path, async () => await this.#inner.putFile?.(path, source, memory));
   }
 
   sizes(paths: readonly string[]): Promise<ReadonlyMap<string, number>> {

@@ -8,6 +8,7 @@ import { onTestFinished } from "vitest";
 import type { Exchange } from "../../src/state/api.ts";
 import type { Bucket } from "../../src/sync/buckets/bucket.ts";
 import { openBucket } from "../../src/sync/buckets/open.ts";
+import type { DatabaseSource } from "../../src/sync/databases/settings.ts";
 import type { PackPolicy } from "../../src/sync/packs/keeper.ts";
 import { Sync } from "../../src/sync/sync.ts";
 import { ModelExchange } from "./model-exchange.ts";
@@ -28,6 +29,8 @@ export interface MachineOptions<E extends Exchange> {
   readonly home?: string;
   readonly device?: DeviceId;
   readonly make?: (agent: string, device: DeviceId) => E | Promise<E>;
+  /** Copies of its databases go to the bucket. */
+  readonly databases?: (agent: AgentName) => DatabaseSource;
   /** Keeps the agents of a machine that was killed. */
   readonly agents?: Map<AgentName, E>;
   readonly packs?: Partial<PackPolicy>;
@@ -89,6 +92,7 @@ export class Machine<E extends Exchange = ModelExchange> {
       retries: [0, 0],
       packs: this.packs,
       ...(this.#options.now === undefined ? {} : { now: this.#options.now }),
+      ...(this.#options.databases === undefined ? {} : { databases: this.#options.databases }),
       openBucket: async (uri, options) => this.wrap(await openBucket(uri, options)),
     });
   }

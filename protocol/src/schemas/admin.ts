@@ -76,6 +76,7 @@ export const adminRequests = {
     device: z.string().regex(/^[0-9a-f]{4,32}$/, "a device's id, or its first 4 to 32 hex digits"),
     progress: z.boolean().optional(),
   }),
+  "sync.databases": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
   "providers.list": z.strictObject({}),
   "providers.test": z.strictObject({ provider: z.string().min(1).max(64) }),
 };
@@ -219,6 +220,22 @@ export interface InitReply {
   readonly encrypted: boolean;
   /** Of a new encrypted vault: the key that opens it when all machines are lost. It is kept nowhere. A secret. */
   readonly recovery: string | null;
+}
+/** When a copy of an agent's databases goes to the bucket: once a day, after every push, or never by itself. */
+export type DatabasesMode = "daily" | "turn" | "off";
+
+/** Of each agent, its copy in the bucket. */
+export interface CopiesReply {
+  readonly agents: readonly {
+    readonly agent: string;
+    /** When it was made, ISO 8601; null: none was. */
+    readonly time: string | null;
+    /** Paths in the bucket, and bytes. */
+    readonly files: readonly { readonly path: string; readonly bytes: number }[];
+    /** Why there is nothing to copy. */
+    readonly why: string | null;
+    readonly error: ErrorBody | null;
+  }[];
 }
 export interface PushReply {
   readonly agents: readonly {
@@ -384,6 +401,7 @@ export interface AdminReplies extends VaultReplies {
   "sync.push": PushReply;
   "sync.pull": PullReply;
   "sync.retire": RetireReply;
+  "sync.databases": CopiesReply;
   "providers.list": { readonly items: readonly ProviderItem[] };
   "providers.test": ProviderTestReply;
 }

@@ -1,4 +1,4 @@
-import type { PushReply, RetireReply, SyncMetrics, SyncStatusReply } from "@vlinder/protocol";
+import type { CopiesReply, PushReply, RetireReply, SyncMetrics, SyncStatusReply } from "@vlinder/protocol";
 import { agentArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
 import { errorLines } from "../failure.ts";
@@ -61,11 +61,36 @@ export const defineSync: Define = (command, act) => {
         return { json: reply, people: () => retiredBlocks(reply) };
       }),
     );
+  command
+    .command("databases")
+    .description("put a copy of the SQLite files into the bucket, for people")
+    .argument("[agent]", "default: all")
+    .action(
+      act(async (context, name: string | undefined): Promise<Outcome> => {
+        const agent = name === undefined ? {} : { agent: agentArgument(name) };
+        const reply = await (await context.client()).admin("sync.databases", agent, { onProgress: context.progress });
+        return {
+          json: reply,
+          failed: reply.agents.some(({ error }) => error !== null),
+          people: () => copyBlocks(reply),
+        };
+      }),
+    );
 };
 
 function retiredBlocks({ device, agents, notes }: RetireReply): Block[] {
   const had = agents.length === 0 ? "it had no heads in the bucket" : `its heads are deleted: ${agents.join(", ")}`;
   return [`device ${short(device)} is retired; ${had}`, ...notes.map((note) => yellow(note))];
+}
+
+function copyBlocks({ agents }: CopiesReply): Block[] {
+  if (agents.length === 0) return [dim("no agent to copy")];
+  return agents.flatMap(({ agent, files, why, error }): Block[] => [
+    `${agent}:`,
+    ...files.map(({ path, bytes }): Block => `  ${path}  ${size(bytes)}`),
+    ...(why === null ? [] : [dim(`  nothing: ${why}`)]),
+    ...(error === null ? [] : errorLines(error)),
+  ]);
 }
 
 function statusBlocks(sync: SyncStatusReply): Block[] {

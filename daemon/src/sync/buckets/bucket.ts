@@ -1,3 +1,5 @@
+import type { UploadMemory } from "./upload-memory.ts";
+
 /** Bytes `start` (counted from 0) up to and without `end`; what lies behind the file's end is left out. */
 export interface ByteRange {
   readonly start: number;
@@ -47,6 +49,13 @@ export interface Bucket {
    * its file how far it can promise the last part.)
    */
   put(files: readonly BucketFile[]): Promise<void>;
+
+  /**
+   * `put` of one file that may be larger than memory, from the file `source` of this machine, which must not change meanwhile.
+   * What is put at the same time does not wait for it. Absent where the kind has no way to do it. `memory` is asked for, and told, what the
+   * service has of its content, where the service can make use of that.
+   */
+  putFile?(path: string, source: string, memory?: UploadMemory): Promise<void>;
 
   /** Bytes of each of these files that is there. */
   sizes(paths: readonly string[]): Promise<ReadonlyMap<string, number>>;

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { VlinderError } from "@vlinder/protocol";
 import type { Bucket, BucketFile } from "./bucket.ts";
 
@@ -52,6 +55,26 @@ export const BUCKET_CHECKS: readonly BucketCheck[] = [
     async run(bucket) {
       await bucket.put([file("empty", bytes(""))]);
       assert.deepEqual(await bucket.get("empty"), bytes(""));
+    },
+  },
+  {
+    name: "a file of this machine is put as it is, where the kind does that, and overwrites nothing",
+    async run(bucket) {
+      if (bucket.putFile === undefined) return;
+      const folder = await mkdtemp(join(tmpdir(), "vlinder-bucket-"));
+      try {
+        const [one, other] = [join(folder, "one"), join(folder, "other")];
+        await writeFile(one, "0123456789");
+        await writeFile(other, "012345678X");
+        await bucket.putFile("a/b", one);
+        await bucket.putFile("a/b", one);
+        await assert.rejects(bucket.putFile("a/b", other), coded("conflict"));
+        assert.deepEqual(await bucket.get("a/b"), bytes("0123456789"));
+        assert.deepEqual(await paths(bucket, ""), ["a/b"]);
+        await assert.rejects(bucket.putFile("../a", one), coded("invalid"));
+      } finally {
+        await rm(folder, { recursive: true });
+      }
     },
   },
   {

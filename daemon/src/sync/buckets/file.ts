@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { sha256, VlinderError } from "@vlinder/protocol";
 import type { Bucket, BucketEntry, BucketFile, ByteRange } from "./bucket.ts";
 import { bucketFileError, systemCode } from "./file-error.ts";
+import { copyNew, haveSameBytes } from "./whole-file.ts";
 import { bucketPathParts, checkBucketPrefix } from "./path.ts";
 
 /** Unfinished files and locks; parts that start with a dot are never listed and never a path. */
@@ -53,6 +54,11 @@ async function makeFolder(folder: string): Promise<void> {
   }
 }
 
+interface NewFile {
+  readonly write: (temp: string) => Promise<void>;
+  readonly isSame: (target: string) => Promise<boolean>;
+}
+
 class FileBucket implements Bucket {
   readonly uri: string;
   readonly #root: string;
@@ -80,13 +86,27 @@ class FileBucket implements Bucket {
   }
 
   async #put(path: string, parts: readonly string[], bytes: Uint8Array): Promise<void> {
+    await this.#make(path, parts, {
+      write: (temp) => writeNew(temp, bytes),
+      isSame: async (target) => (await readFile(target))?.equals(bytes) ?? false,
+    });
+  }
+
+  async putFile(path: string, source: string): Promise<void> {
+    await this.#make(path, bucketPathParts(path), {
+      write: (temp) => copyNew(source, temp),
+      isSame: (target) => haveSameBytes(source, target),
+    });
+  }
+
+  async #make(path: string, parts: readonly string[], { write, isSame }: NewFile): Promise<void> {
     await this.#doing(`writing ${path}`, async () => {
       const folder = (await this.#folder(parts.slice(0, -1), true)) as string;
       const target = join(folder, parts.at(-1) as string);
       const temp = join(await this.#temp(), randomUUID());
       try {
-        await writeNew(temp, bytes);
-        if (!(await this.#name(temp, target, path))) await this.#same(target, bytes, path);
+        await write(temp);
+        if (!(await this.#name(temp, target, path)) && !(await isSame(target))) throw this.#conflict(path);
       } finally {
         await removeFile(temp);
       }
@@ -189,9 +209,8 @@ class FileBucket implements Bucket {
     return folder;
   }
 
-  async #same(target: string, bytes: Uint8Array, path: string): Promise<void> {
-    if ((await readFile(target))?.equals(bytes)) return;
-    throw new VlinderError("conflict", `the bucket ${this.uri} holds other bytes under ${path}`, {
+  #conflict(path: string): VlinderError {
+    return new VlinderError("conflict", `the bucket ${this.uri} holds other bytes under ${path}`, {
       remedy: "nothing is overwritten; if that file is damaged, remove it and push again",
       details: { bucket: this.uri, path },
     });

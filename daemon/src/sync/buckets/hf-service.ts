@@ -1,9 +1,10 @@
 import { VlinderError } from "@vlinder/protocol";
-import { isPassing, networkError, plain, requestName, type ServiceWords, statusError } from "./http-error.ts";
+import { isPassing, plain, requestName, type ServiceWords, statusError } from "./http-error.ts";
 import { HttpFetch } from "./http-fetch.ts";
 import type { HttpLimits } from "./http-limits.ts";
 import type { HfToken } from "./hf-token.ts";
 import { type XetToken, XetTokens } from "./xet-tokens.ts";
+import type { XetUpload } from "./xet-upload.ts";
 
 const DEFAULT_ENDPOINT = "https://huggingface.co";
 
@@ -20,6 +21,15 @@ export interface HfServiceOptions {
 export interface Refused {
   readonly path: string;
   readonly error: string;
+}
+
+export interface HfCallOptions {
+  /** Ends all of its requests. */
+  readonly signal?: AbortSignal;
+  /** Answers what it asks for a token of the CAS. */
+  readonly xet?: XetToken;
+  /** Answers its dedup queries; without it, nothing is known to be there. */
+  readonly upload?: XetUpload;
 }
 
 /** What a call of the library gets: its `fetch`, and what only the wire tells. */
@@ -50,13 +60,15 @@ export class HfService {
     this.#xet = new XetTokens((url, init, token) => this.#checked(url, init, token));
   }
 
-  /** One call of the library with this token. `signal` ends all of its requests; `xet` answers what it asks for one. */
-  call(token: HfToken, { signal, xet }: { readonly signal?: AbortSignal; readonly xet?: XetToken } = {}): HfCall {
+  /** One call of the library with this token. */
+  call(token: HfToken, { signal, upload, xet }: HfCallOptions = {}): HfCall {
     const refused: Refused[] = [];
     const call: typeof fetch = async (input, init) => {
       const url = input instanceof Request ? input.url : String(input);
       const options = signal === undefined ? init : { ...init, signal };
-      const response = await this.#route(url, options ?? {}, token, xet);
+      const response = await this.#seen(url, options ?? {}, upload, (current) =>
+        this.#route(url, current, token, { xet, upload }),
+      );
       if (url.endsWith("/batch")) refused.push(...(await failedOf(response.clone())));
       return response;
     };
@@ -99,14 +111,37 @@ export class HfService {
     });
   }
 
-  async #route(url: string, init: RequestInit, token: HfToken, xet: XetToken | undefined): Promise<Response> {
+  /** Tells an upload what became of its shards. */
+  async #seen(
+    url: string,
+    init: RequestInit,
+    upload: XetUpload | undefined,
+    send: (init: RequestInit) => Promise<Response>,
+  ): Promise<Response> {
+    if (upload === undefined || !new URL(url).pathname.endsWith("/v1/shards")) return send(init);
+    try {
+      const response = await send(init);
+      if (response.ok) upload.took(init.body);
+      return response;
+    } catch (error) {
+      upload.failed(error);
+      throw error;
+    }
+  }
+
+  async #route(
+    url: string,
+    init: RequestInit,
+    token: HfToken,
+    { xet, upload }: { readonly xet: XetToken | undefined; readonly upload: XetUpload | undefined },
+  ): Promise<Response> {
     const { pathname } = new URL(url);
     if (/\/xet-(read|write)-token$/.test(pathname)) {
       // An end in the past: the library keeps no copy, which it would use after a refusal and for other tokens.
       return Response.json({ ...(xet ?? (await this.#xet.get(url, init, token))), exp: 0 });
     }
-    // What vlinder puts is new and compressed: a query for each file would find nothing that could be left out.
-    if (/\/v1\/chunks\//.test(pathname)) return new Response(null, { status: 404 });
+    // Packs are new and compressed: a query for each of them would find nothing that could be left out.
+    if (/\/v1\/chunks\//.test(pathname)) return upload?.answer() ?? new Response(null, { status: 404 });
     return this.#xet.renewing(init, (current) => this.#checked(url, current, token));
   }
 
@@ -119,7 +154,11 @@ export class HfService {
     const isHub =
       new URL(url).origin === new URL(this.endpoint).origin && /^\/(api|buckets)\//.test(new URL(url).pathname);
     if (response.status !== 404 || isHub) throw await statusError(response, name, this.#words(token));
-    throw networkError(new Error("the CAS lacks data of a file (404)"), name, this.#options.uri);
+    const { uri } = this.#options;
+    throw new VlinderError("unavailable", `${name} of the bucket ${uri} failed: the CAS lacks data of a file (404)`, {
+      remedy: "it is tried again; if it stays so, that file is lost at Hugging Face",
+      details: { bucket: uri, status: 404 },
+    });
   }
 
   #keepToken(url: string, init: RequestInit, { token }: HfToken): void {

@@ -1,3 +1,4 @@
+import { openAsBlob } from "node:fs";
 import type * as Library from "@huggingface/hub";
 import { VlinderError } from "@vlinder/protocol";
 import type { Bucket, BucketEntry, BucketFile, ByteRange } from "./bucket.ts";
@@ -5,9 +6,11 @@ import { type HfCall, HfService } from "./hf-service.ts";
 import { type HfToken, readHfToken } from "./hf-token.ts";
 import { type HfPlace, parseHfUri } from "./hf-uri.ts";
 import type { HttpLimits } from "./http-limits.ts";
-import { oneAtATime } from "./one-at-a-time.ts";
+import { oneAtATime, oneFileAtATime } from "./one-at-a-time.ts";
 import { bucketPathParts, checkBucketPrefix } from "./path.ts";
-import { xetHash } from "./xet-hash.ts";
+import type { UploadMemory } from "./upload-memory.ts";
+import { xetHash, xetHashOf } from "./xet-hash.ts";
+import { XetUpload } from "./xet-upload.ts";
 
 /** Paths of a question, and of a batch. */
 const MAX_PATHS = 1000;
@@ -36,6 +39,11 @@ export async function openHfBucket(uri: string, options: HfBucketOptions = {}): 
 interface FileInfo {
   readonly size: number;
   readonly hash: string | undefined;
+}
+
+interface Content {
+  readonly path: string;
+  readonly content: Blob;
 }
 
 /** What every call of the library is given. */
@@ -132,11 +140,45 @@ class HfBucket implements Bucket {
       for (const [path, { hash }] of wanted) this.#checkSame(path, hash, before.get(path));
       const missing = [...wanted].filter(([path]) => !before.has(path));
       if (missing.length === 0) return;
-      for (const commit of commits(missing.map(([path, { bytes }]) => ({ path, bytes })))) await this.#upload(commit);
+      for (const commit of commits(missing.map(([path, { bytes }]) => ({ path, bytes })))) {
+        await this.#upload(
+          commit.map(({ path, bytes }) => ({ path, content: new Blob([bytes as Uint8Array<ArrayBuffer>]) })),
+        );
+      }
       const after = await this.#info(missing.map(([path]) => path));
       // One that is not shown yet was taken all the same; one that is shown with other bytes was replaced.
       for (const [path, { hash }] of missing) this.#checkSame(path, hash, after.get(path));
     });
+  }
+
+  async putFile(path: string, source: string, memory?: UploadMemory): Promise<void> {
+    bucketPathParts(path);
+    const content = await openAsBlob(source);
+    await oneFileAtATime(async () => {
+      const before = (await this.#info([path])).get(path);
+      if (before !== undefined) return this.#checkSame(path, await xetHashOf(content.stream()), before);
+      const hash = await this.#uploadFile({ path, content }, memory);
+      this.#checkSame(path, hash, (await this.#info([path])).get(path));
+    });
+  }
+
+  /** @returns the file's hash */
+  async #uploadFile(file: Content, memory: UploadMemory | undefined): Promise<string> {
+    const place = `${this.#service.endpoint} ${this.#place.id}`;
+    for (let known = (await memory?.recall(place)) ?? new Map<string, Buffer>(); ;) {
+      const upload = new XetUpload(known);
+      try {
+        await this.#upload([file], upload);
+      } catch (error) {
+        if (!upload.isRefused) throw error;
+        // Once more, and all of it.
+        await memory?.drop();
+        known = new Map<string, Buffer>();
+        continue;
+      }
+      await memory?.keep(place, upload.sent);
+      return upload.hash ?? (await xetHashOf(file.content.stream()));
+    }
   }
 
   async sizes(paths: readonly string[]): Promise<ReadonlyMap<string, number>> {
@@ -220,17 +262,15 @@ class HfBucket implements Bucket {
   }
 
   /** One commit. */
-  async #upload(files: readonly BucketFile[]): Promise<void> {
+  async #upload(files: readonly Content[], upload?: XetUpload): Promise<void> {
     const controller = new AbortController();
     try {
       await this.#doing(`writing ${files.length} files`, async ({ library, params, token }) => {
         const url = `${params.hubUrl}/api/buckets/${this.#place.id}/xet-write-token`;
         const xet = await this.#service.xetToken(url, token);
-        const call = this.#service.call(token, { signal: controller.signal, xet });
-        const content = files.map(({ path, bytes }) => ({
-          path: this.#place.prefix + path,
-          content: new Blob([bytes as Uint8Array<ArrayBuffer>]),
-        }));
+        const { signal } = controller;
+        const call = this.#service.call(token, { signal, xet, ...(upload === undefined ? {} : { upload }) });
+        const content = files.map((file) => ({ path: this.#place.prefix + file.path, content: file.content }));
         try {
           await library.uploadFiles({ ...params, fetch: call.fetch, files: content });
         } catch (error) {

@@ -46,6 +46,8 @@ const STEPS: SchemaSteps = { version: SCHEMA_VERSION, migrations: MIGRATIONS };
  */
 export function prepareSchema(db: Database.Database, say: Say = () => {}, steps: SchemaSteps = STEPS): void {
   if (isOurs(db, steps.version)) {
+    // One that was copied to a bucket is none, so that it can be read without its log.
+    db.pragma("journal_mode = WAL");
     if (versionOf(db) < steps.version) migrate(db, { ...steps, say });
     return;
   }

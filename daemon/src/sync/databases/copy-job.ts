@@ -1,0 +1,213 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir, readFile, rm, stat, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { type AgentName, type DeviceId, type Hash, type Progress, sha256, VlinderError } from "@vlinder/protocol";
+import type { Bucket } from "../buckets/bucket.ts";
+import { writeHomeFile } from "../home-file.ts";
+import { type Retries, retrying } from "../retry.ts";
+import { copying } from "./copying.ts";
+import type { CopiedDatabase } from "./database-copy.ts";
+import { type CopyFile, encodeManifest } from "./manifest.ts";
+import { copyFolder, copyName, type DatabaseName, isCopyName } from "./names.ts";
+import { SentMap } from "./sent-map.ts";
+
+/** Stays free on the home's disk beside a copy: what agents write meanwhile must not fail. */
+const ROOM = 256 << 20;
+/** What a kind of bucket that takes no files is given from memory. */
+const MAX_FROM_MEMORY = 256 << 20;
+
+/** Encrypts a file into another, for the members of a vault. */
+export type Seal = (plain: string, sealed: string) => Promise<void>;
+
+export interface DatabaseFile {
+  readonly name: DatabaseName;
+  /** The SQLite file, absolute. */
+  readonly path: string;
+}
+
+export interface CopyJob {
+  readonly agent: AgentName;
+  readonly databases: readonly DatabaseFile[];
+  readonly bucket: Bucket;
+  readonly device: DeviceId;
+  /** A folder of this home for unfinished copies, which nothing else uses, and for what was sent. */
+  readonly folder: string;
+  /** Paths in the bucket of the copies that this home made before, also under another device's id. */
+  readonly before: readonly string[];
+  /** Null: copies go as they are. */
+  readonly seal: Seal | null;
+  readonly now: () => Date;
+  readonly retries: Retries;
+  readonly signal: AbortSignal;
+  readonly progress: (progress: Progress) => void;
+}
+
+export interface Copy {
+  readonly time: string;
+  /** Paths in the bucket, the manifest last. */
+  readonly files: readonly { readonly path: string; readonly bytes: number }[];
+  /** Why the copy before it is still there; null: it is not. */
+  readonly left: string | null;
+}
+
+interface Made {
+  readonly file: CopyFile;
+  /** Its bytes, in this home. */
+  readonly source: string;
+  readonly copied: CopiedDatabase;
+}
+
+/**
+ * Puts a consistent copy of an agent's databases into the bucket and removes the one before. Each step leaves a whole copy
+ * there: the new files have new names, the manifest that names them is written when they are all there, and what it replaces
+ * is deleted after that. @throws VlinderError
+ */
+export async function copyDatabases(job: CopyJob): Promise<Copy> {
+  const unfinished = join(job.folder, "unfinished");
+  await rm(unfinished, { recursive: true, force: true });
+  await mkdir(unfinished, { recursive: true, mode: 0o700 });
+  try {
+    await checkRoom(job);
+    const time = job.now();
+    const made: Made[] = [];
+    for (const database of job.databases) made.push(await makeCopy(job, database, time, unfinished));
+    const folder = copyFolder(job.agent, job.device);
+    for (const one of made) await putFile(job, folder + one.file.name, one);
+    const manifest = await putManifest(job, made, time, unfinished);
+    const files = [...made.map(({ file }) => ({ path: folder + file.name, bytes: file.bytes })), manifest];
+    return { time: time.toISOString(), files, left: await deleteOlder(job, new Set(files.map(({ path }) => path))) };
+  } finally {
+    await rm(unfinished, { recursive: true, force: true });
+  }
+}
+
+/** @throws unavailable */
+async function checkRoom({ databases, folder, seal }: CopyJob): Promise<void> {
+  let needed = 0;
+  for (const { path } of databases) {
+    for (const file of [path, `${path}-wal`]) {
+      needed += (await stat(file).catch(() => null))?.size ?? 0;
+    }
+  }
+  if (seal !== null) needed *= 2;
+  const { bavail, bsize } = await statfs(folder);
+  if (bavail * bsize >= needed + ROOM) return;
+  const [free, asked] = [bavail * bsize, needed + ROOM].map((bytes) => Math.round(bytes / 1e6));
+  throw new VlinderError(
+    "unavailable",
+    `copies of the databases need ${asked} MB in ${folder}, where ${free} MB are free`,
+    {
+      remedy: 'make room on the home\'s disk, or set [sync] databases = "off"',
+      details: { folder, needed: needed + ROOM, free: bavail * bsize },
+    },
+  );
+}
+
+async function makeCopy(job: CopyJob, { name, path }: DatabaseFile, time: Date, unfinished: string): Promise<Made> {
+  const target = join(unfinished, `${name}.db`);
+  const copied = await copying({ source: path, target }, job.signal, (done, total) =>
+    job.progress({ what: `copying ${name}`, done, total, unit: "objects" }),
+  );
+  if (copied.damage !== null) {
+    throw new VlinderError("unavailable", `the copy of ${path} is damaged: ${copied.damage}`, {
+      remedy: "the copy in the bucket stays as it is; run `vlinder verify`",
+      details: { path, found: copied.damage },
+      retryable: false,
+    });
+  }
+  const { source, bytes, sha256: hash } = await sealed(job.seal, target, copied);
+  const file = { bytes, database: name, name: copyName(name, time, hash, job.seal !== null), sha256: hash };
+  return { file, source, copied };
+}
+
+async function sealed(
+  seal: Seal | null,
+  plain: string,
+  { bytes, sha256: hash }: { readonly bytes: number; readonly sha256: Hash },
+): Promise<{ source: string; bytes: number; sha256: Hash }> {
+  if (seal === null) return { source: plain, bytes, sha256: hash };
+  const source = `${plain}.age`;
+  await seal(plain, source);
+  await rm(plain);
+  const sum = createHash("sha256");
+  for await (const part of createReadStream(source)) sum.update(part as Buffer);
+  return { source, bytes: (await stat(source)).size, sha256: sum.digest("hex") as Hash };
+}
+
+async function putFile(job: CopyJob, path: string, { file, source }: Made): Promise<void> {
+  const { bucket, folder, progress, retries, seal, signal } = job;
+  const { bytes, database } = file;
+  const sent = new SentMap(join(folder, `${database}.sent`));
+  progress({ what: `sending ${path}`, done: 0, total: bytes, unit: "bytes" });
+  await retrying(retries, async () => {
+    signal.throwIfAborted();
+    // What is encrypted has nothing in common with the copy before.
+    if (bucket.putFile !== undefined) await bucket.putFile(path, source, seal === null ? sent : undefined);
+    else if (bytes <= MAX_FROM_MEMORY) await bucket.put([{ path, bytes: await readFile(source) }]);
+    else throw tooLarge(bucket.uri, bytes);
+    await checkThere(bucket, path, bytes);
+  });
+  progress({ what: `sending ${path}`, done: bytes, total: bytes, unit: "bytes" });
+}
+
+function tooLarge(uri: string, bytes: number): VlinderError {
+  return new VlinderError("unavailable", `a database of ${bytes} bytes is too large for this kind of bucket, ${uri}`, {
+    remedy: 'set [sync] databases = "off"; machines sync all the same',
+    retryable: false,
+  });
+}
+
+async function checkThere(bucket: Bucket, path: string, bytes: number): Promise<void> {
+  if ((await bucket.sizes([path])).get(path) === bytes) return;
+  throw new VlinderError("unavailable", `${path} was written to ${bucket.uri} and is not there`, {
+    remedy: "it is tried again; if it stays so, the bucket does not keep what is written to it",
+    details: { bucket: bucket.uri, path },
+  });
+}
+
+async function putManifest(
+  job: CopyJob,
+  made: readonly Made[],
+  time: Date,
+  unfinished: string,
+): Promise<{ path: string; bytes: number }> {
+  const { agent, bucket, device, retries, seal, signal } = job;
+  const files = made.map(({ file }) => file);
+  const branches = made.flatMap(({ copied }) => copied.branches ?? []);
+  let bytes = encodeManifest({ agent, branches, device, files, time: time.toISOString() });
+  if (seal !== null) {
+    const plain = join(unfinished, "copy.json");
+    await writeHomeFile(plain, bytes, 0o600);
+    await seal(plain, `${plain}.age`);
+    bytes = await readFile(`${plain}.age`);
+  }
+  const path = copyFolder(agent, device) + copyName("copy", time, sha256(bytes), seal !== null);
+  await retrying(retries, async () => {
+    signal.throwIfAborted();
+    await bucket.put([{ path, bytes }]);
+    await checkThere(bucket, path, bytes.length);
+  });
+  return { path, bytes: bytes.length };
+}
+
+/** @returns why they are still there: no reason to make another copy, and the next one tries again */
+async function deleteOlder(
+  { agent, before, bucket, device, retries }: CopyJob,
+  keep: ReadonlySet<string>,
+): Promise<string | null> {
+  const folder = copyFolder(agent, device);
+  const old = new Set(before.filter((path) => !keep.has(path)));
+  try {
+    await retrying(retries, async () => {
+      for await (const { path } of bucket.list(folder)) {
+        if (!keep.has(path) && isCopyName(path.slice(folder.length))) old.add(path);
+      }
+      if (old.size > 0) await bucket.delete([...old]);
+    });
+    return null;
+  } catch (error) {
+    if (error instanceof VlinderError) return error.message;
+    throw error;
+  }
+}
