@@ -80,7 +80,10 @@ export async function exportArchive(job: ExportJob): Promise<Exported> {
     }
     await publish(temporary, job);
     await syncFolder(dirname(path));
-    const living = branches.flatMap(({ name, head }) => (head === null ? [] : [{ name, state: head }]));
+    const living = branches
+      .flatMap(({ name, head }) => (head === null ? [] : [{ name, state: head }]))
+      // They stand in the archive in the order of their ids, which is chance.
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
     return { ...written, bytes: tar.bytes, packs: tar.entries - 3, branches: living };
   } catch (error) {
     throw exportError(error, path);
