@@ -76,6 +76,7 @@ const ONCE: ReadonlySet<string> = new Set([
   "agents.import",
   "agents.import_vlindercli",
   "agents.import_agentvault",
+  "sync.drill",
   "daemon.drain",
   "sync.init",
   "vault.rotate",

@@ -224,7 +224,7 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       push: (which, progress) => sync.push(which, progress),
       pull: (which, progress) => pull(which, progress),
       owed: (agent) => sync.owed(agent),
-      status: () => sync.status(),
+      status: (agent) => sync.status(agent),
     },
     settings: scheduleSettings(config),
     agents: () => open().map(({ name }) => name),

@@ -15,6 +15,7 @@ import {
 import type { Logger } from "pino";
 import { type Broker, startBroker } from "./broker/broker.ts";
 import { type Core, openCore, type OpenedAgent, packageVersion, scheduleSettings } from "./daemon-core.ts";
+import { Drills } from "./drill/drills.ts";
 import { adminHandlers } from "./endpoints/admin.ts";
 import { keepProcess } from "./endpoints/agent-process.ts";
 import { changesHandlers } from "./endpoints/changes.ts";
@@ -145,10 +146,12 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
     ...effectHandlers(core),
     ...serviceCallHandlers(core, calls),
   };
+  const drills = await Drills.open(core, home.path);
   const admin = adminHandlers({
     core,
     broker,
     processes,
+    drills,
     home: home.path,
     version,
     started: Date.now(),
@@ -168,7 +171,12 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   // Calls that outlast the wait are broken off, and recorded so far as they came.
   undo.push(() => calls.close());
   // Nobody can end a turn any more: who waits for one is told.
-  undo.push(() => service.stop(STOP_WAIT, () => core.endTurns()));
+  undo.push(() =>
+    service.stop(STOP_WAIT, async () => {
+      await drills.stop();
+      await core.endTurns();
+    }),
+  );
   // Before the service: an agent's last requests are answered.
   undo.push(() => processes.stop());
   await service.start(version, handlers, admin);

@@ -111,22 +111,12 @@ export type {
   ProviderItem,
   ProviderTestReply,
   ImportFinding,
-  CopiesReply,
-  DatabasesMode,
-  PullReply,
-  InitReply,
-  RetireReply,
   VlinderCliImportReply,
-  PushReply,
   RegisterReply,
   StatusReply,
-  SyncAgentItem,
-  SyncEventMessage,
-  SyncMetrics,
-  SyncStatusReply,
-  SyncWhen,
 } from "./schemas/admin.ts";
 export type { BlameItem, BlameReply, ChangesItem, ChangesReply, KeyChange, Origin } from "./schemas/changes.ts";
+export type { DrillAgent, DrillBranch, DrillRecord, DrillReply, DrillVerified } from "./schemas/drill.ts";
 export type {
   EffectBeginReply,
   EffectEndReply,
@@ -150,6 +140,21 @@ export type {
   SyncLock,
   SyncOwed,
 } from "./schemas/kv.ts";
+export type {
+  CopiesReply,
+  DatabasesMode,
+  InitReply,
+  ProbeStep,
+  PullReply,
+  PushReply,
+  RetireReply,
+  SyncAgentItem,
+  SyncBranchItem,
+  SyncEventMessage,
+  SyncMetrics,
+  SyncStatusReply,
+  SyncWhen,
+} from "./schemas/sync.ts";
 export type { ForgetReply, GcReply, QuarantineItem, SpaceItem } from "./schemas/retention.ts";
 export type { CallHead, CallPart, CallReply, Tokens } from "./schemas/service.ts";
 export type {

@@ -83,6 +83,7 @@ export const ADMIN_OPERATIONS = [
   "vault.rotate",
   "sync.retire",
   "sync.databases",
+  "sync.drill",
   "providers.list",
   "providers.test",
 ] as const;

@@ -13,6 +13,11 @@ export function milliseconds(value: number): string {
   return Number.isFinite(value) ? `${figure(value)} ms` : NONE;
 }
 
+/** Of milliseconds. */
+export function seconds(value: number): string {
+  return Number.isFinite(value) ? `${figure(value / 1000)} s` : NONE;
+}
+
 export function perSecond(value: number): string {
   return Number.isFinite(value) ? `${figure(value)}/s` : NONE;
 }

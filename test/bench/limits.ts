@@ -134,6 +134,20 @@ const WANTED = {
     unit: "MB",
     limit: atMost("aim", 300),
   },
+  "clone/copy": {
+    what: "a clone of 1 GB of state over a folder to `cp`, fsync and `sha256sum` of its database",
+    limit: atMost("aim", 1.5),
+  },
+  "push-memory": {
+    what: "memory of the daemon above idle: a first push of 1 GB",
+    unit: "MB",
+    limit: atMost("aim", 300),
+  },
+  "pull-memory": { what: "memory of the daemon above idle: a clone of 1 GB", unit: "MB", limit: atMost("aim", 300) },
+  "delta-up-1MB": { what: "1 MB changed in 1 GB: sent", unit: "MB", limit: atMost("aim", 1.2) },
+  "delta-down-1MB": { what: "1 MB changed in 1 GB: fetched", unit: "MB", limit: atMost("aim", 1.2) },
+  "delta-up-1KB": { what: "1 KB changed in 1 GB: sent", unit: "KB", limit: atMost("aim", 64) },
+  "delta-down-1KB": { what: "1 KB changed in 1 GB: fetched", unit: "KB", limit: atMost("aim", 64) },
 } satisfies Record<string, Line>;
 
 /** A put at the largest size to one at the smallest. */

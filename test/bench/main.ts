@@ -11,6 +11,8 @@ import { progress } from "./progress.ts";
 import { verdictOf } from "./report.ts";
 import { chooseNatsServer } from "./tools/nats-server.ts";
 import { agentsSection } from "./wire/agents-section.ts";
+import { cloneSection } from "./wire/clone-section.ts";
+import { deltasSection } from "./wire/deltas-section.ts";
 import { memorySection } from "./wire/memory-section.ts";
 import { readersSection } from "./wire/readers-section.ts";
 import { startupSection } from "./wire/startup-section.ts";
@@ -35,6 +37,8 @@ const RUN: Readonly<Record<SectionName, (bench: Bench) => Promise<void>>> = {
   verify: verifySection,
   startup: startupSection,
   memory: memorySection,
+  clone: cloneSection,
+  deltas: deltasSection,
 };
 
 async function main(options: Options): Promise<number> {

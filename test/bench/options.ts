@@ -13,6 +13,8 @@ export const SECTIONS = [
   "verify",
   "startup",
   "memory",
+  "clone",
+  "deltas",
 ] as const;
 export type SectionName = (typeof SECTIONS)[number];
 

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { VlinderError } from "@vlinder/protocol";
 import { openBucket } from "../sync/buckets/open.ts";
+import { nothingToJoin } from "../sync/vault/refusals.ts";
 
 /** A bucket's URI; `me/vault` is short for one on Hugging Face, and a path that can be nothing else is a folder's. */
 export function bucketUri(text: string): string {
@@ -16,8 +16,5 @@ export function bucketUri(text: string): string {
 export async function requireVault(uri: string): Promise<void> {
   const bucket = await openBucket(uri);
   if ((await bucket.get("vault.json", { start: 0, end: 1 })) !== null) return;
-  throw new VlinderError("not_found", `there is no vault in ${uri}`, {
-    remedy: "check the URI; for a new one: vlinder init URI, then vlinder sync push",
-    details: { bucket: uri },
-  });
+  throw nothingToJoin(uri);
 }

@@ -1,6 +1,7 @@
 import { type AdminReplies, type AgentName, LIMITS, type RegisterReply, VlinderError } from "@vlinder/protocol";
 import type { Broker } from "../broker/api.ts";
 import type { Core } from "../daemon-core.ts";
+import type { Drills } from "../drill/drills.ts";
 import type { Processes } from "../processes/processes.ts";
 import { keepProcess } from "./agent-process.ts";
 import { testProvider } from "../providers/provider-test.ts";
@@ -14,6 +15,7 @@ export interface AdminContext {
   readonly core: Core;
   readonly broker: Broker;
   readonly processes: Processes;
+  readonly drills: Drills;
   readonly home: string;
   readonly version: string;
   readonly started: number;
@@ -139,7 +141,7 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       core.schedule.changed();
       return reply;
     },
-    "sync.status": () => core.schedule.status(),
+    "sync.status": ({ request }) => core.schedule.status(request.agent),
     "sync.push": ({ request, progress }) => core.push(request.agent, progress),
     "sync.pull": async ({ request, progress }) => {
       requireBucket(sync.bucket);
@@ -156,6 +158,7 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       if (request.agent !== undefined) agentOf(core, request.agent);
       return sync.copies.copy(request.agent as AgentName | undefined, progress);
     },
+    "sync.drill": ({ request: { agent, keep }, progress }) => context.drills.run({ agent, keep, progress }),
   };
 }
 

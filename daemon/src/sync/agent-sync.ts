@@ -5,17 +5,18 @@ import {
   type DeviceId,
   type ErrorBody,
   type Hash,
-  type Progress,
   sha256,
+  type SyncBranchItem,
   type VlinderError,
 } from "@vlinder/protocol";
 import type { Exchange } from "../state/api.ts";
+import { branchesBeside } from "./beside-others.ts";
 import type { Bucket } from "./buckets/bucket.ts";
 import { type CopiedAgent, copyNotes } from "./databases/database-copies.ts";
 import { findHeads, type FoundHeads, type HeadTrust } from "./found-heads.ts";
 import { publishedBranches, publishedCommits } from "./branches.ts";
 import { headsIn } from "./head.ts";
-import { foreignNotes, type Listing } from "./listing.ts";
+import { foreignNotes, type Listing, packBytes } from "./listing.ts";
 import { OwedCount } from "./owed.ts";
 import type { PackJob, PackPolicy } from "./packs/keeper.ts";
 import { forgetLost, isUnsure } from "./packs/lost.ts";
@@ -50,6 +51,11 @@ export interface AgentSyncOptions extends Pick<PushJob, "device" | "renewDevice"
   readonly exchange: Exchange;
   readonly state: SyncState;
   readonly policy: PackPolicy;
+}
+
+export interface PushPart extends Pick<PushJob, "outbox" | "progress"> {
+  /** For what is pulled or merged on the way, which is no part of what is owed; named by `doing`. */
+  readonly aside: (doing: string) => (bytes: number) => void;
 }
 
 export interface PushSteps {
@@ -96,7 +102,7 @@ export class AgentSync {
   }
 
   /** The steps of a push: `Sync` takes each for all agents before the next. */
-  push(open: OpenVault, part: Pick<PushJob, "outbox" | "progress">): PushSteps {
+  push(open: OpenVault, { aside, ...part }: PushPart): PushSteps {
     const { bucket, vault, sealer, listing } = open;
     const { agent, state } = this.#options;
     const notes: string[] = [];
@@ -107,7 +113,7 @@ export class AgentSync {
       sendPacks: () =>
         step(async () => {
           state.bind(vault.id);
-          notes.push(...(await this.#makeReady(open, part.progress)));
+          notes.push(...(await this.#makeReady(open, aside("pulling"))));
           await push.sendPacks();
         }),
       publish: () => step(() => push.publish()),
@@ -123,7 +129,7 @@ export class AgentSync {
         }),
       tidy: () =>
         step(async () => {
-          const tidied = await tidyPacks(this.#packJob(open, part.progress), listing.of(agent));
+          const tidied = await tidyPacks(this.#packJob(open, aside("merging packs of")), listing.of(agent));
           this.#note("packs", tidied.notes);
           return tidied.changed;
         }),
@@ -173,12 +179,18 @@ export class AgentSync {
     };
   }
 
+  /** Bytes of packs in the bucket that are to be fetched, as far as names tell. */
+  lacking({ listing }: OpenVault): number {
+    const { agent, state } = this.#options;
+    return packBytes(listing.of(agent), (pack) => state.hasPack(pack));
+  }
+
   /** @param found heads that were read already, when the agent was found in the bucket */
-  pull(open: OpenVault, progress: (progress: Progress) => void, found?: FoundHeads): Promise<Pulled> {
+  pull(open: OpenVault, progress: PushJob["progress"], found?: FoundHeads): Promise<Pulled> {
     return this.#alone("pull", () => this.#pull(open, progress, found));
   }
 
-  async #pull(open: OpenVault, progress: (progress: Progress) => void, found?: FoundHeads): Promise<Pulled> {
+  async #pull(open: OpenVault, progress: PushJob["progress"], found?: FoundHeads): Promise<Pulled> {
     const { agent, state } = this.#options;
     const listing = open.listing.of(agent);
     state.bind(open.vault.id);
@@ -235,7 +247,19 @@ export class AgentSync {
         ...erasedNotes(this.erasedInBucket()),
         ...copyNotes(state),
       ],
+      heads: state.seenHeads().map(({ device: id, n, time }) => ({ device: id, n, time })),
     };
+  }
+
+  /** Each branch beside what other machines have published of it, as far as heads were seen. Asks no bucket. */
+  besideOthers(): Promise<SyncBranchItem[]> {
+    const { exchange, state } = this.#options;
+    return branchesBeside(exchange, state.headFiles());
+  }
+
+  /** Commits whose whole history the bucket has, as far as is known. */
+  tips(): Hash[] {
+    return this.#options.state.tips();
   }
 
   /** The newest head of each other device. */

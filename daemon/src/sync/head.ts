@@ -95,16 +95,19 @@ export function decodeHead(bytes: Buffer, name: HeadName, vault: VaultId): Head 
   return { body, hash: name.hash, bytes };
 }
 
+/** What a head file says that was decoded before. */
+export function bodyOf(bytes: Buffer): HeadBody {
+  return (parseCanonicalJson(bytes, "head") as unknown as { readonly body: HeadBody }).body;
+}
+
 /** The branch heads in a head file that was decoded before. */
 export function headsIn(bytes: Buffer): Hash[] {
-  const { body } = parseCanonicalJson(bytes, "head") as unknown as { readonly body: HeadBody };
-  return body.branches.flatMap(({ head }) => head ?? []);
+  return bodyOf(bytes).branches.flatMap(({ head }) => head ?? []);
 }
 
 /** The packs that a head file names which was decoded before. */
 export function namedPacks(bytes: Buffer): readonly Hash[] {
-  const { body } = parseCanonicalJson(bytes, "head") as unknown as { readonly body: HeadBody };
-  return body.packs;
+  return bodyOf(bytes).packs;
 }
 
 const BODY = "agent,branches,device,key,n,packs,predecessors,time,vault";

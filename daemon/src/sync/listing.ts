@@ -91,6 +91,11 @@ function isAgentName(name: unknown): name is AgentName {
   }
 }
 
+/** Bytes of an agent's packs, without those that others took the place of. */
+export function packBytes({ packs, marks }: AgentListing, isHere: (pack: Hash) => boolean = () => false): number {
+  return [...packs].reduce((sum, [pack, size]) => (marks.has(pack) || isHere(pack) ? sum : sum + size), 0);
+}
+
 /** The foreign files in a sentence, or nothing. */
 export function foreignNotes(foreign: readonly string[]): string[] {
   if (foreign.length === 0) return [];

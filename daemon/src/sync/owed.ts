@@ -44,12 +44,13 @@ export class OwedCount {
     }
     const heads = await publishedCommits(this.#exchange, publishedBranches(this.#exchange));
     if (heads.join() !== this.#counted.join()) {
+      // Before the first push each of perhaps millions of values would be looked for in vain.
+      const isThere = this.#state.packs().length === 0 ? () => false : (hash: Hash) => this.#isThere(hash);
       for await (const { commit, bytes } of this.#exchange.newCommits(heads, [...this.#counted, ...tips])) {
         this.#commits++;
         this.#bytes += bytes.length;
         const { kv = [], vectors = [] } = await this.#exchange.changesOf(commit);
-        for (const [, hash, size] of [...kv, ...vectors])
-          if (hash !== null && !this.#isThere(hash)) this.#bytes += size;
+        for (const [, hash, size] of [...kv, ...vectors]) if (hash !== null && !isThere(hash)) this.#bytes += size;
         if (commit.time !== undefined && (this.#since === null || commit.time < this.#since)) this.#since = commit.time;
       }
       this.#counted = heads;

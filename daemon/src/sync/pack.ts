@@ -11,6 +11,7 @@ import {
   uvarintLength,
   writeUvarint,
 } from "@vlinder/protocol";
+import { HashedObject } from "../state/hashed-object.ts";
 import type { Kind, StoredObject } from "../storage/object-storage.ts";
 import { AGE_OVERHEAD } from "./vault/age-file.ts";
 import type { Sealer } from "./vault/sealer.ts";
@@ -80,7 +81,9 @@ export async function encodePack(
   if (length === 0 || length > PACK_LIMITS.raw || objects.length > PACK_LIMITS.records) {
     throw new RangeError(`a pack can't hold ${objects.length} records of ${length} bytes`);
   }
-  const raw = Buffer.alloc(length);
+  // Room for the header in front: what does not get smaller is the file as it is, without another copy.
+  const plain = Buffer.allocUnsafeSlow(HEADER + length);
+  const raw = plain.subarray(HEADER);
   let offset = 0;
   for (const { kind, hash, bytes } of objects) {
     raw[offset++] = CODES[kind];
@@ -91,14 +94,15 @@ export async function encodePack(
   }
   const smaller = packed ? await compress(raw) : raw;
   const compression = smaller.length < raw.length ? COMPRESSION.zstd : COMPRESSION.none;
-  const header = Buffer.alloc(HEADER);
+  const header = plain.subarray(0, HEADER).fill(0);
   MAGIC.copy(header);
   header[6] = VERSION;
   header[7] = compression;
   header[8] = sealer === null ? ENCRYPTION.none : ENCRYPTION.age;
   header.writeUInt32LE(length, 12);
-  const body = compression === COMPRESSION.zstd ? smaller : raw;
-  const bytes = Buffer.concat([header, sealer === null ? body : await sealer.seal(body)]);
+  const isSmaller = compression === COMPRESSION.zstd;
+  const body = sealer !== null ? await sealer.seal(isSmaller ? smaller : raw) : isSmaller ? smaller : null;
+  const bytes = body === null ? plain : Buffer.concat([header, body]);
   return { name: sha256(bytes), bytes };
 }
 
@@ -118,9 +122,10 @@ export async function decodePack(stored: Uint8Array, sealer: Sealer | null = nul
     const code = reader.u8();
     const kind = KIND_OF.get(code);
     if (kind === undefined) throw newer(`a record of kind ${code}`);
-    const named = kind === "list" ? hashFromBytes(reader.take(32)) : null;
-    const bytes = reader.take(reader.uvarint());
-    objects.push({ kind, hash: named ?? sha256(bytes), bytes });
+    if (kind === "list") {
+      const hash = hashFromBytes(reader.take(32));
+      objects.push({ kind, hash, bytes: reader.take(reader.uvarint()) });
+    } else objects.push(new HashedObject(kind, reader.take(reader.uvarint())));
   }
   return objects;
 }

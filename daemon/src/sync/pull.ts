@@ -1,9 +1,10 @@
-import { type AgentName, type Hash, type Progress, VlinderError } from "@vlinder/protocol";
+import { type AgentName, type Hash, VlinderError } from "@vlinder/protocol";
 import type { Exchange, Integrated, TheirBranch } from "../state/api.ts";
 import type { StoredObject } from "../storage/object-storage.ts";
 import type { Bucket } from "./buckets/bucket.ts";
 import { ErasedAhead, missingIn, VALUES } from "./erasures.ts";
 import type { Head } from "./head.ts";
+import { PackFeed } from "./pack-feed.ts";
 import { decodePack, packRawLength } from "./pack.ts";
 import { fetchPack } from "./packs/fetch-pack.ts";
 import type { Route } from "./packs/route.ts";
@@ -18,13 +19,14 @@ export interface PullJob {
   /** Null: a plain vault. */
   readonly sealer: Sealer | null;
   readonly state: SyncState;
-  /** Bytes of the packs in the bucket, for the progress. */
+  /** Packs in the bucket, with their bytes. */
   readonly sizes: ReadonlyMap<Hash, number>;
   /** To the packs that stand for those that heads name. */
   readonly route: Route;
   readonly now: () => Date;
   readonly retries: Retries;
-  readonly progress: (progress: Progress) => void;
+  /** Told the bytes of packs that were taken so far. */
+  readonly progress: (bytes: number) => void;
 }
 
 export interface Pulled {
@@ -45,10 +47,17 @@ export interface Pulled {
  * go on. What was taken is recorded pack by pack, so that a pull that was cut off goes on there.
  */
 export async function pullHeads(job: PullJob, heads: readonly Head[]): Promise<Pulled> {
+  const taking = new PackTaker(job);
+  try {
+    return await takeHeads(job, heads, taking);
+  } finally {
+    await taking.settle();
+  }
+}
+
+async function takeHeads(job: PullJob, heads: readonly Head[], taking: PackTaker): Promise<Pulled> {
   const { exchange, route, state } = job;
   await route.begin();
-  const taking = new PackTaker(job);
-  for (const { body } of heads) taking.expect(await route.plan(body.packs));
   const notes: string[] = [];
   const whole: TheirBranch[] = [];
   let error: VlinderError | null = null;
@@ -76,36 +85,40 @@ export async function pullHeads(job: PullJob, heads: readonly Head[]): Promise<P
   return { ...taking.total, branches, notes, error };
 }
 
+interface FetchedPack {
+  /** Bytes as stored, and of the payload. */
+  readonly size: number;
+  readonly raw: number;
+  readonly objects: readonly StoredObject[];
+}
+
 class PackTaker {
   readonly total = { commits: 0, objects: 0, bytes: 0 };
   readonly #job: PullJob;
-  readonly #expected = new Set<Hash>();
+  readonly #feed: PackFeed<FetchedPack>;
   readonly #failed = new Map<Hash, VlinderError>();
 
   constructor(job: PullJob) {
     this.#job = job;
-  }
-
-  /** Packs that are to be taken, for the progress. */
-  expect(packs: readonly Hash[]): void {
-    for (const pack of packs) this.#expected.add(pack);
+    this.#feed = new PackFeed((name) => readPack(job, name));
   }
 
   /** Takes those that are not here, in order, up to the first that can't be taken; the error of that one. */
   async all(packs: readonly Hash[]): Promise<VlinderError | null> {
-    const { agent, state, progress, exchange, sizes } = this.#job;
+    const { state, progress, exchange } = this.#job;
     const ahead = new ErasedAhead(exchange);
-    for (const pack of packs) {
-      if (state.hasPack(pack)) continue;
+    const wanted = packs.filter((pack) => !state.hasPack(pack));
+    for (const [i, pack] of wanted.entries()) {
       const before = this.#failed.get(pack);
       if (before !== undefined) return before;
       try {
-        const taken = await takePack(this.#job, pack, ahead, packs.slice(packs.indexOf(pack) + 1));
+        const later = wanted.slice(i + 1);
+        const next = later[0] !== undefined && this.#failed.has(later[0]) ? undefined : later[0];
+        const taken = await takePack(this.#job, pack, await this.#feed.take(pack, next), ahead, later);
         this.total.commits += taken.commits;
         this.total.objects += taken.objects;
         this.total.bytes += taken.bytes;
-        const total = [...this.#expected].reduce((sum, name) => sum + (sizes.get(name) ?? 0), 0);
-        progress({ what: `pulling ${agent}`, done: this.total.bytes, total, unit: "bytes" });
+        progress(this.total.bytes);
       } catch (error) {
         if (!(error instanceof VlinderError)) throw error;
         this.#failed.set(pack, error);
@@ -114,23 +127,32 @@ class PackTaker {
     }
     return null;
   }
+
+  settle(): Promise<void> {
+    return this.#feed.settle();
+  }
+}
+
+async function readPack({ agent, bucket, retries, sealer }: PullJob, name: Hash): Promise<FetchedPack> {
+  const stored = await retrying(retries, () => fetchPack(bucket, agent, name));
+  const objects = await naming(agent, name, () => decodePack(stored, sealer));
+  return { size: stored.length, raw: packRawLength(stored, sealer !== null), objects };
 }
 
 async function takePack(
   job: PullJob,
   name: Hash,
+  { size, raw, objects }: FetchedPack,
   ahead: ErasedAhead,
   later: readonly Hash[],
 ): Promise<{ commits: number; objects: number; bytes: number }> {
-  const { agent, bucket, state, retries } = job;
-  const stored = await retrying(retries, () => fetchPack(bucket, agent, name));
-  const objects = await naming(agent, name, () => decodePack(stored, job.sealer));
+  const { agent, state } = job;
   const receive = (all: readonly StoredObject[]): Promise<{ readonly commits: number }> =>
     ahead.receive(all, () => objectsOf(job, later));
   state.comesBack(objects);
   const { commits } = await naming(agent, name, () => receiveWhole(job, objects, receive));
-  await state.addPack(name, stored.length, objects, { raw: packRawLength(stored, job.sealer !== null) });
-  return { commits, objects: objects.length, bytes: stored.length };
+  await state.addPack(name, size, objects, { raw });
+  return { commits, objects: objects.length, bytes: size };
 }
 
 async function* objectsOf(

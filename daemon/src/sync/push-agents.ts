@@ -1,6 +1,7 @@
-import { type AgentName, asVlinderError, VlinderError } from "@vlinder/protocol";
+import { type AgentName, asVlinderError, type Progress, VlinderError } from "@vlinder/protocol";
 import type { AgentSync, OpenVault, PushSteps } from "./agent-sync.ts";
 import type { Listing } from "./listing.ts";
+import { Meter } from "./meter.ts";
 import { Outbox } from "./outbox.ts";
 import type { Pushed, PushJob } from "./push.ts";
 import { retrying } from "./retry.ts";
@@ -11,7 +12,8 @@ export interface PushOutcome extends Pushed {
   readonly error: VlinderError | null;
 }
 
-export interface PushAgentsOptions extends Pick<PushJob, "retries" | "progress" | "now"> {
+export interface PushAgentsOptions extends Pick<PushJob, "retries" | "now"> {
+  readonly progress: (progress: Progress) => void;
   /** Lists the bucket anew. */
   readonly relist: () => Promise<Listing>;
 }
@@ -33,7 +35,12 @@ export async function pushAgents(
 ): Promise<PushOutcome[]> {
   const began = now().getTime();
   const outbox = new Outbox(open.bucket, retries);
-  const pushes = agents.map(({ name, sync }) => ({ name, sync, steps: sync.push(open, { outbox, progress }) }));
+  const meter = await owedMeter(agents, progress);
+  const aside = new Meter(progress);
+  const pushes = agents.map(({ name, sync }) => {
+    const part = { outbox, progress: meter.of(name, "pushing"), aside: (doing: string) => aside.of(name, doing) };
+    return { name, sync, steps: sync.push(open, part) };
+  });
   const errors = new Map<AgentName, VlinderError>();
   /** Takes a step with those that have not failed, one after another, and puts what they handed over. */
   const each = async (step: (steps: PushSteps, name: AgentName) => Promise<void>): Promise<void> => {
@@ -103,6 +110,21 @@ function sum(one: PushOutcome, other: PushOutcome | null): PushOutcome {
     bytes: one.bytes + other.bytes,
     notes: [...one.notes, ...other.notes],
   };
+}
+
+async function owedMeter(
+  agents: readonly { readonly name: AgentName; readonly sync: AgentSync }[],
+  progress: (progress: Progress) => void,
+): Promise<Meter> {
+  const meter = new Meter(progress);
+  for (const { name, sync } of agents) {
+    try {
+      meter.expect(name, (await sync.owed())?.owed.bytes ?? 0);
+    } catch {
+      // What is wrong with it, its push will say: this is only for the progress.
+    }
+  }
+  return meter;
 }
 
 async function failureOf(work: Promise<void>): Promise<VlinderError | null> {

@@ -4,7 +4,6 @@ import {
   type DeviceId,
   type Hash,
   type Json,
-  type Progress,
   sha256,
   VlinderError,
 } from "@vlinder/protocol";
@@ -21,6 +20,7 @@ import { packRawLength } from "./pack.ts";
 import { PackWriter, type WrittenPack } from "./pack-writer.ts";
 import { withFreshName } from "./packs/fresh-name.ts";
 import { type Retries, retrying } from "./retry.ts";
+import { SentFilter } from "./sent-filter.ts";
 import type { SyncState } from "./sync-state.ts";
 import { openHead, type Sealer, sealHead } from "./vault/sealer.ts";
 import type { VaultId } from "./vault/vault.ts";
@@ -41,7 +41,8 @@ export interface PushJob {
   readonly renewDevice: (old: DeviceId) => Promise<Device>;
   readonly now: () => Date;
   readonly retries: Retries;
-  readonly progress: (progress: Progress) => void;
+  /** Told the bytes of commits and values that are in the bucket so far, before compression. */
+  readonly progress: (bytes: number) => void;
 }
 
 export interface Pushed {
@@ -51,6 +52,9 @@ export interface Pushed {
   readonly bytes: number;
   readonly notes: readonly string[];
 }
+
+/** What is counted as owed, and so as done. */
+const COUNTED: ReadonlySet<Kind> = new Set(["commit", "value", "chunk"]);
 
 /** How many own heads are remembered: a put whose reply was lost may come true later. */
 const OWN_HEADS = 1000;
@@ -69,6 +73,7 @@ export class AgentPush {
   #commits: readonly Hash[] = [];
   #own: readonly HeadName[] = [];
   #published = false;
+  #counted = 0;
 
   constructor(job: PushJob) {
     this.#job = job;
@@ -88,17 +93,23 @@ export class AgentPush {
     const total = this.#total;
     const writer = new PackWriter(sealer);
     const underway = new Set<string>();
-    const has = (kind: Kind, hash: Hash): boolean => underway.has(`${kind} ${hash}`) || state.has(kind, hash);
+    const sent = state.packs().length === 0 ? new SentFilter() : null;
+    const has = (kind: Kind, hash: Hash): boolean =>
+      (sent === null || sent.mayHave(hash)) && (underway.has(`${kind} ${hash}`) || state.has(kind, hash));
     const send = async (pack: WrittenPack | null): Promise<void> => {
       if (pack === null) return;
-      const { name, bytes, objects } = await withFreshName(pack, listing.marks, sealer);
+      const { name, bytes, objects: whole } = await withFreshName(pack, listing.marks, sealer);
+      // Their own bytes need not wait for the bucket, too.
+      const objects = whole.map(({ kind, hash }) => ({ kind, hash }));
+      const counted = whole.reduce((sum, one) => sum + (COUNTED.has(one.kind) ? one.bytes.length : 0), 0);
       state.comesBack(objects);
       const done = async (): Promise<void> => {
         await state.addPack(name, bytes.length, objects, { raw: packRawLength(bytes, sealer !== null) });
         for (const { kind, hash } of objects) underway.delete(`${kind} ${hash}`);
         total.objects += objects.length;
         total.bytes += bytes.length;
-        progress({ what: `pushing ${agent}`, done: total.objects, total: null, unit: "objects" });
+        this.#counted += counted;
+        progress(this.#counted);
       };
       await outbox.add({ agent, file: { path: packPath(agent, name), bytes }, done });
     };
@@ -109,6 +120,7 @@ export class AgentPush {
         continue;
       }
       underway.add(`${item.object.kind} ${item.object.hash}`);
+      sent?.add(item.object.hash);
       await send(await writer.add(item.object));
     }
     await send(await writer.finish());

@@ -4,6 +4,7 @@ import {
   invalid,
   type PullReply,
   type PushReply,
+  type RetireReply,
   VlinderError,
 } from "@vlinder/protocol";
 import type { Exchange } from "../state/api.ts";
@@ -41,7 +42,7 @@ export function requireDone({ agents }: PullReply | PushReply): void {
 }
 
 /** A sentence for each agent that is not here, and has heads of the device: what these reach is known to nobody here. */
-export function strangers(listing: Listing, device: DeviceId, here: readonly { readonly name: AgentName }[]): string[] {
+function strangers(listing: Listing, device: DeviceId, here: readonly { readonly name: AgentName }[]): string[] {
   const names = listing.agents.filter((agent) => !here.some(({ name }) => name === agent));
   return names
     .filter((agent) => listing.of(agent).heads.some((head) => head.device === device))
@@ -88,4 +89,21 @@ async function requireHeld(exchange: Exchange, { agent, device, n, branches }: H
       details: { agent, device },
     },
   );
+}
+
+/** Takes a device's claim from each of these agents, and says where something stays. */
+export async function retireFrom<One extends { readonly name: AgentName }>(
+  device: DeviceId,
+  listing: Listing,
+  here: readonly One[],
+  retire: (one: One) => Promise<RetiredHeads>,
+): Promise<RetireReply> {
+  const agents: string[] = [];
+  const notes = strangers(listing, device, here);
+  for (const one of here) {
+    const retired = await retire(one);
+    if (retired.paths.length > 0) agents.push(one.name);
+    notes.push(...retired.notes);
+  }
+  return { device, agents, notes };
 }

@@ -25,5 +25,5 @@ export function removedHere(agent: AgentName): VlinderError {
 /** In the place of an agent's status, when its bookkeeping can't be read. */
 export function unknownStatus(agent: AgentName, error: VlinderError): SyncAgentFacts {
   const owed = { commits: 0, bytes: 0 };
-  return { agent, owed, since: null, pushed: null, pulled: null, error: error.toBody(), notes: [] };
+  return { agent, owed, since: null, pushed: null, pulled: null, error: error.toBody(), notes: [], heads: [] };
 }

@@ -13,28 +13,32 @@ import {
 } from "@vlinder/protocol";
 import { AgentSync, type OpenVault } from "./agent-sync.ts";
 import { readBucketChoice, writeBucketChoice } from "./bucket-choice.ts";
+import { initBucket } from "./bucket-init.ts";
 import type { Bucket } from "./buckets/bucket.ts";
 import { openBucket, type OpenBucketOptions } from "./buckets/open.ts";
-import { type CopyPlace, DatabaseCopies } from "./databases/database-copies.ts";
+import { DatabaseCopies, openPlace } from "./databases/database-copies.ts";
 import { type Device, openDevice } from "./vault/device.ts";
 import { DevicePins } from "./vault/device-pins.ts";
+import { lastDrill } from "./drill-record.ts";
 import { findHeads, type FoundHeads } from "./found-heads.ts";
-import { foreignNotes, listBucket } from "./listing.ts";
+import { foreignNotes, listBucket, packBytes } from "./listing.ts";
+import { Meter } from "./meter.ts";
 import { NewNotes } from "./new-notes.ts";
 import { erasedNotes } from "./packs/erased-in-bucket.ts";
 import { DEFAULT_POLICY } from "./packs/keeper.ts";
 import { pushAgents } from "./push-agents.ts";
-import { deviceToRetire, requireDone, strangers } from "./retire.ts";
+import { deviceToRetire, requireDone, retireFrom } from "./retire.ts";
 import { DEFAULT_RETRIES, type Retries, retrying } from "./retry.ts";
 import type { Which } from "./schedule/operations.ts";
 import type { SyncFacts } from "./schedule/schedule.ts";
-import { noBucket, notHere, removedHere, unknownStatus } from "./sync-errors.ts";
+import { noBucket, notHere, removedHere } from "./sync-errors.ts";
+import { agentFacts, lastSeen, trustedDevices } from "./sync-facts.ts";
 import type { OnProgress, SyncAgent, SyncOptions } from "./sync-options.ts";
 import { SyncState } from "./sync-state.ts";
 import { pinnedVault } from "./vault/vault.ts";
 import { VaultAdmin } from "./vault/vault-admin.ts";
 import { VaultDoor } from "./vault/vault-door.ts";
-import { type InitOptions, initVault } from "./vault/vault-init.ts";
+import type { InitOptions } from "./vault/vault-init.ts";
 
 type PushItem = PushReply["agents"][number];
 type PullItem = PullReply["agents"][number];
@@ -86,7 +90,7 @@ export class Sync {
     this.vault = new VaultAdmin({
       door: this.#door,
       bucket: () => this.#open(this.#bucketUri()),
-      seen: () => this.#seen(),
+      seen: async () => lastSeen(this.#uri === null ? [] : await options.agents.list(), (one) => this.#agent(one)),
     });
     this.copies = this.#databaseCopies();
   }
@@ -110,17 +114,12 @@ export class Sync {
     return this.#device.id;
   }
 
-  /** Makes the bucket or joins it, and uses it from now on. */
+  /** Makes the bucket or joins it, and uses it from now on; see `initBucket`. */
   async init(uri: string, options: InitOptions = {}): Promise<InitReply> {
-    const bucket = await this.#open(uri, { create: true });
-    try {
-      const { vault, created, recovery } = await initVault(bucket, this.#door, options);
-      await writeBucketChoice(this.#options.home, uri);
-      this.#uri = uri;
-      return { bucket: uri, vault: vault.id, created, encrypted: vault.founder !== null, recovery };
-    } finally {
-      await bucket.close();
-    }
+    const reply = await initBucket((how) => this.#open(uri, how), this.#door, options);
+    await writeBucketChoice(this.#options.home, uri);
+    this.#uri = uri;
+    return { bucket: uri, ...reply };
   }
 
   /** One at a time: a commit on a hub takes much memory, and a second push finds less to do after the first. */
@@ -155,11 +154,17 @@ export class Sync {
       const { listing } = open;
       this.#say(null, foreignNotes(listing.foreign));
       const agents: PullItem[] = [];
-      for (const one of local) agents.push(await this.#pullOne(one, open, progress));
-      for (const name of which === undefined ? listing.agents : agent === undefined ? [] : [agent]) {
-        if (local.some((one) => one.name === name)) continue;
+      const offered = which === undefined ? listing.agents : agent === undefined ? [] : [agent];
+      const others = offered.filter((name) => !local.some((one) => one.name === name));
+      const meter = new Meter(progress);
+      for (const one of local) meter.expect(one.name, this.#agent(one).lacking(open));
+      for (const name of others) {
+        if (!this.#options.agents.isRemoved(name)) meter.expect(name, packBytes(listing.of(name)));
+      }
+      for (const one of local) agents.push(await this.#pullOne(one, open, meter));
+      for (const name of others) {
         if (!this.#options.agents.isRemoved(name)) {
-          const item = await this.#pullNew(name, open, progress);
+          const item = await this.#pullNew(name, open, meter);
           if (item !== null) agents.push(item);
           else if (agent !== undefined) throw notHere(agent);
         } else if (agent !== undefined) throw removedHere(agent);
@@ -176,82 +181,55 @@ export class Sync {
     requireDone(await this.push(undefined, progress));
     const local = await this.#local(undefined);
     return await this.#withVault("push", local, undefined, async (open) => {
-      const reply = { device, agents: [] as string[], notes: strangers(open.listing, device, local) };
-      for (const one of local) {
-        const { paths, notes } = await this.#agent(one).retire(open, device);
-        if (paths.length > 0) reply.agents.push(one.name);
-        reply.notes.push(...notes);
-      }
+      const reply = await retireFrom(device, open.listing, local, (one) => this.#agent(one).retire(open, device));
       this.#options.log.info(reply, "a device was retired");
       return reply;
     });
   }
 
-  async status(): Promise<SyncFacts> {
-    const { home, agents } = this.#options;
-    const items = [];
-    for (const one of this.#uri === null ? [] : await agents.list()) {
-      try {
-        items.push(await this.#agent(one).status());
-      } catch (thrown) {
-        // One agent's bookkeeping must not hide all the others.
-        items.push(unknownStatus(one.name, asVlinderError(thrown)));
-      }
-    }
-    const devices = (await this.vault.devices()).items.filter(({ trusted }) => trusted);
+  /** @param agent only this one, with each branch beside what other machines have published of it */
+  async status(agent?: AgentName): Promise<SyncFacts> {
+    const { home } = this.#options;
+    const local = await this.#local(agent);
+    if (agent !== undefined && local.length === 0) throw notHere(agent);
+    const open = (one: SyncAgent): AgentSync => this.#agent(one);
     return {
       bucket: this.#uri,
       vault: (await pinnedVault(home))?.id ?? null,
       device: this.#device.id,
-      devices: devices
-        .map(({ device, self, seen }) => ({ device, self, seen }))
-        .toSorted((a, b) => (a.device < b.device ? -1 : 1)),
-      agents: items,
+      devices: trustedDevices(await this.vault.devices()),
+      agents: this.#uri === null ? [] : await agentFacts(local, open, agent !== undefined),
+      drill: await lastDrill(home),
     };
   }
 
-  async #seen(): Promise<Map<DeviceId, string>> {
-    const seen = new Map<DeviceId, string>();
-    for (const one of this.#uri === null ? [] : await this.#options.agents.list()) {
-      try {
-        for (const { device, time } of this.#agent(one).seen()) {
-          if (time > (seen.get(device) ?? "")) seen.set(device, time);
-        }
-      } catch {
-        // `status` says what is wrong with the agent's bookkeeping.
-      }
-    }
-    return seen;
+  /** What the bucket lacks of an agent; null when nothing, or when there is no bucket. Cheap. */
+  owed(agent: AgentName): Promise<SyncOwed | null> {
+    return this.#of(agent, (sync) => sync.owed(), null);
   }
 
-  /** What the bucket lacks of an agent; null when nothing, or when there is no bucket. Cheap. */
-  async owed(agent: AgentName): Promise<SyncOwed | null> {
-    if (this.#uri === null) return null;
-    const [local] = await this.#local(agent);
-    return local === undefined ? null : this.#agent(local).owed();
+  /** Commits that are in the bucket with all before them, as far as is known. */
+  pushedTips(agent: AgentName): Promise<Hash[]> {
+    return this.#of(agent, (sync) => sync.tips(), []);
   }
 
   /** Branch heads of other machines, as they were last seen in the bucket. */
-  async knownHeads(agent: AgentName): Promise<Hash[]> {
-    if (this.#uri === null) return [];
-    const [local] = await this.#local(agent);
-    return local === undefined ? [] : this.#agent(local).knownHeads();
+  knownHeads(agent: AgentName): Promise<Hash[]> {
+    return this.#of(agent, (sync) => sync.knownHeads(), []);
   }
 
   /** Values were erased here: packs that hold them are remembered as owed. */
   async erased(agent: AgentName, hashes: readonly Hash[]): Promise<void> {
-    if (this.#uri === null) return;
-    const [local] = await this.#local(agent);
-    if (local === undefined) return;
-    this.#agent(local).erased(hashes);
-    this.copies.erased(this.#agent(local).copied.state);
+    const erased = (sync: AgentSync): void => {
+      sync.erased(hashes);
+      this.copies.erased(sync.copied.state);
+    };
+    await this.#of(agent, erased, undefined);
   }
 
   /** What the bucket still has of values that were erased, and until when: a sentence each. */
-  async erasedInBucket(agent: AgentName): Promise<string[]> {
-    if (this.#uri === null) return [];
-    const [local] = await this.#local(agent);
-    return local === undefined ? [] : erasedNotes(this.#agent(local).erasedInBucket());
+  erasedInBucket(agent: AgentName): Promise<string[]> {
+    return this.#of(agent, (sync) => erasedNotes(sync.erasedInBucket()), []);
   }
 
   /** Lets go of an agent that is closed or removed, after what is under way. */
@@ -278,12 +256,15 @@ export class Sync {
       bucket: () => this.#uri,
       agents: async () => (await agents.list()).map(({ name }) => name),
       source: databases,
-      open: () => this.#openPlace(),
-      agent: async (name) => {
-        const [one] = await this.#local(name);
-        return one === undefined ? null : this.#agent(one).copied;
-      },
+      open: () => openPlace(this.#open(this.#bucketUri()), this.#door),
+      agent: (name) => this.#of(name, ({ copied }) => copied, null),
     });
+  }
+
+  /** What an agent's sync says; `otherwise` where there is no bucket or no such agent. */
+  async #of<T>(agent: AgentName, ask: (sync: AgentSync) => T | Promise<T>, otherwise: T): Promise<T> {
+    const [one] = this.#uri === null ? [] : await this.#local(agent);
+    return one === undefined ? otherwise : await ask(this.#agent(one));
   }
 
   async #local(which: Which): Promise<readonly SyncAgent[]> {
@@ -318,18 +299,6 @@ export class Sync {
     throw noBucket();
   }
 
-  async #openPlace(): Promise<CopyPlace> {
-    const bucket = await this.#open(this.#bucketUri());
-    try {
-      const { sealer } = await this.#door.open(bucket, "push");
-      // What is encrypted is encrypted in memory so far, where a database may not fit: an encrypted vault gets no copies.
-      return { bucket, isEncrypted: sealer !== null, seal: null };
-    } catch (error) {
-      await bucket.close();
-      throw error;
-    }
-  }
-
   /** Opens the bucket, checks its vault and lists it; an error of these is each agent's, and thrown. */
   async #withVault<T>(
     operation: "push" | "pull",
@@ -357,10 +326,10 @@ export class Sync {
     }
   }
 
-  async #pullOne(one: SyncAgent, open: OpenVault, progress: OnProgress, found?: FoundHeads): Promise<PullItem> {
+  async #pullOne(one: SyncAgent, open: OpenVault, meter: Meter, found?: FoundHeads): Promise<PullItem> {
     const created = found !== undefined;
     try {
-      const pulled = await this.#agent(one).pull(open, progress, found);
+      const pulled = await this.#agent(one).pull(open, meter.of(one.name, "pulling"), found);
       this.#say(one.name, pulled.notes);
       const { commits, objects, bytes, notes } = pulled;
       const branches = pulled.branches.map(({ name, result, head, conflicts }) => ({
@@ -378,7 +347,7 @@ export class Sync {
   }
 
   /** An agent that the bucket has and this home does not; null when nothing of it can be trusted or is whole. */
-  async #pullNew(name: AgentName, open: OpenVault, progress: OnProgress): Promise<PullItem | null> {
+  async #pullNew(name: AgentName, open: OpenVault, meter: Meter): Promise<PullItem | null> {
     const listing = open.listing.of(name);
     const found = await findHeads(listing, { ...open, vault: open.vault.id, state: null, retries: this.#retries });
     // Before anything is made here: a bucket that is still being copied gives no agent yet.
@@ -389,7 +358,7 @@ export class Sync {
     }
     try {
       const exchange = await this.#options.agents.adopt(name);
-      return await this.#pullOne({ name, exchange }, open, progress, found);
+      return await this.#pullOne({ name, exchange }, open, meter, found);
     } catch (thrown) {
       const error = asVlinderError(thrown).toBody();
       const nothing = { commits: 0, objects: 0, bytes: 0, branches: [] };

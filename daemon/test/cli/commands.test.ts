@@ -222,7 +222,7 @@ const CASES: readonly Case[] = [
   },
   { command: "init", works: () => ["init", bucket], fails: () => ["init", "ftp://example.org/vault"] },
   { command: "clone", works: () => ["clone", bucket], fails: () => ["clone", join(folder.path, "no-bucket")] },
-  { command: "sync status", works: () => ["sync", "status"] },
+  { command: "sync status", works: () => ["sync", "status", "todo"], fails: () => ["sync", "status", "nobody"] },
   { command: "sync push", works: () => ["sync", "push", "todo"], fails: () => ["sync", "push", "nobody"] },
   { command: "sync pull", works: () => ["sync", "pull"], fails: () => ["sync", "pull", "nobody"] },
   { command: "vault devices", works: () => ["vault", "devices"] },
@@ -231,6 +231,11 @@ const CASES: readonly Case[] = [
     command: "sync databases",
     works: () => ["sync", "databases", "todo"],
     fails: () => ["sync", "databases", "nobody"],
+  },
+  {
+    command: "sync drill",
+    works: () => ["sync", "drill", "todo"],
+    fails: () => ["sync", "drill", "--keep", folder.path],
   },
   {
     command: "export",
@@ -262,6 +267,7 @@ const APART = [
   "provider list",
   "provider set",
   "provider test",
+  "sync retire",
   "vault add",
   "vault distrust",
   "vault rotate",

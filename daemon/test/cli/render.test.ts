@@ -179,6 +179,42 @@ describe("progress", () => {
     expect(written.at(-1)).toBe("\r\x1b[K");
   });
 
+  test("a bar says how fast it goes and how long it will take, once that can be told", () => {
+    const written: string[] = [];
+    let now = 0;
+    const bar = new ProgressBar({ isTTY: true, write: (text) => written.push(text) }, () => now);
+    const total = 1_000_000_000;
+    const shown = (done: number, what = "pulling todo"): string => {
+      bar.show({ what, done, total, unit: "bytes" });
+      return written.at(-1) ?? "";
+    };
+    // 20 MB/s from here on, in lumps; what was done before does not count: a clone that goes on.
+    expect(shown(400_000_000)).toMatch(/40 % {2}400 MB of 1.0 GB$/);
+    now = 500;
+    expect(shown(410_000_000)).toMatch(/of 1.0 GB$/);
+    for (let second = 1; second <= 10; second++) {
+      now = second * 1000;
+      shown(400_000_000 + second * 20_000_000, second > 5 ? "pulling notes" : "pulling todo");
+    }
+    expect(written.at(-1)).toMatch(/60 % {2}600 MB of 1.0 GB {2}20.0 MB\/s {2}20 s left$/);
+    // Then nothing for a while: the rate falls, and the time goes up.
+    now = 14_000;
+    expect(shown(600_000_000)).toMatch(/ 4.9 MB\/s {2}1 min left$/);
+    // Another thing begins anew.
+    now = 14_200;
+    expect(shown(0)).toMatch(/0 B of 1.0 GB$/);
+  });
+
+  test("a rate of things that are counted, with no end known; and none of seconds", () => {
+    const written: string[] = [];
+    let now = 0;
+    const bar = new ProgressBar({ isTTY: true, write: (text) => written.push(text) }, () => now);
+    for (; now <= 2000; now += 200) bar.show({ what: "verify", done: now, total: null, unit: "objects" });
+    expect(written.at(-1)).toMatch(/2,000 objects {2}1,000\/s$/);
+    for (; now <= 5000; now += 200) bar.show({ what: "turn", done: now / 1000, total: null, unit: "seconds" });
+    expect(written.at(-1)).toMatch(/seconds$/);
+  });
+
   test("what a bar says", () => {
     expect(barOf(progress)).toBe(`push  ${"█".repeat(12)}${"░".repeat(12)}  50 %  512 B of 1.0 kB`);
     expect(barOf({ what: "ver\x1bify", done: 1930, total: null, unit: "commits" })).toBe("ver\\x1bify  1,930 commits");

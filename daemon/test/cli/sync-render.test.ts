@@ -21,14 +21,14 @@ const denied = new VlinderError("denied", "the token is not good", { remedy: "ma
 const owed = { commits: 3, bytes: 1200 };
 
 function item(rest: Partial<SyncAgentItem>): SyncAgentItem {
-  const none = { since: null, pushed: null, pulled: null, lock: null, error: null, notes: [] };
+  const none = { since: null, pushed: null, pulled: null, lock: null, error: null, notes: [], heads: [] };
   return { agent: "todo", when: "turn", owed: { commits: 0, bytes: 0 }, ...none, ...rest };
 }
 
 function status(bucket: string | null, agents: readonly SyncAgentItem[]): SyncStatusReply {
   const none = { done: 0, failed: { retry: 0, person: 0 }, bytes: 0, last: null };
   const metrics = { pushes: none, pulls: none, probes: { asked: 0, unchanged: 0 } };
-  return { bucket, vault: null, device: "d", devices: [], agents, metrics };
+  return { bucket, vault: null, device: "d", devices: [], agents, drill: null, metrics };
 }
 
 test("after a turn, a lock is one line, and nothing is said while sync is well", () => {

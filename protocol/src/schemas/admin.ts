@@ -2,18 +2,12 @@ import { z } from "zod";
 import type { ErrorBody } from "../errors.ts";
 import type { Hash } from "../hash.ts";
 import { LIMITS } from "../limits.ts";
-import { agentField, branchField } from "./fields.ts";
-import type { SyncLock } from "./kv.ts";
+import { absolutePathField, agentField, branchField } from "./fields.ts";
 import type { SpaceItem } from "./retention.ts";
-import { deviceNameField, recoveryKeyField, type VaultReplies, vaultRequests } from "./vault.ts";
+import { type PullReply, type SyncReplies, syncRequests, type SyncStatusReply } from "./sync.ts";
+import { type VaultReplies, vaultRequests } from "./vault.ts";
 
 const folder = z.string().min(1).max(4096);
-const file = z.string().min(1).max(4096).refine(isAbsolutePath, "must be an absolute path on the daemon's machine");
-
-/** Of a POSIX system or of Windows: this package knows no platform. */
-function isAbsolutePath(path: string): boolean {
-  return !path.includes("\0") && /^(?:\/|[A-Za-z]:[\\/])/.test(path);
-}
 
 /** Requests of `vlinder.admin.v1.*`. `dir` and `path` are absolute paths on the daemon's machine. */
 export const adminRequests = {
@@ -34,14 +28,14 @@ export const adminRequests = {
   }),
   "agents.export": z.strictObject({
     agent: agentField,
-    path: file,
+    path: absolutePathField,
     branch: branchField.optional(),
     overwrite: z.boolean().optional(),
     progress: z.boolean().optional(),
   }),
   "agents.import": z
     .strictObject({
-      path: file,
+      path: absolutePathField,
       into: agentField.optional(),
       name: agentField.optional(),
       progress: z.boolean().optional(),
@@ -49,34 +43,21 @@ export const adminRequests = {
     .refine(({ into, name }) => into === undefined || name === undefined, {
       message: "either into or name: a new name is for a new agent",
     }),
-  "agents.import_vlindercli": z.strictObject({ agent: agentField, path: file, progress: z.boolean().optional() }),
-  "agents.import_agentvault": z.strictObject({ agent: agentField, path: file, progress: z.boolean().optional() }),
+  "agents.import_vlindercli": z.strictObject({
+    agent: agentField,
+    path: absolutePathField,
+    progress: z.boolean().optional(),
+  }),
+  "agents.import_agentvault": z.strictObject({
+    agent: agentField,
+    path: absolutePathField,
+    progress: z.boolean().optional(),
+  }),
   "daemon.status": z.strictObject({}),
   "daemon.drain": z.strictObject({}),
   "daemon.reload": z.strictObject({}),
-  "sync.init": z
-    .strictObject({
-      uri: z.string().min(1).max(4096),
-      encrypt: z.boolean().optional(),
-      key: recoveryKeyField.optional(),
-      vault: z
-        .string()
-        .regex(/^[0-9a-f]{32,64}$/, "must be at least 32 digits of the vault's hash")
-        .optional(),
-      name: deviceNameField.optional(),
-    })
-    .refine(({ encrypt, key, vault }) => encrypt !== true || (key === undefined && vault === undefined), {
-      message: "either encrypt, which makes a vault, or key or vault, which join one",
-    }),
-  "sync.status": z.strictObject({}),
-  "sync.push": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
-  "sync.pull": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
+  ...syncRequests,
   ...vaultRequests,
-  "sync.retire": z.strictObject({
-    device: z.string().regex(/^[0-9a-f]{4,32}$/, "a device's id, or its first 4 to 32 hex digits"),
-    progress: z.boolean().optional(),
-  }),
-  "sync.databases": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
   "providers.list": z.strictObject({}),
   "providers.test": z.strictObject({ provider: z.string().min(1).max(64) }),
 };
@@ -170,109 +151,6 @@ export interface AgentDetails extends AgentItem {
   readonly space: SpaceItem;
   /** agent.toml as it was registered; null for one that came by clone. */
   readonly manifest: string | null;
-}
-/** When an agent is pushed and pulled: around its turns, every so often, or only when somebody asks. */
-export type SyncWhen = "turn" | "interval" | "manual";
-
-export interface SyncAgentItem {
-  readonly agent: string;
-  readonly when: SyncWhen;
-  /** Commits and bytes of objects that the bucket does not have yet. */
-  readonly owed: { readonly commits: number; readonly bytes: number };
-  /** When the oldest owed commit was made. */
-  readonly since: string | null;
-  readonly pushed: string | null;
-  readonly pulled: string | null;
-  /** Null: it goes well. */
-  readonly lock: SyncLock | null;
-  readonly error: ErrorBody | null;
-  readonly notes: readonly string[];
-}
-/** Since the daemon started. A push or pull is counted for each agent. */
-export interface SyncMetrics {
-  readonly pushes: OperationMetrics;
-  readonly pulls: OperationMetrics;
-  /** How often the bucket was asked whether it had changed before it was listed, and had not. */
-  readonly probes: { readonly asked: number; readonly unchanged: number };
-}
-export interface OperationMetrics {
-  readonly done: number;
-  /** By class. */
-  readonly failed: { readonly retry: number; readonly person: number };
-  /** Of packs and heads that were sent, or packs that were fetched. */
-  readonly bytes: number;
-  /** When the last one went well, ISO 8601. */
-  readonly last: string | null;
-}
-export interface SyncStatusReply {
-  /** Null: no bucket, memory is kept only here. */
-  readonly bucket: string | null;
-  readonly vault: string | null;
-  readonly device: string;
-  readonly devices: readonly { readonly device: string; readonly self: boolean; readonly seen: string | null }[];
-  readonly agents: readonly SyncAgentItem[];
-  readonly metrics: SyncMetrics;
-}
-export interface InitReply {
-  readonly bucket: string;
-  readonly vault: string;
-  readonly created: boolean;
-  readonly encrypted: boolean;
-  /** Of a new encrypted vault: the key that opens it when all machines are lost. It is kept nowhere. A secret. */
-  readonly recovery: string | null;
-}
-/** When a copy of an agent's databases goes to the bucket: once a day, after every push, or never by itself. */
-export type DatabasesMode = "daily" | "turn" | "off";
-
-/** Of each agent, its copy in the bucket. */
-export interface CopiesReply {
-  readonly agents: readonly {
-    readonly agent: string;
-    /** When it was made, ISO 8601; null: none was. */
-    readonly time: string | null;
-    /** Paths in the bucket, and bytes. */
-    readonly files: readonly { readonly path: string; readonly bytes: number }[];
-    /** Why there is nothing to copy. */
-    readonly why: string | null;
-    readonly error: ErrorBody | null;
-  }[];
-}
-export interface PushReply {
-  readonly agents: readonly {
-    readonly agent: string;
-    readonly commits: number;
-    readonly objects: number;
-    /** Bytes of packs and heads written to the bucket. */
-    readonly bytes: number;
-    readonly error: ErrorBody | null;
-  }[];
-}
-export interface PullReply {
-  readonly agents: readonly {
-    readonly agent: string;
-    /** Came from the bucket and was not known here. */
-    readonly created: boolean;
-    readonly commits: number;
-    readonly objects: number;
-    readonly bytes: number;
-    readonly branches: readonly {
-      readonly name: string;
-      readonly result: "unchanged" | "fast-forward" | "merged" | "new" | "deleted" | "kept";
-      readonly state: Hash;
-      readonly conflicts: number;
-    }[];
-    /** What a person should know: a branch shown under another name, a clock ahead, a head not merged. */
-    readonly notes: readonly string[];
-    readonly error: ErrorBody | null;
-  }[];
-}
-export interface RetireReply {
-  /** The whole id. */
-  readonly device: string;
-  /** Agents of which the device had heads in the bucket that were deleted. */
-  readonly agents: readonly string[];
-  /** What a person should know: heads that stay, and why. */
-  readonly notes: readonly string[];
 }
 export interface ExportReply {
   readonly agent: string;
@@ -381,7 +259,7 @@ export interface ProviderTestReply {
   readonly problem: ErrorBody | null;
 }
 
-export interface AdminReplies extends VaultReplies {
+export interface AdminReplies extends SyncReplies, VaultReplies {
   "agents.plan": PlanReply;
   "agents.register": RegisterReply;
   "agents.list": { readonly items: readonly AgentItem[] };
@@ -396,12 +274,6 @@ export interface AdminReplies extends VaultReplies {
   "daemon.status": StatusReply;
   "daemon.drain": { readonly draining: true };
   "daemon.reload": { readonly reloaded: readonly string[] };
-  "sync.init": InitReply;
-  "sync.status": SyncStatusReply;
-  "sync.push": PushReply;
-  "sync.pull": PullReply;
-  "sync.retire": RetireReply;
-  "sync.databases": CopiesReply;
   "providers.list": { readonly items: readonly ProviderItem[] };
   "providers.test": ProviderTestReply;
 }
@@ -412,18 +284,6 @@ export interface CommitEventMessage {
   readonly branch: string;
   readonly from: Hash | null;
   readonly state: Hash | null;
-  readonly time: string;
-}
-
-/** `vlinder.v1.<agent>.events.sync`: the safety lock went on, became another one, or went off. */
-export interface SyncEventMessage {
-  readonly agent: string;
-  /** Null: it is off. */
-  readonly lock: SyncLock | null;
-  /** Why it is on; null when it is off. */
-  readonly error: ErrorBody | null;
-  /** What the bucket lacks. */
-  readonly owed: { readonly commits: number; readonly bytes: number };
   readonly time: string;
 }
 

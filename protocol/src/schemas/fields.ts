@@ -36,6 +36,17 @@ export const prefixField: z.ZodType<Key, unknown> = parsed((value) => parseKeyPr
 export const agentField: z.ZodType<AgentName, unknown> = parsed(parseAgentName);
 export const branchField: z.ZodType<BranchName, unknown> = parsed(parseBranchName);
 
+/** Of a POSIX system or of Windows: this package knows no platform. */
+export const absolutePathField = z
+  .string()
+  .min(1)
+  .max(4096)
+  .refine(isAbsolutePath, "must be an absolute path on the daemon's machine");
+
+function isAbsolutePath(path: string): boolean {
+  return !path.includes("\0") && /^(?:\/|[A-Za-z]:[\\/])/.test(path);
+}
+
 export const hashField: z.ZodType<Hash, unknown> = parsed((value) => {
   if (isHash(value)) return value;
   throw new VlinderError("invalid", "a hash is 64 lower-case hex digits");

@@ -64,7 +64,7 @@ export class EngineStore {
   }
 
   /** Puts them all, many keys a commit. */
-  async fill(keys: readonly string[], values: Values, say: (done: number) => void): Promise<void> {
+  async fill(keys: readonly string[], values: Pick<Values, "next">, say: (done: number) => void): Promise<void> {
     for (let from = 0; from < keys.length; from += BATCH) {
       const ops = keys.slice(from, from + BATCH).map((key) => opOf(key, values.next()));
       await this.#engine.write({ space: "kv", kind: "kv.batch", branch: MAIN, ops });

@@ -1,23 +1,25 @@
-import type { CopiesReply, PushReply, RetireReply, SyncMetrics, SyncStatusReply } from "@vlinder/protocol";
+import { resolve } from "node:path";
+import type { CopiesReply, PushReply, RetireReply } from "@vlinder/protocol";
 import { agentArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
 import { errorLines } from "../failure.ts";
 import type { Block, Outcome } from "../outcome.ts";
-import { pullBlocks } from "../render/pulled.ts";
 import { dim, yellow } from "../render/color.ts";
+import { drillBlocks } from "../render/drilled.ts";
 import { short } from "../render/hash.ts";
-import { bucketText, owedText, syncErrorLines } from "../render/owed.ts";
-import { count, counted, size } from "../render/size.ts";
-import { facts } from "../render/table.ts";
-import { ago } from "../render/time.ts";
+import { pullBlocks } from "../render/pulled.ts";
+import { count, size } from "../render/size.ts";
+import { statusBlocks } from "../render/sync-status.ts";
 
 export const defineSync: Define = (command, act) => {
   command
     .command("status")
     .description("the bucket, what is owed to it, and the machines that use it")
+    .argument("[agent]", "with its branches beside what other machines have published of them")
     .action(
-      act(async (context): Promise<Outcome> => {
-        const reply = await (await context.client()).admin("sync.status");
+      act(async (context, name: string | undefined): Promise<Outcome> => {
+        const agent = name === undefined ? {} : { agent: agentArgument(name) };
+        const reply = await (await context.client()).admin("sync.status", agent);
         return { json: reply, people: () => statusBlocks(reply) };
       }),
     );
@@ -76,6 +78,20 @@ export const defineSync: Define = (command, act) => {
         };
       }),
     );
+  command
+    .command("drill")
+    .description("restore from the bucket into a temporary folder, verify all of it and compare")
+    .argument("[agent]", "default: all that are here or in the bucket")
+    .option("--keep <dir>", "a new folder for the restored home, which stays")
+    .action(
+      act(async (context, name: string | undefined, options: { keep?: string }): Promise<Outcome> => {
+        const agent = name === undefined ? {} : { agent: agentArgument(name) };
+        const keep = options.keep === undefined ? {} : { keep: resolve(options.keep) };
+        const client = await context.client();
+        const reply = await client.admin("sync.drill", { ...agent, ...keep }, { onProgress: context.progress });
+        return { json: reply, failed: !reply.ok, people: () => drillBlocks(reply) };
+      }),
+    );
 };
 
 function retiredBlocks({ device, agents, notes }: RetireReply): Block[] {
@@ -91,58 +107,6 @@ function copyBlocks({ agents }: CopiesReply): Block[] {
     ...(why === null ? [] : [dim(`  nothing: ${why}`)]),
     ...(error === null ? [] : errorLines(error)),
   ]);
-}
-
-function statusBlocks(sync: SyncStatusReply): Block[] {
-  return [
-    facts([
-      ["bucket", bucketText(sync)],
-      ["vault", sync.vault === null ? null : short(sync.vault)],
-      ["device", short(sync.device)],
-    ]),
-    "",
-    {
-      columns: [
-        { head: "agent" },
-        { head: "when" },
-        { head: "owed" },
-        { head: "since" },
-        { head: "pushed" },
-        { head: "pulled" },
-      ],
-      rows: sync.agents.map((one) => [
-        one.agent,
-        one.when,
-        owedText(one.owed),
-        ago(one.since),
-        one.pushed === null ? "never" : ago(one.pushed),
-        one.pulled === null ? "never" : ago(one.pulled),
-      ]),
-    },
-    ...(sync.devices.length < 2
-      ? []
-      : [
-          "",
-          {
-            columns: [{ head: "device" }, { head: "seen" }],
-            rows: sync.devices.map(({ device, self, seen }) => [
-              short(device),
-              self ? "this machine" : seen === null ? "not yet" : ago(seen),
-            ]),
-          },
-        ]),
-    ...(sync.bucket === null ? [] : ["", metricsLine(sync.metrics)]),
-    ...syncErrorLines(sync),
-  ];
-}
-
-/** What was done since the daemon started. */
-function metricsLine({ pushes, pulls, probes }: SyncMetrics): Block {
-  const failures = [pushes, pulls].reduce((sum, { failed }) => sum + failed.retry + failed.person, 0);
-  return dim(
-    `since the start: ${counted(pushes.done, "push", "pushes")}, ${size(pushes.bytes)} sent; ${counted(pulls.done, "pull")}, ` +
-      `${size(pulls.bytes)} fetched, ${count(probes.unchanged)} spared; ${counted(failures, "failure")}`,
-  );
 }
 
 function pushBlocks({ agents }: PushReply): Block[] {

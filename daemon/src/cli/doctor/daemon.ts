@@ -62,7 +62,20 @@ export async function checkBucket(status: StatusReply | null): Promise<Finding[]
     return [bad("sync", "failed", `${agent}: stands still${since}${only}: ${error.message}`, remedy)];
   });
   const well = sync.agents.length - failed.length;
-  return [reached, ...(well > 0 ? [ok("sync", `${counted(well, "agent")} well`)] : []), ...failed];
+  return [reached, ...(well > 0 ? [ok("sync", `${counted(well, "agent")} well`)] : []), ...failed, ...checkDrill(sync)];
+}
+
+/** A backup that was never restored is a hope. */
+function checkDrill({ agents, drill }: StatusReply["sync"]): Finding[] {
+  const remedy = "vlinder sync drill";
+  if (drill === null) {
+    return agents.some(({ pushed }) => pushed !== null)
+      ? [bad("drill", "warning", "never: nobody has seen that the bucket can be restored", remedy)]
+      : [];
+  }
+  const when = ago(drill.time);
+  if (drill.ok) return [ok("drill", `the bucket was restored and compared ${when}`)];
+  return [bad("drill", "failed", `${when}: ${drill.error ?? `not as pushed: ${drill.failed.join(", ")}`}`, remedy)];
 }
 
 function remedyOf(details: Readonly<Record<string, unknown>>, otherwise: string): string {

@@ -11,6 +11,7 @@ import type { Bucket } from "../buckets/bucket.ts";
 import type { Retries } from "../retry.ts";
 import type { SyncState } from "../sync-state.ts";
 import { type Copy, copyDatabases, type Seal } from "./copy-job.ts";
+import type { VaultDoor } from "../vault/vault-door.ts";
 import { type CopyFacts, type DatabaseSource, databasesMode, dueAt } from "./settings.ts";
 
 type CopyItem = CopiesReply["agents"][number];
@@ -244,4 +245,17 @@ function noSeal(): VlinderError {
     remedy: 'set [sync] databases = "off"; machines sync all the same',
     retryable: false,
   });
+}
+
+/** A bucket that is open, with its vault checked. */
+export async function openPlace(opening: Promise<Bucket>, door: VaultDoor): Promise<CopyPlace> {
+  const bucket = await opening;
+  try {
+    const { sealer } = await door.open(bucket, "push");
+    // What is encrypted is encrypted in memory so far, where a database may not fit: an encrypted vault gets no copies.
+    return { bucket, isEncrypted: sealer !== null, seal: null };
+  } catch (error) {
+    await bucket.close();
+    throw error;
+  }
 }

@@ -1,4 +1,4 @@
-import type { AgentName, DeviceId, Hash, Progress } from "@vlinder/protocol";
+import type { AgentName, DeviceId, Hash } from "@vlinder/protocol";
 import type { Exchange } from "../../state/api.ts";
 import type { Bucket } from "../buckets/bucket.ts";
 import type { Device } from "../vault/device.ts";
@@ -37,5 +37,6 @@ export interface PackJob {
   readonly isRetired: (device: DeviceId) => boolean;
   /** Heads of branches, and commits of tombstones, as a push publishes them. */
   readonly commits: () => Promise<readonly Hash[]>;
-  readonly progress: (progress: Progress) => void;
+  /** Told the bytes of packs that were gone through so far. */
+  readonly progress: (bytes: number) => void;
 }

@@ -37,8 +37,9 @@ export async function mergePacks(job: PackJob, listing: AgentListing): Promise<b
   for (const pack of packs) {
     if (erased.packs.has(pack.name) && !stretches.some((stretch) => stretch.includes(pack))) stretches.push([pack]);
   }
-  let replaced = false;
-  for (const stretch of stretches) if (await new Merge(job, listing, stretch, erased).run()) replaced = true;
+  let [replaced, read] = [false, 0];
+  const counting = { ...job, progress: (size: number) => job.progress((read += size)) };
+  for (const stretch of stretches) if (await new Merge(counting, listing, stretch, erased).run()) replaced = true;
   return replaced;
 }
 
@@ -101,7 +102,7 @@ class Merge {
       else if (this.#isNew(object)) await this.#add(object);
       if (kind === "commit") await this.#send(await this.#writer.boundary());
     }
-    progress({ what: `merging packs of ${agent}`, done: size, total: null, unit: "bytes" });
+    progress(size);
   }
 
   #isNew({ kind, hash }: StoredObject): boolean {

@@ -22,7 +22,8 @@ export type SyncFacts = Omit<SyncStatusReply, "agents" | "metrics"> & { readonly
 
 export interface ScheduledSync extends SyncWork {
   owed(agent: AgentName): Promise<SyncOwed | null>;
-  status(): Promise<SyncFacts>;
+  /** @param agent only this one, with its branches beside those of other machines */
+  status(agent?: AgentName): Promise<SyncFacts>;
 }
 
 export interface ScheduleLog {
@@ -191,8 +192,9 @@ export class SyncSchedule {
     return owed === null || locked === null ? owed : { ...owed, ...locked };
   }
 
-  async status(): Promise<SyncStatusReply> {
-    const facts = await this.#sync.status();
+  /** @param agent only this one, with its branches beside those of other machines. @throws not_registered */
+  async status(only?: AgentName): Promise<SyncStatusReply> {
+    const facts = await this.#sync.status(only);
     const agents = facts.agents.map((item): SyncAgentItem => {
       const agent = item.agent as AgentName;
       const locked = this.#locks.of(agent);

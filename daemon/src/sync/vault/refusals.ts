@@ -11,6 +11,13 @@ export function noMember(uri: string): VlinderError {
   });
 }
 
+export function nothingToJoin(uri: string): VlinderError {
+  return new VlinderError("not_found", `there is no vault in ${uri}`, {
+    remedy: "check the URI; for a new one: vlinder init URI (--encrypt: for its members alone), then vlinder sync push",
+    details: { bucket: uri },
+  });
+}
+
 export function takenOut(until: string): VlinderError {
   return new VlinderError("denied", `this device was taken out of the vault on ${until.slice(0, 10)}`, {
     remedy:

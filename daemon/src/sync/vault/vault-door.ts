@@ -46,14 +46,14 @@ export class VaultDoor {
 
   /**
    * Before every push and pull. A push also mends: it gives the bucket the statements that it lost, and the vault a
-   * key that all members have. @throws denied: another vault, or this device is no member of it; nothing was changed
+   * key that all members have. A pull only reads: a home that took a new id reads as who it was before. @throws denied: another vault, or this device is no member of it; nothing was changed
    */
   async open(bucket: Bucket, operation: "push" | "pull"): Promise<OpenedVault> {
     const { home, pins, retries } = this.options;
     const vault = await retrying(retries, () => checkVault(bucket, home));
     if (vault.founder === null) return { vault, sealer: null, trust: pins };
     return this.#alone(async () => {
-      const { encrypted, self } = await this.#enter(bucket, vault);
+      const { encrypted, self } = await (operation === "push" ? this.#enter(bucket, vault) : this.#look(bucket, vault));
       if (operation === "push") await this.#mend({ encrypted, bucket, self });
       const trust = {
         check: (body: Parameters<HeadTrust["check"]>[0]) => {
@@ -106,18 +106,29 @@ export class VaultDoor {
     return this.#session;
   }
 
+  /** The vault as it is, read as who this home is or was. */
+  async #look(bucket: Bucket, vault: Vault): Promise<{ encrypted: EncryptedVault; self: Authority }> {
+    const encrypted = await this.refreshed(bucket, vault);
+    const self = await deviceAuthority(this.options.device());
+    return { encrypted, self: encrypted.isMember(self.key) ? self : await this.#former(encrypted, bucket, self) };
+  }
+
   async #vouch(encrypted: EncryptedVault, bucket: Bucket, self: Authority): Promise<void> {
-    const { home, now, retries, device } = this.options;
+    const { now, retries, device } = this.options;
+    const before = await this.#former(encrypted, bucket, self);
+    const { names } = await encrypted.keyring(before);
+    const name = names.get(before.key) ?? hostname();
+    const add = [{ device: device().id, key: self.key, recipient: self.recipient, name }];
+    await encrypted.change(bucket, retries, before, { add }, now());
+  }
+
+  /** The member that this home was before it took its id. @throws denied: none */
+  async #former(encrypted: EncryptedVault, bucket: Bucket, self: Authority): Promise<Authority> {
     const removed = encrypted.membership.removed.get(self.key);
     if (removed !== undefined) throw takenOut(removed.until);
-    for (const former of await formerDevices(home)) {
+    for (const former of await formerDevices(this.options.home)) {
       const before = await deviceAuthority(former);
-      if (!encrypted.isMember(before.key)) continue;
-      const { names } = await encrypted.keyring(before);
-      const name = names.get(before.key) ?? hostname();
-      const add = [{ device: device().id, key: self.key, recipient: self.recipient, name }];
-      await encrypted.change(bucket, retries, before, { add }, now());
-      return;
+      if (encrypted.isMember(before.key)) return before;
     }
     throw noMember(bucket.uri);
   }

@@ -4,7 +4,16 @@ import type { Bucket } from "../buckets/bucket.ts";
 import { retrying } from "../retry.ts";
 import { type AgeIdentity } from "./age-file.ts";
 import { deviceAuthority, newIdentity, parseRecovery } from "./keys.ts";
-import { isEncrypted, isPlain, needsKey, noMember, otherVault, takenOut, wrongRecovery } from "./refusals.ts";
+import {
+  isEncrypted,
+  isPlain,
+  needsKey,
+  noMember,
+  nothingToJoin,
+  otherVault,
+  takenOut,
+  wrongRecovery,
+} from "./refusals.ts";
 import type { JoinRequest } from "./request.ts";
 import {
   checkPin,
@@ -21,6 +30,8 @@ import {
 import type { VaultDoor } from "./vault-door.ts";
 
 export interface InitOptions {
+  /** It must be there already, and this home joins it or belongs to it; nothing else is written. */
+  readonly join?: boolean | undefined;
   /** A new vault is to be encrypted. */
   readonly encrypt?: boolean | undefined;
   /** The recovery key of an encrypted vault: joins it. A secret. */
@@ -43,10 +54,8 @@ export interface Initialised {
  * one to an empty bucket, so that memory can move to a new place.
  */
 export async function initVault(bucket: Bucket, door: VaultDoor, options: InitOptions): Promise<Initialised> {
-  const { home, retries } = door.options;
-  const pinned = await pinnedVault(home);
-  if (options.encrypt === true && pinned !== null && pinned.founder === null) throw isPlain(bucket.uri);
-  const there = await retrying(retries, () => readVault(bucket));
+  const { home } = door.options;
+  const { pinned, there } = await lookAtVault(bucket, door, options);
   const made = there === null ? await makeVault(bucket, door, options, pinned) : { created: false, recovery: null };
   const found = there ?? (await readVault(bucket));
   if (found === null) {
@@ -55,31 +64,65 @@ export async function initVault(bucket: Bucket, door: VaultDoor, options: InitOp
     });
   }
   const isKnown = made.recovery !== null || pinned !== null;
-  if (pinned !== null) checkPin(found, pinned, bucket, home);
-  else if (found.founder !== null && options.encrypt === true && !isKnown) throw isEncrypted(bucket.uri);
-  if (found.founder === null) {
-    if (options.encrypt === true || options.key !== undefined || options.vault !== undefined) throw isPlain(bucket.uri);
-  } else if (made.recovery === null) await join(bucket, door, options, found, isKnown);
+  // Another machine may have been faster.
+  if (there === null) refuse(found, pinned, { bucket, home, options, isKnown });
+  if (found.founder !== null && made.recovery === null) await join(bucket, door, options, found, isKnown);
   if (pinned === null) await pinVault(home, found);
   return { vault: found, ...made };
+}
+
+/**
+ * What can be refused before anything is written, is: another vault than this home's, none where one is to be joined, one of another
+ * kind, one that this home was not told how to know. @throws denied, conflict, invalid, not_found
+ */
+export async function lookAtVault(
+  bucket: Bucket,
+  { options: { home, retries } }: VaultDoor,
+  options: InitOptions,
+): Promise<{ readonly pinned: Vault | null; readonly there: Vault | null }> {
+  const pinned = await pinnedVault(home);
+  if (options.encrypt === true && pinned !== null && pinned.founder === null) throw isPlain(bucket.uri);
+  const there = await retrying(retries, () => readVault(bucket));
+  if (there !== null) refuse(there, pinned, { bucket, home, options, isKnown: pinned !== null });
+  else if (options.join === true || (pinned === null && (options.key ?? options.vault) !== undefined)) {
+    throw nothingToJoin(bucket.uri);
+  }
+  return { pinned, there };
+}
+
+interface Joining {
+  readonly bucket: Bucket;
+  readonly home: string;
+  readonly options: InitOptions;
+  /** By this home: it belongs to the vault, or has just made it. */
+  readonly isKnown: boolean;
+}
+
+function refuse(found: Vault, pinned: Vault | null, { bucket, home, options, isKnown }: Joining): void {
+  const { encrypt, key, vault } = options;
+  if (pinned !== null) checkPin(found, pinned, bucket, home);
+  if (found.founder === null) {
+    if (encrypt === true || key !== undefined || vault !== undefined) throw isPlain(bucket.uri);
+    return;
+  }
+  if (encrypt === true && !isKnown) throw isEncrypted(bucket.uri);
+  if (vault !== undefined && !(vault.length >= 32 && found.hash.startsWith(vault))) {
+    throw otherVault(bucket.uri, found.hash);
+  }
+  // What a bucket says of itself is not enough: whoever keeps it could put a vault of his own there.
+  if (!isKnown && key === undefined && vault === undefined) throw needsKey(bucket.uri);
 }
 
 async function makeVault(
   bucket: Bucket,
   door: VaultDoor,
-  { encrypt = false, key, vault, name }: InitOptions,
+  { encrypt = false, name }: InitOptions,
   pinned: Vault | null,
 ): Promise<Omit<Initialised, "vault">> {
   const { home, now, retries } = door.options;
   if (pinned !== null) {
     if (pinned.founder !== null) await (await door.refreshed(bucket, pinned)).restore(bucket, retries);
     return { created: await putVault(bucket, pinned.bytes), recovery: null };
-  }
-  if (key !== undefined || vault !== undefined) {
-    throw new VlinderError("not_found", `there is no vault in the bucket ${bucket.uri} to join`, {
-      remedy: "check the bucket; a new encrypted vault is made with --encrypt",
-      details: { bucket: bucket.uri },
-    });
   }
   if (!encrypt) {
     return { created: await putVault(bucket, encodeVault(newVaultId(), now().toISOString())), recovery: null };
@@ -105,14 +148,10 @@ async function join(
   isKnown: boolean,
 ): Promise<void> {
   const { retries, now } = door.options;
-  if (options.vault !== undefined && !(options.vault.length >= 32 && vault.hash.startsWith(options.vault))) {
-    throw otherVault(bucket.uri, vault.hash);
-  }
-  // What a bucket says of itself is not enough: whoever keeps it could put a vault of his own there.
-  if (!isKnown && options.key === undefined && options.vault === undefined) throw needsKey(bucket.uri);
   const encrypted = await door.refreshed(bucket, vault);
   const { key } = await deviceAuthority(door.options.device());
-  await encrypted.restore(bucket, retries);
+  // A home that belongs to the vault and only wants it back gives the bucket nothing: its next push does.
+  if (options.join !== true || !isKnown) await encrypted.restore(bucket, retries);
   if (encrypted.isMember(key)) return;
   const removed = encrypted.membership.removed.get(key);
   if (removed !== undefined) throw takenOut(removed.until);

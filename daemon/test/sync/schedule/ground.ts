@@ -63,7 +63,9 @@ export class FakeSync implements ScheduledSync {
         pulled: null,
         error: this.persisted,
         notes: [],
+        heads: [],
       })),
+      drill: null,
     };
   }
 
