@@ -153,7 +153,7 @@ export class Receiver {
 
     for (const parent of commit.parents) {
       const time = states.get(parent)?.time ?? (await this.#storedTime(parent));
-      if (time === null) throw bad("commit", hash, `its parent ${parent} is not here`);
+      if (time === null) throw missing("commit", hash, "parent", { kind: "commit", hash: parent });
       if (timeOf(commit) < time) throw bad("commit", hash, `it is older than its parent ${parent}`);
     }
 

@@ -62,13 +62,14 @@ async function takeHeads(job: PullJob, heads: readonly Head[], taking: PackTaker
   const whole: TheirBranch[] = [];
   let error: VlinderError | null = null;
   for (const { body } of heads) {
-    let missing = await taking.all(await route.plan(body.packs));
-    // What replaced them may lack what was built on them since: they are kept for a while for just that.
-    if (missing !== null && (await taking.all(body.packs)) === null) missing = null;
+    const isHere = async (): Promise<boolean> =>
+      (await exchange.has(body.branches.flatMap(({ head }) => head ?? []))).every(Boolean);
+    let missing = await taking.head(body.packs);
+    const isLacking = missing === null ? !(await isHere()) : missingIn(missing) !== undefined;
+    if (isLacking && (await taking.claimed(body.packs))) missing = await taking.head(body.packs);
     error ??= missing;
     if (missing !== null) continue;
-    const here = await exchange.has(body.branches.flatMap(({ head }) => head ?? []));
-    if (here.every(Boolean)) whole.push(...body.branches);
+    if (await isHere()) whole.push(...body.branches);
     else notes.push(`refused a head: ${body.n} of device ${body.device} names commits that its packs do not hold`);
   }
   // Not being able to take these is no error: what they replace is there, or is sent again.
@@ -103,33 +104,64 @@ class PackTaker {
     this.#feed = new PackFeed((name) => readPack(job, name));
   }
 
+  /** Takes what a head names; the error of a pack that can't be taken. */
+  async head(packs: readonly Hash[]): Promise<VlinderError | null> {
+    const missing = await this.all(await this.#job.route.plan(packs));
+    if (missing === null) return null;
+    // What replaced them may lack what was built on them since: they are kept for a while for just that.
+    return (await this.all(packs)) === null ? null : missing;
+  }
+
+  /**
+   * Reads those of these packs, or of what stands for them, of which a mark claims that they hold no more than what is here: as something
+   * is not here, it claims too much. Whether there were any.
+   */
+  async claimed(packs: readonly Hash[]): Promise<boolean> {
+    const { route, sizes, state } = this.#job;
+    const names = new Set<Hash>();
+    for (const pack of packs) for (const name of sizes.has(pack) ? [pack] : await route.standIns(pack)) names.add(name);
+    const read = new Set(state.packs().flatMap(({ name, claimed }) => (claimed ? [] : [name])));
+    for (const { name } of state.replacedPacks()) read.add(name);
+    const doubted = [...names].filter((name) => !read.has(name));
+    for (const name of doubted) if ((await this.#take(name, [])) !== null) return false;
+    if (doubted.length > 0) this.#failed.clear();
+    return doubted.length > 0;
+  }
+
   /** Takes those that are not here, in order, up to the first that can't be taken; the error of that one. */
   async all(packs: readonly Hash[]): Promise<VlinderError | null> {
-    const { state, progress, exchange } = this.#job;
+    const { exchange, state } = this.#job;
     const ahead = new ErasedAhead(exchange);
     const wanted = packs.filter((pack) => !state.hasPack(pack));
     for (const [i, pack] of wanted.entries()) {
-      const before = this.#failed.get(pack);
-      if (before !== undefined) return before;
-      try {
-        const later = wanted.slice(i + 1);
-        const next = later[0] !== undefined && this.#failed.has(later[0]) ? undefined : later[0];
-        const taken = await takePack(this.#job, pack, await this.#feed.take(pack, next), ahead, later);
-        this.total.commits += taken.commits;
-        this.total.objects += taken.objects;
-        this.total.bytes += taken.bytes;
-        progress(this.total.bytes);
-      } catch (error) {
-        if (!(error instanceof VlinderError)) throw error;
-        this.#failed.set(pack, error);
-        return error;
-      }
+      const error = this.#failed.get(pack) ?? (await this.#take(pack, wanted.slice(i + 1), ahead));
+      if (error !== null) return error;
     }
     return null;
   }
 
   settle(): Promise<void> {
     return this.#feed.settle();
+  }
+
+  async #take(
+    pack: Hash,
+    later: readonly Hash[],
+    ahead = new ErasedAhead(this.#job.exchange),
+  ): Promise<VlinderError | null> {
+    try {
+      const next = later[0] !== undefined && this.#failed.has(later[0]) ? undefined : later[0];
+      const taken = await takePack(this.#job, pack, await this.#feed.take(pack, next), ahead, later);
+      this.total.commits += taken.commits;
+      this.total.objects += taken.objects;
+      this.total.bytes += taken.bytes;
+      this.#job.progress(this.total.bytes);
+      return null;
+    } catch (error) {
+      if (!(error instanceof VlinderError)) throw error;
+      this.#failed.set(pack, error);
+      return error;
+    }
   }
 }
 

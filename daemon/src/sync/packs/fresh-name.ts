@@ -5,15 +5,15 @@ import type { WrittenPack } from "../pack-writer.ts";
 import type { Sealer } from "../vault/sealer.ts";
 
 /**
- * A pack under a name beside which no mark lies: one of the same contents was replaced before, and what bears its name is to be
+ * A pack under a name that is not taken: one of the same contents was replaced before, or is about to be, and what bears its name is to be
  * deleted. A value that nobody needs, behind the others, gives it another one.
  */
 export async function withFreshName(
   pack: WrittenPack,
-  marks: ReadonlySet<Hash>,
+  taken: ReadonlySet<Hash>,
   sealer: Sealer | null,
 ): Promise<WrittenPack> {
-  if (!marks.has(pack.name)) return pack;
+  if (!taken.has(pack.name)) return pack;
   const bytes = randomBytes(16);
   const objects = [...pack.objects, { kind: "value", hash: sha256(bytes), bytes } as const];
   return { ...(await encodePack(objects, true, sealer)), objects };

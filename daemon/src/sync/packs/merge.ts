@@ -74,7 +74,7 @@ class Merge {
     await this.#flush();
     // Where not one pack less came out, and nothing went, the old ones are as good.
     if (this.#by.length >= this.#packs.length && this.#left.size === 0) return false;
-    const names = this.#packs.map(({ name }) => name).filter((name) => !this.#by.some((by) => by.name === name));
+    const names = this.#packs.map(({ name }) => name);
     const left = this.#left.size > LEFT_LISTED ? null : [...this.#left.values()];
     await this.#mark(after, names, left);
     const behind = await new Marks({ ...this.#job, listing: this.#listing }).behind(names);
@@ -118,7 +118,10 @@ class Merge {
   async #send(pack: WrittenPack | null): Promise<void> {
     if (pack === null) return;
     const { agent, sealer, state } = this.#job;
-    const { name, bytes, objects } = await withFreshName(pack, this.#listing.marks, sealer);
+    // Where one of them holds all that the others do, it would come out under its own name: a mark beside the others would say
+    // that it holds no more than they.
+    const taken = new Set([...this.#listing.marks, ...this.#packs.map(({ name }) => name)]);
+    const { name, bytes, objects } = await withFreshName(pack, taken, sealer);
     const raw = packRawLength(bytes, sealer !== null);
     this.#by.push({ name, raw });
     // Known at once, behind those that it is to replace: if this is cut off, heads name both, which is good too.
