@@ -142,7 +142,8 @@ export class AgentSync {
     const listing = open.listing.of(agent);
     // Erasures that came are carried out first: what they name is not sent.
     await exchange.retention.settle();
-    if (isUnsure(listing, state)) {
+    const setBack = await this.#setBack();
+    if (setBack.length > 0 || isUnsure(listing, state)) {
       await this.#pull(open, progress);
       await exchange.retention.settle();
     }
@@ -151,7 +152,21 @@ export class AgentSync {
     const notes = await forgetLost(listing, state, marks);
     await reclaimNeeded(job, listing, new Route(listing, marks, state));
     await resendLeft(job, listing.marks);
-    return notes;
+    return [...setBack, ...notes];
+  }
+
+  /**
+   * Commits that were pushed or pulled stay for ever. Where one is not here any more, the state was brought back from a backup without
+   * its bookkeeping, or a disk lost its last writes: then own heads in the bucket are those of who this machine was, and are pulled as any.
+   */
+  async #setBack(): Promise<string[]> {
+    const { exchange, state } = this.#options;
+    if ((await exchange.has(state.tips())).every(Boolean)) return [];
+    state.forgetBucket();
+    return [
+      "the state was set back: it lacks commits that this machine had pushed or pulled (a storage file that was brought back, or " +
+        "writes that a disk lost); what the bucket has of them is pulled again",
+    ];
   }
 
   /** Deletes a device's heads, of which nothing is lost, and waits for it no more. @throws conflict: something would be */
@@ -194,6 +209,7 @@ export class AgentSync {
     const { agent, state } = this.#options;
     const listing = open.listing.of(agent);
     state.bind(open.vault.id);
+    const setBack = await this.#setBack();
     const job = this.#packJob(open, progress);
     const { heads, notes } = await findHeads(listing, job);
     this.#setRetired(this.#retired().filter((device) => !heads.some(({ body }) => body.device === device)));
@@ -206,6 +222,7 @@ export class AgentSync {
     }
     const all = [
       ...new Set([
+        ...setBack,
         ...(found?.notes ?? []),
         ...notes,
         ...marks.notes,

@@ -89,6 +89,13 @@ export class SyncState extends PackLedger {
     })();
   }
 
+  /** What was known of packs and of own heads is worth nothing: another home may as well have written them. */
+  forgetBucket(): void {
+    this.db.transaction(() => {
+      for (const table of [...LEDGER_TABLES, "tips", "own_heads", "head_files"]) this.db.exec(`DELETE FROM ${table}`);
+    })();
+  }
+
   /** Commits whose whole history the known packs hold. */
   tips(): Hash[] {
     const rows = this.db.prepare("SELECT hash FROM tips ORDER BY hash").all() as { hash: Buffer }[];
