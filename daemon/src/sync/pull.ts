@@ -61,16 +61,25 @@ async function takeHeads(job: PullJob, heads: readonly Head[], taking: PackTaker
   const notes: string[] = [];
   const whole: TheirBranch[] = [];
   let error: VlinderError | null = null;
-  for (const { body } of heads) {
-    const isHere = async (): Promise<boolean> =>
-      (await exchange.has(body.branches.flatMap(({ head }) => head ?? []))).every(Boolean);
-    let missing = await taking.head(body.packs);
-    const isLacking = missing === null ? !(await isHere()) : missingIn(missing) !== undefined;
-    if (isLacking && (await taking.claimed(body.packs))) missing = await taking.head(body.packs);
-    error ??= missing;
-    if (missing !== null) continue;
-    if (await isHere()) whole.push(...body.branches);
-    else notes.push(`refused a head: ${body.n} of device ${body.device} names commits that its packs do not hold`);
+  for (const { body } of heads) taking.expect(await route.plan(body.packs));
+  for (let open = heads; open.length > 0;) {
+    const before = taking.total.objects;
+    const failed: Head[] = [];
+    error = null;
+    for (const head of open) {
+      const { body } = head;
+      const isHere = async (): Promise<boolean> =>
+        (await exchange.has(body.branches.flatMap((branch) => branch.head ?? []))).every(Boolean);
+      let missing = await taking.head(body.packs);
+      const isLacking = missing === null ? !(await isHere()) : missingIn(missing) !== undefined;
+      if (isLacking && (await taking.claimed(body.packs))) missing = await taking.head(body.packs);
+      error ??= missing;
+      if (missing !== null) failed.push(head);
+      else if (await isHere()) whole.push(...body.branches);
+      else notes.push(`refused a head: ${body.n} of device ${body.device} names commits that its packs do not hold`);
+    }
+    // What stands in the place of an old head's packs may need what came with another head.
+    open = taking.total.objects > before && taking.retryRefused() ? failed : [];
   }
   // Not being able to take these is no error: what they replace is there, or is sent again.
   await taking.all(await route.plan(route.replacements()));
@@ -98,10 +107,16 @@ class PackTaker {
   readonly #job: PullJob;
   readonly #feed: PackFeed<FetchedPack>;
   readonly #failed = new Map<Hash, VlinderError>();
+  readonly #expected = new Set<Hash>();
 
   constructor(job: PullJob) {
     this.#job = job;
     this.#feed = new PackFeed((name) => readPack(job, name));
+  }
+
+  /** Packs that are likely to be taken, too: what makes good that something is missing may be in them. */
+  expect(packs: readonly Hash[]): void {
+    for (const pack of packs) this.#expected.add(pack);
   }
 
   /** Takes what a head names; the error of a pack that can't be taken. */
@@ -128,6 +143,13 @@ class PackTaker {
     return doubted.length > 0;
   }
 
+  /** Those that were refused may be tried again; whether there are any. */
+  retryRefused(): boolean {
+    const refused = [...this.#failed].filter(([, { code }]) => code === "invalid");
+    for (const [pack] of refused) this.#failed.delete(pack);
+    return refused.length > 0;
+  }
+
   /** Takes those that are not here, in order, up to the first that can't be taken; the error of that one. */
   async all(packs: readonly Hash[]): Promise<VlinderError | null> {
     const { exchange, state } = this.#job;
@@ -151,7 +173,9 @@ class PackTaker {
   ): Promise<VlinderError | null> {
     try {
       const next = later[0] !== undefined && this.#failed.has(later[0]) ? undefined : later[0];
-      const taken = await takePack(this.#job, pack, await this.#feed.take(pack, next), ahead, later);
+      const all = new Set([...later, ...this.#expected]);
+      all.delete(pack);
+      const taken = await takePack(this.#job, pack, await this.#feed.take(pack, next), ahead, [...all]);
       this.total.commits += taken.commits;
       this.total.objects += taken.objects;
       this.total.bytes += taken.bytes;
@@ -193,7 +217,14 @@ async function* objectsOf(
 ): AsyncGenerator<readonly StoredObject[]> {
   for (const pack of packs) {
     if (state.hasPack(pack)) continue;
-    yield await decodePack(await retrying(retries, () => fetchPack(bucket, agent, pack)), sealer);
+    let objects: readonly StoredObject[] = [];
+    try {
+      objects = await decodePack(await retrying(retries, () => fetchPack(bucket, agent, pack)), sealer);
+    } catch (error) {
+      // It is not this one's turn: it may hold nothing that is looked for.
+      if (!(error instanceof VlinderError)) throw error;
+    }
+    yield objects;
   }
 }
 

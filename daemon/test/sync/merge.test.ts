@@ -450,6 +450,33 @@ describe("deletion", () => {
   }
 });
 
+test("a push whose pack was taken for a stray one meanwhile gives it another name", async () => {
+  const fleet = await Fleet.start(1000);
+  const a = await fleet.machine();
+  await a.add();
+  await pushes(a, 1);
+  const b = await fleet.clone();
+  a.todo.put("/cut-off", "1");
+  const before = new Set((await fleet.listing()).packs.keys());
+  expect(await withFault(a, 1, "kill after", () => a.sync.push())).toBe(true);
+  const [stray] = [...(await fleet.listing()).packs.keys()].filter((name) => !before.has(name)) as [Hash];
+  await b.syncAll();
+  fleet.clock.tick(GRACE);
+  await b.syncAll();
+  expect((await fleet.listing()).marks.has(stray)).toBe(true);
+  await a.restart();
+  await a.syncAll();
+  expect((await a.push()).bytes).toBe(0);
+  for (let i = 0; i < 2; i++) {
+    await b.syncAll();
+    fleet.clock.tick(GRACE);
+  }
+  await b.syncAll();
+  expect((await fleet.listing()).packs.has(stray)).toBe(false);
+  expect((await a.push()).bytes).toBe(0);
+  expect((await fleet.clone()).todo.contents()).toEqual(a.todo.contents());
+});
+
 test("a push that slept for longer than the grace while it wrote its head looks again, and leaves nothing that others can't read", async () => {
   const fleet = await Fleet.start(1000);
   const [a, b] = [await fleet.machine(), await fleet.machine()];
