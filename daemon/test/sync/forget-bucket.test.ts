@@ -200,7 +200,7 @@ const OUTCOMES: readonly Outcome[] = ["fail before", "fail after", "kill before"
 
 /** One of a machine's pushes or pulls, with a fault at a call that chance says, or none. */
 async function syncWithFault(box: Box, roll: (below: number) => number): Promise<boolean> {
-  const at = 1 + roll(24);
+  const at = 1 + roll(12);
   const outcome = OUTCOMES[roll(4)] as Outcome;
   let calls = 0;
   let fired = false;
@@ -245,6 +245,8 @@ for (const seed of IS_LONG ? Array.from({ length: 40 }, (_, i) => i + 1) : [1, 2
         await forget(box, key);
       } else if (what === 5) boxes.clock.tick(roll(3) === 0 ? GRACE : 3_600_000);
       else if (what === 6) await box.restart();
+      // A new machine can be made at any time, and is then away for ever.
+      else if (what === 7 && roll(IS_LONG ? 8 : 3) === 0) await boxes.clone();
       else if (await syncWithFault(box, roll)) fired++;
     }
     for (let i = 0; i < 3; i++) for (const box of all) await box.syncAll();
