@@ -17,7 +17,7 @@ import { readClaimed } from "./read-claimed.ts";
 import { rescue } from "./resend.ts";
 import { Route } from "./route.ts";
 
-/** Marks stay for so many graces after their packs are gone, and longer while a head names these. */
+/** Marks stay for so many graces after their packs are gone, and longer while a head's packs are found by them. */
 const MARKS_STAY = 10;
 /** After so many graces a machine reads what a mark only claims, if it must to delete what the mark names. */
 const READ_CLAIMED = 2;
@@ -107,10 +107,26 @@ async function due(job: PackJob, listing: AgentListing, named: ReadonlySet<Hash>
   return {
     packs,
     unnamed: unnamed.filter((name) => isOld(packPath(agent, name), 1)),
-    marks: marked.filter(
-      (name) => !listing.packs.has(name) && !named.has(name) && isOld(markPath(agent, name), MARKS_STAY),
+    marks: await unneededMarks(
+      marked.filter((name) => !listing.packs.has(name) && isOld(markPath(agent, name), MARKS_STAY)),
+      named,
+      marks,
     ),
   };
+}
+
+/** Those of these marks over which no way goes from a pack that a head names to what stands in its place. */
+async function unneededMarks(old: readonly Hash[], named: ReadonlySet<Hash>, marks: Marks): Promise<Hash[]> {
+  if (old.length === 0) return [];
+  const needed = new Set<Hash>();
+  const open = [...named];
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    if (needed.has(name)) continue;
+    needed.add(name);
+    const mark = await marks.of(name);
+    if (mark !== null) open.push(...mark.after, ...mark.by.map((by) => by.name));
+  }
+  return old.filter((name) => !needed.has(name));
 }
 
 /** Whether the pack was replaced to leave something out; not so one that nobody named, of which nothing is known. */
