@@ -1,12 +1,19 @@
 import { cp } from "node:fs/promises";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { AgentName, DeviceId } from "@vlinder/protocol";
+import { type AgentName, asBuffer, type DeviceId, type Hash } from "@vlinder/protocol";
 import { expect, onTestFinished } from "vitest";
 import { StateEngine } from "../../src/state/engine.ts";
 import { MemoryObjects } from "../../src/storage/backends/memory.ts";
 import { openSqliteObjects } from "../../src/storage/backends/sqlite/sqlite-objects.ts";
 import type { Kind, ObjectStorage } from "../../src/storage/object-storage.ts";
+import { openBucket } from "../../src/sync/buckets/open.ts";
+import { packPath } from "../../src/sync/listing.ts";
+import { decodePack } from "../../src/sync/pack.ts";
+import { openDevice } from "../../src/sync/vault/device.ts";
+import { EncryptedVault } from "../../src/sync/vault/encrypted-vault.ts";
+import { deviceAuthority } from "../../src/sync/vault/keys.ts";
+import { pinnedVault, type Vault } from "../../src/sync/vault/vault.ts";
 import { contract, TestClock } from "../state/harness.ts";
 import { Machine, tempBucket, tempFolder, TODO } from "./machine.ts";
 
@@ -55,6 +62,24 @@ export class EngineFleet {
     const { recovery } = await box.sync.init(this.uri, how);
     this.#recovery ??= recovery;
     return box;
+  }
+
+  /** A machine that belongs to no vault yet. */
+  async stranger(): Promise<Box> {
+    return await this.#open(await tempFolder());
+  }
+
+  /** Whether a pack in the bucket holds this text, as a member reads it. */
+  async holds(member: Box, pack: Hash, text: string): Promise<boolean> {
+    const vault = (await pinnedVault(member.home)) as Vault;
+    const sealer =
+      vault.founder === null
+        ? null
+        : await (
+            await EncryptedVault.open(member.home, vault)
+          ).sealer(await deviceAuthority(await openDevice(member.home, member.device)));
+    const bytes = (await (await openBucket(this.uri)).get(packPath(TODO, pack))) as Buffer;
+    return (await decodePack(bytes, sealer)).some((object) => asBuffer(object.bytes).includes(text));
   }
 
   /** A new machine with all that the bucket has, of which nothing is missing or damaged. */
@@ -114,6 +139,7 @@ export class EngineFleet {
           device: () => machine.device,
           now: this.clock.now,
           roots: () => ({ heads: () => machine.sync.knownHeads(TODO) }),
+          report: (_, message) => void machine.log.push(message),
           onErased: (_rows, hashes) => machine.sync.erased(TODO, hashes),
         });
         this.#storages.set(engine, storage);
