@@ -158,6 +158,12 @@ test("what the administrator asks is answered in the shape that the protocol has
       device: expect.stringMatching(/^[0-9a-f]{32}$/),
       devices: expect.any(Array),
       agents: [],
+      drill: null,
+      metrics: {
+        pushes: { done: 0, failed: { retry: 0, person: 0 }, bytes: 0, last: null },
+        pulls: { done: 0, failed: { retry: 0, person: 0 }, bytes: 0, last: null },
+        probes: { asked: 0, unchanged: 0 },
+      },
     },
   });
   const { items } = await admin.admin("agents.list");
