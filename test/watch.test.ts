@@ -3,6 +3,7 @@ import { type Change, type Vlinder, watch } from "@vlinder/agent-runtime";
 import { expect, test } from "vitest";
 import { newStage } from "./harness/stage.ts";
 import { until } from "./harness/processes.ts";
+import { IS_LONG } from "./harness/long.ts";
 
 const stage = newStage();
 
@@ -66,7 +67,7 @@ test("a watch misses no commit and gives none twice, beside writers, over a stop
   const burst = (name: string): Promise<unknown> =>
     Promise.all(
       writers.flatMap(({ kv }, w) =>
-        Array.from({ length: 40 }, (_, i) => {
+        Array.from({ length: IS_LONG ? 40 : 15 }, (_, i) => {
           const key = `${i % 3 === 0 ? "/other" : "/n"}/${w}/${i % 7}`;
           if (i % 10 === 9)
             return kv.batch([

@@ -218,7 +218,7 @@ async function syncWithFault(box: Box, roll: (below: number) => number): Promise
   return fired;
 }
 
-for (const seed of IS_LONG ? Array.from({ length: 40 }, (_, i) => i + 1) : [1, 2]) {
+for (const seed of IS_LONG ? Array.from({ length: 40 }, (_, i) => i + 1) : [1]) {
   test(`seed ${seed}: machines that write, forget, merge, die and are away agree, and the bucket has all of it and nothing that was forgotten`, async () => {
     const roll = dice(seed);
     const { boxes, a, b } = await Boxes.start();
