@@ -7,7 +7,11 @@ function handlersWith(own: boolean): { handlers: AdminHandlers; through: string[
   const through: string[] = [];
   const note = (what: string) => () => through.push(what);
   const sync = { init: note("init"), vault: { distrust: note("distrust"), rotate: note("rotate"), add: note("add") } };
-  const context = { core: { registry: null, sync }, broker: { own }, processes: null };
+  const context = {
+    core: { registry: null, sync, schedule: { changed: () => undefined } },
+    broker: { own },
+    processes: null,
+  };
   return { handlers: adminHandlers(context as unknown as AdminContext), through };
 }
 
