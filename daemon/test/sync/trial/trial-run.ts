@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { cp, mkdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -15,6 +16,9 @@ const HOUR = 3_600_000;
 const GRACE = 2 * HOUR;
 /** How many rounds of a pull and a push by each machine may pass until all say the same, when nothing goes wrong any more. */
 const SETTLED_BY = 6;
+
+/** How often something is tried that others may have broken off. */
+const ATTEMPTS = 5;
 
 /** The process died in the midst of an order. */
 class Died extends Error {
@@ -91,8 +95,28 @@ class TrialMachine {
     } catch (error) {
       if (!(error instanceof Died)) throw error;
       this.kills++;
-      if (this.#child === null) await this.start();
+      await this.awake();
       return null;
+    }
+  }
+
+  /** Carries out what may be done twice, until it is: whoever kills processes here may not be this trial. */
+  async insist<T>(order: Asked, now: number): Promise<T> {
+    for (let i = 0; i < ATTEMPTS; i++) {
+      const result = await this.survive<T>(order, now);
+      if (result !== null) return result;
+    }
+    throw new Error(`machine ${this.spec.index} dies of ${order.what} again and again`);
+  }
+
+  /** Starts it, when it is dead. */
+  async awake(): Promise<void> {
+    for (let i = 0; this.#child === null; i++) {
+      try {
+        await this.start();
+      } catch (error) {
+        if (!(error instanceof Died) || i === ATTEMPTS) throw error;
+      }
     }
   }
 
@@ -125,6 +149,8 @@ export interface TrialResult {
   readonly fired: ReadonlyMap<string, number>;
   readonly failed: number;
   readonly syncs: number;
+  /** How often a home was set back to a copy of itself. */
+  readonly restored: number;
   readonly rounds: number;
   /** What a machine said about itself or others. */
   readonly notes: ReadonlySet<string>;
@@ -146,6 +172,7 @@ export class Trial {
   #now = Date.parse("2026-11-26T12:00:00.000Z");
   #failed = 0;
   #syncs = 0;
+  #restored = 0;
   #key: string | null = null;
 
   constructor(options: TrialOptions) {
@@ -181,7 +208,7 @@ export class Trial {
     const home = join(folder, `home-${index}`);
     const machine = new TrialMachine({ home, uri: this.#uri, seed, index, policy }, env);
     this.#machines.push(machine);
-    await machine.start();
+    await machine.awake();
     return machine;
   }
 
@@ -223,6 +250,30 @@ export class Trial {
       this.#syncs++;
       if (result !== null) this.#note(result);
     }
+    await machine.awake();
+    if (roll(10) === 0) await this.#backUp(machine);
+  }
+
+  /** The first time, a machine's home is copied; the next time, all that it has is pushed, and it is set back to that copy. */
+  async #backUp(machine: TrialMachine): Promise<void> {
+    const { home } = machine.spec;
+    const isRestore = existsSync(`${home}-backup`);
+    if (isRestore) await this.#pushAll(machine);
+    await machine.kill();
+    if (isRestore) {
+      await rm(home, { recursive: true });
+      await rename(`${home}-backup`, home);
+      this.#restored++;
+    } else await cp(home, `${home}-backup`, { recursive: true });
+    await machine.awake();
+  }
+
+  async #pushAll(machine: TrialMachine): Promise<void> {
+    for (let i = 0; ; i++) {
+      const { error, code } = await machine.insist<Synced>({ what: "push", faults: null }, this.#now);
+      if (error === null) return;
+      if (i === ATTEMPTS) throw new Error(`machine ${machine.spec.index} can't push: ${code}: ${error}`);
+    }
   }
 
   #note({ error, code, fired, notes }: Synced): void {
@@ -236,7 +287,7 @@ export class Trial {
   }
 
   async #calm(machine: TrialMachine, what: "push" | "pull"): Promise<Synced> {
-    const result = await machine.ask<Synced>({ what, faults: null }, this.#now);
+    const result = await machine.insist<Synced>({ what, faults: null }, this.#now);
     if (result.error !== null)
       throw new Error(`machine ${machine.spec.index} can't ${what}: ${result.code}: ${result.error}`);
     for (const note of result.notes) this.#notes.add(note);
@@ -252,8 +303,8 @@ export class Trial {
     const reports: Report[] = [];
     const missing: Hash[][] = [];
     for (const machine of this.#machines) {
-      reports.push(await machine.ask<Report>({ what: "report" }, this.#now));
-      missing.push(await machine.ask<Hash[]>({ what: "missing", commits }, this.#now));
+      reports.push(await machine.insist<Report>({ what: "report" }, this.#now));
+      missing.push(await machine.insist<Hash[]>({ what: "missing", commits }, this.#now));
     }
     const kinds = new Map<string, number>();
     for (const machine of this.#machines)
@@ -265,6 +316,7 @@ export class Trial {
       fired: this.#fired,
       failed: this.#failed,
       syncs: this.#syncs,
+      restored: this.#restored,
       rounds,
       notes: this.#notes,
       reports,
@@ -278,7 +330,7 @@ export class Trial {
       const heads = new Set<string>();
       for (const machine of this.#machines) {
         for (const what of ["pull", "push"] as const) await this.#calm(machine, what);
-        heads.add(await machine.ask<string>({ what: "heads" }, this.#now));
+        heads.add(await machine.insist<string>({ what: "heads" }, this.#now));
       }
       if (heads.size === 1) return round;
       if (round === SETTLED_BY) throw new Error(`the machines do not come together: ${[...heads].join("\n")}`);

@@ -18,7 +18,7 @@ async function tried(options: Omit<TrialOptions, "folder" | "operations">): Prom
   const result = await new Trial({ ...options, folder, operations: OPERATIONS }).run();
   const faults = [...result.fired].map(([fault, times]) => `${fault} ${times}`).toSorted();
   process.stdout.write(
-    `seed ${options.seed}: ${result.acknowledged} acknowledged, ${result.kills} kills, ${result.failed} of ${result.syncs} syncs failed, ` +
+    `seed ${options.seed}: ${result.acknowledged} acknowledged, ${result.kills} kills, ${result.restored} restored, ${result.failed} of ${result.syncs} syncs failed, ` +
       `${faults.join(", ")}\n`,
   );
   return result;
