@@ -1,5 +1,4 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { type AgentName, type AgentVaultImportReply, keyText, parseKey } from "@vlinder/protocol";
@@ -8,11 +7,12 @@ import { type Core, openCore } from "../../src/daemon-core.ts";
 import { createLog } from "../../src/observe/log.ts";
 import { loadConfig } from "../../src/registry/config.ts";
 import { openHome } from "../../src/registry/home.ts";
+import { MEMORY_FOLDER } from "../../../test/harness/memory-folder.ts";
 
 export const NEW = "researcher" as AgentName;
 
 export async function temporary(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "vlinder-agentvault-"));
+  const folder = await mkdtemp(join(MEMORY_FOLDER, "vlinder-agentvault-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   return folder;
 }

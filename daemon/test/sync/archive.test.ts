@@ -1,6 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { zstdCompressSync } from "node:zlib";
@@ -26,6 +25,7 @@ import { paddingOf, TAR_END, tarHeader } from "../../src/sync/archive/tar.ts";
 import { contents, put } from "../state/harness.ts";
 import { noise } from "./noise.ts";
 import { tempFolder, TODO } from "./machine.ts";
+import { MEMORY_FOLDER } from "../../../test/harness/memory-folder.ts";
 
 const quiet = (): void => undefined;
 
@@ -284,7 +284,7 @@ describe("what is no archive, or not all of one, changes nothing", () => {
   const pack = (): Buffer => entries[2]?.[1] as Buffer;
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), "vlinder-archive-"));
+    folder = await mkdtemp(join(MEMORY_FOLDER, "vlinder-archive-"));
     const made = await home(join(folder, "from"));
     await register(made, "todo", folder);
     await put(made.registry.get(TODO).engine, { "/a": "one", "/large": noise(2, 200_000) });

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
 import Database from "better-sqlite3";
-import { existsSync } from "node:fs";
 import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256 } from "@vlinder/protocol";
@@ -11,9 +10,6 @@ import { FaultyBucket, type Outcome } from "./faulty-bucket.ts";
 import { Machine, newDevice, tempBucket, tempFolder, TODO } from "./machine.ts";
 import { dice, noise } from "./noise.ts";
 import { IS_LONG } from "../../../test/harness/long.ts";
-
-// Hundreds of pushes: fsync costs nothing in memory, where there is such a folder.
-if (existsSync("/dev/shm")) process.env["TMPDIR"] = "/dev/shm";
 
 async function pair(packs: Partial<PackPolicy> = {}): Promise<[Machine, Machine]> {
   const uri = await tempBucket();

@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { AgentName, DeviceId, PullReply, PushReply } from "@vlinder/protocol";
@@ -12,11 +11,12 @@ import type { DatabaseSource } from "../../src/sync/databases/settings.ts";
 import type { PackPolicy } from "../../src/sync/packs/keeper.ts";
 import { Sync } from "../../src/sync/sync.ts";
 import { ModelExchange } from "./model-exchange.ts";
+import { MEMORY_FOLDER } from "../../../test/harness/memory-folder.ts";
 
 export const TODO = "todo" as AgentName;
 
 export async function tempFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "vlinder-sync-"));
+  const folder = await mkdtemp(join(MEMORY_FOLDER, "vlinder-sync-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   return folder;
 }
