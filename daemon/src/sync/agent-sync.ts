@@ -149,7 +149,7 @@ export class AgentSync {
     }
     const job = this.#packJob(open, progress);
     const marks = new Marks({ ...job, listing });
-    const notes = await forgetLost(listing, state, marks);
+    const notes = await forgetLost(job, listing, marks);
     await reclaimNeeded(job, listing, new Route(listing, marks, state));
     await resendLeft(job, listing.marks);
     return [...setBack, ...notes];

@@ -1,4 +1,7 @@
-import type { AgentListing } from "../listing.ts";
+import type { Hash } from "@vlinder/protocol";
+import { type AgentListing, packPath } from "../listing.ts";
+import { retrying } from "../retry.ts";
+import type { PackJob } from "./keeper.ts";
 import type { Marks } from "./marks.ts";
 import type { PackLedger } from "./pack-ledger.ts";
 
@@ -10,14 +13,23 @@ export function isUnsure({ packs, marks }: AgentListing, state: PackLedger): boo
 /**
  * Packs that were known and are not there any more, or that are to be deleted and nothing is known of what replaced them: what they
  * held counts as owed again. To be asked after a pull, so that what was erased elsewhere is not sent again.
+ *
+ * A list may come behind, and all behind a lost pack is sent again, which may be gigabytes: so a pack that is not
+ * listed is lost only when reading it gives nothing.
  */
-export async function forgetLost(listing: AgentListing, state: PackLedger, marks: Marks): Promise<string[]> {
+export async function forgetLost(job: PackJob, listing: AgentListing, marks: Marks): Promise<string[]> {
+  const { state } = job;
   for (const { seq, name, size } of state.packs()) {
-    const isThere = listing.packs.get(name) === size;
+    const listed = listing.packs.get(name);
+    const isThere = listed === size || (listed === undefined && (await canBeRead(job, name)));
     if (isThere && (await marks.of(name)) === null) continue;
     state.forgetFrom(seq);
     const what = isThere ? "drops" : "lacks";
     return [`the bucket ${what} pack ${name}, which was there: what it and those after it held is sent again`];
   }
   return [];
+}
+
+async function canBeRead({ agent, bucket, retries }: PackJob, name: Hash): Promise<boolean> {
+  return (await retrying(retries, () => bucket.get(packPath(agent, name), { start: 0, end: 1 }))) !== null;
 }
