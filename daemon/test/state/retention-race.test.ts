@@ -6,7 +6,6 @@ import { contract } from "./harness.ts";
 import { machine, objectsFor } from "./machines.ts";
 import { noise } from "./property.ts";
 import { codeOf, DAY, newHome, openHome, put, stateAt, StepObjects } from "./retention-harness.ts";
-import { rounds } from "../../../test/harness/long.ts";
 
 const VALUES = Array.from({ length: 12 }, (_, i) => (i % 4 === 0 ? noise(i, 90_000) : Buffer.from(`value ${i}`)));
 
@@ -31,7 +30,7 @@ async function expectWhole(engine: StateEngine): Promise<void> {
 
 test("puts of exactly what is being collected lose nothing, in many rounds", async () => {
   let collected = 0;
-  for (let round = 0; round < rounds(25); round++) {
+  for (let round = 0; round < 25; round++) {
     const { engine } = await aged();
     let done = false;
     const collecting = engine.retention.collect(true).finally(() => (done = true));
@@ -56,7 +55,7 @@ test("puts of exactly what is being collected lose nothing, in many rounds", asy
 
 test("states that are forked, rewound to or merged meanwhile are kept whole, or refused", async () => {
   const seen = new Map<string, number>();
-  for (let round = 0; round < rounds(25); round++) {
+  for (let round = 0; round < 25; round++) {
     const { engine, old } = await aged();
     let done = false;
     const collecting = engine.retention.collect(true).finally(() => (done = true));
