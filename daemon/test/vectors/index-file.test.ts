@@ -9,7 +9,6 @@ import { openVectorStorage, resetVectorStorage } from "../../src/storage/vectors
 import { SqliteVectorStorage } from "../../src/storage/vectors/sqlite.ts";
 import { expected, openIndex } from "./index-fixture.ts";
 import { ModelHistory } from "./model-history.ts";
-import { rounds } from "../../../test/harness/long.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "vlinder-index-file-"));
 const first = await openVectorStorage(`sqlite://${join(folder, "first.db")}`, { dimension: 1, metric: "l2" });
@@ -121,7 +120,7 @@ describe("a damaged index file", () => {
         await writeFile(copy, damaged);
         if ((await searchesAreRight(history, copy)).length > 0) noticed++;
       }),
-      { numRuns: rounds(60) },
+      { numRuns: 60 },
     );
     expect(noticed).toBeGreaterThan(5);
   });
