@@ -15,6 +15,9 @@ export function bucketUri(text: string): string {
  */
 export async function requireVault(uri: string): Promise<void> {
   const bucket = await openBucket(uri);
-  if ((await bucket.get("vault.json", { start: 0, end: 1 })) !== null) return;
-  throw nothingToJoin(uri);
+  try {
+    if ((await bucket.get("vault.json", { start: 0, end: 1 })) === null) throw nothingToJoin(uri);
+  } finally {
+    await bucket.close();
+  }
 }

@@ -4,6 +4,7 @@ import type { Core } from "../daemon-core.ts";
 import type { Drills } from "../drill/drills.ts";
 import type { Processes } from "../processes/processes.ts";
 import { keepProcess } from "./agent-process.ts";
+import { noBucket } from "../sync/sync-errors.ts";
 import { testProvider } from "../providers/provider-test.ts";
 import { agentItem } from "./agent-item.ts";
 import { agentOf } from "./agent-access.ts";
@@ -175,9 +176,5 @@ function requireOwnBroker(own: boolean): void {
 }
 
 function requireBucket(bucket: string | null): void {
-  if (bucket !== null) return;
-  throw new VlinderError("unavailable", "no bucket is set: memory is kept only on this machine", {
-    retryable: false,
-    remedy: "`vlinder init file:///path/to/folder` sets one",
-  });
+  if (bucket === null) throw noBucket();
 }

@@ -86,6 +86,7 @@ export async function pushAgents(
   try {
     listing = await retrying(retries, relist);
   } catch (error) {
+    // All is in the bucket, and what would be said in another head is owed still: the next push finds it so.
     if (error instanceof VlinderError) return once;
     throw error;
   }

@@ -2,10 +2,10 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { report } from "../../../test/harness/hub/request-log.ts";
 import { IS_LONG } from "../../../test/harness/long.ts";
 import type { HubServer } from "../../../test/harness/hub/server.ts";
-import type { Bucket } from "../../src/sync/buckets/bucket.ts";
 import { type Hub, startHub, TOKEN, URI } from "./hub.ts";
 import { Machine } from "./machine.ts";
 import { noise } from "./noise.ts";
+import { wrapped } from "./wrapped-bucket.ts";
 
 interface Pair extends Pick<Hub, "open"> {
   readonly server: HubServer;
@@ -31,20 +31,6 @@ async function pair(): Promise<Pair> {
   await b.sync.init(URI);
   await a.add();
   return { open, server, a, b };
-}
-
-/** The same bucket for one push and pull after another, each of which closes what it was given. */
-function leftOpen(bucket: Bucket): Bucket {
-  return {
-    uri: bucket.uri,
-    get: (path, range) => bucket.get(path, range),
-    put: (files) => bucket.put(files),
-    sizes: (paths) => bucket.sizes(paths),
-    list: (prefix) => bucket.list(prefix),
-    delete: (paths) => bucket.delete(paths),
-    revision: () => bucket.revision(),
-    close: () => Promise.resolve(),
-  };
 }
 
 function taken({ server }: Pair): { up: number; down: number; requests: number } {
@@ -96,8 +82,9 @@ test("whatever fails on the way, nothing is lost, and the next sync goes on ther
   const { open, server, a, b } = await pair();
   // With short pauses.
   const [forA, forB] = [await open(), await open()];
-  a.wrap = () => leftOpen(forA);
-  b.wrap = () => leftOpen(forB);
+  // One bucket for a push and pull after another, each of which closes what it was given.
+  a.wrap = () => wrapped(forA, { close: () => Promise.resolve() });
+  b.wrap = () => wrapped(forB, { close: () => Promise.resolve() });
   a.todo.put("/n", "0");
   await a.syncAll();
   await b.syncAll();

@@ -15,6 +15,7 @@ import { IS_LONG } from "../../../test/harness/long.ts";
 import { FaultyBucket, type Outcome } from "./faulty-bucket.ts";
 import { Machine, tempBucket, TODO } from "./machine.ts";
 import { dice, noise } from "./noise.ts";
+import { wrapped } from "./wrapped-bucket.ts";
 
 if (existsSync("/dev/shm")) process.env["TMPDIR"] = "/dev/shm";
 
@@ -65,32 +66,19 @@ async function pushes(machine: Machine, count: number, name = machine.device.sli
 /** Bytes and files of packs that a pull asks for. */
 function counting(machine: Machine): { bytes: number; packs: number; all: number } {
   const count = { bytes: 0, packs: 0, all: 0 };
-  machine.wrap = (bucket) => ({
-    ...around(bucket),
-    get: async (path, range) => {
-      const bytes = await bucket.get(path, range);
-      count.all += bytes?.length ?? 0;
-      if (path.endsWith(".pack")) {
-        count.packs++;
-        count.bytes += bytes?.length ?? 0;
-      }
-      return bytes;
-    },
-  });
+  machine.wrap = (bucket) =>
+    wrapped(bucket, {
+      get: async (path, range) => {
+        const bytes = await bucket.get(path, range);
+        count.all += bytes?.length ?? 0;
+        if (path.endsWith(".pack")) {
+          count.packs++;
+          count.bytes += bytes?.length ?? 0;
+        }
+        return bytes;
+      },
+    });
   return count;
-}
-
-function around(bucket: Bucket): Bucket {
-  return {
-    uri: bucket.uri,
-    get: (path, range) => bucket.get(path, range),
-    put: (files) => bucket.put(files),
-    sizes: (paths) => bucket.sizes(paths),
-    list: (prefix) => bucket.list(prefix),
-    delete: (paths) => bucket.delete(paths),
-    revision: () => bucket.revision(),
-    close: () => bucket.close(),
-  };
 }
 
 describe("which packs are merged", () => {
@@ -488,20 +476,20 @@ test("a push that slept for longer than the grace while it wrote its head looks 
   a.todo.put("/slow", "1");
   const before = [...(await fleet.listing()).packs.keys()];
   let slept = false;
-  a.wrap = (bucket) => ({
-    ...around(bucket),
-    put: async (files) => {
-      if (!slept && files.some(({ path }) => path.includes("/heads/"))) {
-        slept = true;
-        await eager(b);
-        await b.syncAll();
-        fleet.clock.tick(GRACE);
-        await b.syncAll();
-        await b.syncAll();
-      }
-      await bucket.put(files);
-    },
-  });
+  a.wrap = (bucket) =>
+    wrapped(bucket, {
+      put: async (files) => {
+        if (!slept && files.some(({ path }) => path.includes("/heads/"))) {
+          slept = true;
+          await eager(b);
+          await b.syncAll();
+          fleet.clock.tick(GRACE);
+          await b.syncAll();
+          await b.syncAll();
+        }
+        await bucket.put(files);
+      },
+    });
   expect((await a.push()).error).toBeNull();
   expect(slept).toBe(true);
   const { packs } = await fleet.listing();

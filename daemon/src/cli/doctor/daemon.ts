@@ -51,7 +51,12 @@ export async function checkBucket(status: StatusReply | null): Promise<Finding[]
     ];
   }
   const reached = await attempted("bucket", async () => {
-    await checkVault(await openBucket(uri), home);
+    const bucket = await openBucket(uri);
+    try {
+      await checkVault(bucket, home);
+    } finally {
+      await bucket.close();
+    }
     return ok("bucket", uri);
   });
   const failed = sync.agents.flatMap(({ agent, error, lock, owed }) => {

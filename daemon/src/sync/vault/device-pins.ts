@@ -63,14 +63,15 @@ export class DevicePins {
     await this.#save();
   }
 
-  /**
-   * Of a head of another machine: the first of a device is trusted, and the note says so. @throws denied: another key than
-   * the device's, or a device that was taken out
-   */
+  /** Whether the key is the device's, and it is trusted already: nothing is pinned by this. */
   knows(device: DeviceId, key: PublicKey): boolean {
     return !this.#distrusted.has(device) && this.get(device) === key;
   }
 
+  /**
+   * Of a head of another machine: the first of a device is trusted, and the note says so. @throws denied: another key than
+   * the device's, or a device that was taken out
+   */
   async check({ device, key }: { readonly device: DeviceId; readonly key: PublicKey }): Promise<string | null> {
     if (this.#distrusted.has(device)) {
       throw new VlinderError("denied", `device ${device} is not trusted any more`, {

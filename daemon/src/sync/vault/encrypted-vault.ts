@@ -157,6 +157,7 @@ export class EncryptedVault {
     return statement;
   }
 
+  /** Whether a device with this key is a member. */
   knows(device: HeadBody["device"], key: HeadBody["key"]): boolean {
     return isMember(this.#membership, device, key);
   }

@@ -5,10 +5,10 @@ import { brotliCompressSync } from "node:zlib";
 import { Decrypter } from "age-encryption";
 import { canonicalJson, VlinderError } from "@vlinder/protocol";
 import { describe, expect, test } from "vitest";
-import type { Bucket } from "../../../src/sync/buckets/bucket.ts";
 import { parseRecovery } from "../../../src/sync/vault/keys.ts";
 import { Machine, tempBucket, TODO } from "../machine.ts";
 import { noise } from "../noise.ts";
+import { wrapped } from "../wrapped-bucket.ts";
 
 /** A machine with a new encrypted vault, and its recovery key. */
 async function founded(): Promise<{ a: Machine; uri: string; recovery: string }> {
@@ -27,20 +27,6 @@ async function letIn(by: Machine, uri: string, name = "desk"): Promise<Machine> 
   expect(added).toMatchObject({ device: machine.device, name, fingerprint, added: true });
   await machine.sync.init(uri, { vault: added.hash });
   return machine;
-}
-
-/** Its methods, to be given again one by one. */
-function bucketOf(bucket: Bucket): Bucket {
-  return {
-    uri: bucket.uri,
-    get: (path, range) => bucket.get(path, range),
-    put: (files) => bucket.put(files),
-    sizes: (paths) => bucket.sizes(paths),
-    list: (prefix) => bucket.list(prefix),
-    delete: (paths) => bucket.delete(paths),
-    revision: () => bucket.revision(),
-    close: () => bucket.close(),
-  };
 }
 
 async function filesIn(uri: string): Promise<Map<string, Buffer>> {
@@ -176,10 +162,10 @@ test("a statement that a bucket did not take is written by the next try", async 
   const b = await Machine.start();
   const { request } = await b.sync.vault.request();
   let broken = true;
-  a.wrap = (bucket) => ({
-    ...bucketOf(bucket),
-    put: (files) => (broken ? Promise.reject(new VlinderError("denied", "read-only")) : bucket.put(files)),
-  });
+  a.wrap = (bucket) =>
+    wrapped(bucket, {
+      put: (files) => (broken ? Promise.reject(new VlinderError("denied", "read-only")) : bucket.put(files)),
+    });
   await expect(a.sync.vault.add(request)).rejects.toMatchObject({ code: "denied" });
   const { hash } = await a.sync.vault.devices();
   await expect(b.sync.init(uri, { vault: hash as string })).rejects.toMatchObject({ code: "denied" });
