@@ -9,9 +9,9 @@ const SHARING = [
 
 export default defineConfig({
   test: {
-    // Native modules (better-sqlite3) and child processes: in processes, and no more than two at once.
+    // Native modules (better-sqlite3) and child processes: in processes. Three at once: many wait for a pause or a start more than they compute.
     pool: "forks",
-    maxWorkers: 2,
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 30_000,
     projects: [
