@@ -20,14 +20,14 @@ const MACHINE = Object.keys(process.env);
 const SERVER = `
 import { connect } from ${JSON.stringify(RUNTIME)};
 const vlinder = await connect();
-await vlinder.kv.putJson("/start.json", { env: process.env, cwd: process.cwd(), argv: process.argv, version: process.version, pid: process.pid });
-console.log("serving");
-console.error("to stderr");
 process.once("SIGTERM", async () => {
   await vlinder.kv.put("/last-words", "bye " + process.pid);
   await vlinder.close();
   process.exit(0);
 });
+await vlinder.kv.putJson("/start.json", { env: process.env, cwd: process.cwd(), argv: process.argv, version: process.version, pid: process.pid });
+console.log("serving");
+console.error("to stderr");
 setInterval(() => {}, 1000);
 `;
 
