@@ -15,14 +15,20 @@ const say = (what: unknown): void =>
   void process.stdout.write(`${typeof what === "string" ? what : JSON.stringify(what, null, 2)}\n`);
 try {
   const options = { seed: Number(seed), folder, operations: Number(operations), encrypt: encrypt === "encrypt" };
-  const { kinds, fired, notes, reports, missing, ...counts } = await new Trial(options).run();
+  const { kinds, fired, notes, reports, drills, missing, ...counts } = await new Trial(options).run();
   say({ ...counts, kinds: Object.fromEntries(kinds), fired: Object.fromEntries(fired), notes: [...notes] });
   say({
     reports: reports.map((one) => ({ ...one, heads: sha256(one.heads) })),
+    drills: drills.map(({ ok, found }) => (ok ? ok : found)),
     missing: missing.map(({ length }) => length),
   });
   const isOne = new Set(reports.map(({ heads }) => heads)).size === 1;
-  if (!isOne || missing.flat().length > 0 || reports.some(({ damage }) => damage.length > 0))
+  if (
+    !isOne ||
+    missing.flat().length > 0 ||
+    reports.some(({ damage }) => damage.length > 0) ||
+    drills.some(({ ok }) => !ok)
+  )
     throw new Error("not one memory");
   await rm(folder, { recursive: true });
 } catch (error) {

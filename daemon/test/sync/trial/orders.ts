@@ -28,6 +28,7 @@ export type Order = { readonly id: number; readonly now: number } & (
   | { readonly what: "push" | "pull"; readonly faults: Faults | null }
   | { readonly what: "heads" }
   | { readonly what: "report" }
+  | { readonly what: "drill" }
   | { readonly what: "missing"; readonly commits: readonly Hash[] }
 );
 
@@ -42,6 +43,13 @@ export interface Report {
   readonly branches: number;
   readonly commits: number;
   readonly damage: readonly unknown[];
+}
+
+/** What `vlinder sync drill` found: what was restored from the bucket alone is what the machine has, and intact. */
+export interface Drilled {
+  readonly ok: boolean;
+  /** What was not as it should be, or all of it. */
+  readonly found: unknown;
 }
 
 /** What became of a push or pull; `error` is why it, or one agent's part of it, failed. */

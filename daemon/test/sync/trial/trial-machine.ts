@@ -1,7 +1,11 @@
 import { existsSync, mkdirSync, writeSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { type AgentName, asVlinderError, type DeviceId, type Hash, VlinderError } from "@vlinder/protocol";
+import { compareAgent } from "../../../src/drill/compare.ts";
+import { seedHome } from "../../../src/drill/ground.ts";
+import { restore } from "../../../src/drill/restore.ts";
 import { readOrMakeDevice, renewDevice } from "../../../src/registry/device.ts";
 import { StateEngine } from "../../../src/state/engine.ts";
 import { openSqliteObjects } from "../../../src/storage/backends/sqlite/sqlite-objects.ts";
@@ -11,7 +15,7 @@ import { openBucket } from "../../../src/sync/buckets/open.ts";
 import { publishedBranches, publishedCommits } from "../../../src/sync/branches.ts";
 import { Sync } from "../../../src/sync/sync.ts";
 import { contract } from "../../state/harness.ts";
-import type { Faults, MachineSpec, Order, Report, Synced, Told } from "./orders.ts";
+import type { Drilled, Faults, MachineSpec, Order, Report, Synced, Told } from "./orders.ts";
 import { Journal, Steps, TrialBucket } from "./trial-bucket.ts";
 import { work } from "./trial-work.ts";
 
@@ -130,6 +134,24 @@ async function missing(commits: readonly Hash[]): Promise<Hash[]> {
   return commits.filter((commit) => !here.has(commit));
 }
 
+/** What `vlinder sync drill` does, without a daemon. */
+async function drill(): Promise<Drilled> {
+  const todo = required();
+  const home = `${spec.home}-drill`;
+  const branches = todo.liveBranches().map(({ id, name, head }) => ({ id, name, head }));
+  const expected = { agent: TODO, branches, tips: await sync.pushedTips(TODO) };
+  await seedHome(spec.home, home);
+  try {
+    const { agents } = await restore({ home, bucket: spec.uri, agent: TODO, expected: [expected] }, () => undefined);
+    const [restored] = agents;
+    const compared = await compareAgent(todo, expected, restored?.branches ?? []);
+    const ok = agents.length === 1 && restored?.error === null && restored.verified?.damaged === 0;
+    return { ok: ok && compared.every(({ result }) => result === "equal"), found: { agents, compared } };
+  } finally {
+    await rm(home, { recursive: true, force: true });
+  }
+}
+
 async function carryOut(order: Order): Promise<unknown> {
   clock = Math.max(clock, order.now);
   switch (order.what) {
@@ -143,6 +165,8 @@ async function carryOut(order: Order): Promise<unknown> {
       return heads(required());
     case "report":
       return await report();
+    case "drill":
+      return await drill();
     case "missing":
       return await missing(order.commits);
     default: {

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Hash } from "@vlinder/protocol";
 import { dice } from "../noise.ts";
-import type { Asked, Faults, MachineSpec, Report, Synced, Told } from "./orders.ts";
+import type { Asked, Drilled, Faults, MachineSpec, Report, Synced, Told } from "./orders.ts";
 
 const CHILD = fileURLToPath(new URL("trial-machine.ts", import.meta.url));
 const HOUR = 3_600_000;
@@ -156,6 +156,8 @@ export interface TrialResult {
   readonly notes: ReadonlySet<string>;
   /** Of the three machines, and of a new one that has nothing but the bucket. */
   readonly reports: readonly Report[];
+  /** Of the same machines. */
+  readonly drills: readonly Drilled[];
   /** Commits that were acknowledged and are in no history of a machine, by machine. */
   readonly missing: readonly (readonly Hash[])[];
 }
@@ -301,9 +303,11 @@ export class Trial {
     await this.#calm(clone, "pull");
     const commits = this.#machines.flatMap(({ acknowledged }) => acknowledged);
     const reports: Report[] = [];
+    const drills: Drilled[] = [];
     const missing: Hash[][] = [];
     for (const machine of this.#machines) {
       reports.push(await machine.insist<Report>({ what: "report" }, this.#now));
+      drills.push(await machine.insist<Drilled>({ what: "drill" }, this.#now));
       missing.push(await machine.insist<Hash[]>({ what: "missing", commits }, this.#now));
     }
     const kinds = new Map<string, number>();
@@ -320,6 +324,7 @@ export class Trial {
       rounds,
       notes: this.#notes,
       reports,
+      drills,
       missing,
     };
   }

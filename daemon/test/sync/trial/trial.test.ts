@@ -24,7 +24,7 @@ async function tried(options: Omit<TrialOptions, "folder" | "operations">): Prom
   return result;
 }
 
-function expectWhole({ acknowledged, kills, fired, reports, missing }: TrialResult): void {
+function expectWhole({ acknowledged, kills, fired, reports, drills, missing }: TrialResult): void {
   expect(acknowledged).toBeGreaterThan(OPERATIONS * 2);
   expect(kills).toBeGreaterThan(0);
   expect([...fired.values()].reduce((sum, times) => sum + times, 0)).toBeGreaterThan(5);
@@ -32,6 +32,7 @@ function expectWhole({ acknowledged, kills, fired, reports, missing }: TrialResu
   expect(new Set(reports.map(({ commits }) => commits)).size).toBe(1);
   expect(missing, "every acknowledged write is in every history").toEqual(reports.map(() => []));
   for (const { damage } of reports) expect(damage).toEqual([]);
+  for (const { ok, found } of drills) expect(ok, JSON.stringify(found)).toBe(true);
 }
 
 describe("three machines that write at random, over a bucket in which everything goes wrong", () => {
