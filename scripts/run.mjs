@@ -21,7 +21,7 @@ const script =
 const COMMANDS = {
   quickstart: { broker: true, run: script("scripts/quickstart.ts") },
   test: { broker: true, s3: true, run: test },
-  bench: { broker: true, run: script("test/bench/main.ts") },
+  bench: { broker: true, s3: true, run: script("test/bench/main.ts") },
   soak: { broker: true, run: script("test/soak/main.ts") },
   "hub-check": { broker: false, run: script("test/hub-check/main.ts") },
   vlinderd: { broker: true, run: script("daemon/bin/vlinderd.mjs", "--max-semi-space-size=16") },

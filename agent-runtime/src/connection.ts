@@ -1,5 +1,6 @@
 import { type AgentName, VlinderError } from "@vlinder/protocol";
-import { connect, credsAuthenticator, ErrorCode, NatsError } from "nats";
+import { connect, ErrorCode, NatsError } from "nats";
+import { authenticatorOf } from "./authenticator.ts";
 import { readCredentials } from "./credentials.ts";
 import { type DaemonAddress, noDaemon } from "./find-daemon.ts";
 import { Mux } from "./mux.ts";
@@ -22,7 +23,7 @@ export async function openConnection(address: DaemonAddress, agent: AgentName | 
       pingInterval: 20_000,
       timeout: 5_000,
       noAsyncTraces: true,
-      ...(credentials === null ? {} : { authenticator: credsAuthenticator(credentials.bytes) }),
+      ...(credentials === null ? {} : { authenticator: authenticatorOf(credentials.bytes) }),
     });
     return new Mux(connection, `_INBOX.${credentials?.owner ?? agent ?? "admin"}`);
   } catch (cause) {

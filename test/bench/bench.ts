@@ -64,8 +64,8 @@ export class Bench {
   }
 
   /** A daemon on a home; it is stopped at the end, if not before. */
-  async startDaemon(home: string): Promise<Daemon> {
-    const daemon = await Daemon.start(home, this.options.profile);
+  async startDaemon(home: string, env?: NodeJS.ProcessEnv): Promise<Daemon> {
+    const daemon = await Daemon.start(home, this.options.profile, env);
     this.onEnd(() => daemon.stop());
     return daemon;
   }

@@ -21,6 +21,24 @@ export interface Line {
 const atLeast = (kind: Kind, value: number): Limit => ({ kind, bound: "at least", value });
 const atMost = (kind: Kind, value: number): Limit => ({ kind, bound: "at most", value });
 
+type Deltas<Kind extends string> = Record<`delta-${"up" | "down"}-${"1MB" | "1KB"}-${Kind}`, Line>;
+
+/** On the wire to and from a bucket of a kind, when so much of 1 GB changes. */
+function deltasOf<Kind extends string>(kind: Kind): Deltas<Kind> {
+  const line = (what: string, unit: string, most: number): Line => ({
+    what: `${what}, \`${kind}://\``,
+    unit,
+    limit: atMost("aim", most),
+  });
+  const lines = {
+    [`delta-up-1MB-${kind}`]: line("1 MB changed in 1 GB: sent", "MB", 1.2),
+    [`delta-down-1MB-${kind}`]: line("1 MB changed in 1 GB: fetched", "MB", 1.2),
+    [`delta-up-1KB-${kind}`]: line("1 KB changed in 1 GB: sent", "KB", 64),
+    [`delta-down-1KB-${kind}`]: line("1 KB changed in 1 GB: fetched", "KB", 64),
+  };
+  return lines as Deltas<Kind>;
+}
+
 /** What is wanted of the store, in the order in which it is shown. To flip a line, change its first word. */
 const WANTED = {
   "puts/jetstream": {
@@ -144,10 +162,13 @@ const WANTED = {
     limit: atMost("aim", 300),
   },
   "pull-memory": { what: "memory of the daemon above idle: a clone of 1 GB", unit: "MB", limit: atMost("aim", 300) },
-  "delta-up-1MB": { what: "1 MB changed in 1 GB: sent", unit: "MB", limit: atMost("aim", 1.2) },
-  "delta-down-1MB": { what: "1 MB changed in 1 GB: fetched", unit: "MB", limit: atMost("aim", 1.2) },
-  "delta-up-1KB": { what: "1 KB changed in 1 GB: sent", unit: "KB", limit: atMost("aim", 64) },
-  "delta-down-1KB": { what: "1 KB changed in 1 GB: fetched", unit: "KB", limit: atMost("aim", 64) },
+  "push-memory-hf": { what: "the same into `hf://`, with the Xet client", unit: "MB", limit: atMost("aim", 300) },
+  "pull-memory-hf": { what: "the same from `hf://`", unit: "MB", limit: atMost("aim", 300) },
+  "push-memory-s3": { what: "the same into `s3://`", unit: "MB", limit: atMost("aim", 300) },
+  "pull-memory-s3": { what: "the same from `s3://`", unit: "MB", limit: atMost("aim", 300) },
+  ...deltasOf("file"),
+  ...deltasOf("hf"),
+  ...deltasOf("s3"),
 } satisfies Record<string, Line>;
 
 /** A put at the largest size to one at the smallest. */

@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey, sign } from "node:crypto";
-import { createAccount, createOperator, createUser, fromSeed, type KeyPair } from "@nats-io/nkeys";
+import { createAccount, createOperator, createUser, fromSeed, type KeyPair, Prefix } from "@nats-io/nkeys";
 // The curve's arithmetic is left out of the library's pair below, but not how it writes a key.
 import { Codec } from "@nats-io/nkeys/lib/codec.js";
 import type { Authenticator } from "nats";
@@ -19,6 +19,7 @@ function native(pair: KeyPair): KeyPair {
   const publicKey = new TextDecoder().decode(Codec.encode(prefix, point));
   return Object.assign(Object.create(pair) as KeyPair, {
     getPublicKey: () => publicKey,
+    getPrivateKey: () => Codec.encode(Prefix.Private, Buffer.concat([buf, point])),
     sign: (input: Uint8Array) => sign(null, input, secret),
   });
 }

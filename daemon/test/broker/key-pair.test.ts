@@ -12,6 +12,7 @@ test("a pair has the public key that NATS' library computes, and signs what that
     const library = fromSeed(pair.getSeed());
     expect(pair.getPublicKey()).toBe(library.getPublicKey());
     expect(pair.getPublicKey()[0]).toBe(letter);
+    expect(Buffer.from(pair.getPrivateKey())).toEqual(Buffer.from(library.getPrivateKey()));
     const text = Buffer.from("what is signed");
     const signature = pair.sign(text);
     expect(Buffer.from(signature)).toEqual(Buffer.from(library.sign(text)));

@@ -2,12 +2,11 @@ import { execFile } from "node:child_process";
 import { mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { Client } from "@vlinder/agent-runtime";
 import type { Bench } from "../bench.ts";
 import { figure, megabytes, seconds } from "../figures.ts";
-import { databaseBytes, memoryOf } from "../io.ts";
+import { databaseBytes } from "../io.ts";
 import { makeMixed } from "../states/mixed-state.ts";
-import type { Daemon } from "./daemon.ts";
+import { measured } from "./measured.ts";
 
 const AGENT = "mixed";
 const TIMEOUT = 3_600_000;
@@ -61,22 +60,6 @@ export async function cloneSection(bench: Bench): Promise<void> {
       ["`cp` of objects.db, fsync, `sha256sum`", megabytes(databaseBytes(state.path)), seconds(copy), ""],
     ],
   });
-}
-
-async function measured<Reply>(
-  daemon: Daemon,
-  work: (admin: Client) => Promise<Reply>,
-): Promise<{ reply: Reply; took: number; memory: number }> {
-  const admin = await Client.connect({ home: daemon.home, timeout: 60_000 });
-  try {
-    await admin.admin("daemon.status");
-    const idle = memoryOf(daemon.pid).now;
-    const started = performance.now();
-    const reply = await work(admin);
-    return { reply, took: performance.now() - started, memory: memoryOf(daemon.pid).peak - idle };
-  } finally {
-    await admin.close();
-  }
 }
 
 /** What it takes at least to have the bytes elsewhere, durable, and to know that they are right: milliseconds. */

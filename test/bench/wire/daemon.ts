@@ -24,7 +24,7 @@ export class Daemon {
   }
 
   /** Starts it on a home, which is made where there is none, and waits until it serves. */
-  static async start(home: string, profile: string | null): Promise<Daemon> {
+  static async start(home: string, profile: string | null, env: NodeJS.ProcessEnv = {}): Promise<Daemon> {
     await mkdir(home, { recursive: true, mode: 0o700 });
     await writeFile(join(home, "config.toml"), '[nats]\nport = 0\n[log]\nlevel = "warn"\n');
     const ready = join(home, "run", "daemon.json");
@@ -33,7 +33,7 @@ export class Daemon {
     const log = await open(logFile, "w");
     const flags = profile === null ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`];
     const child = spawn(process.execPath, [...NODE_FLAGS, ...flags, PROGRAM], {
-      env: { ...process.env, VLINDER_HOME: home },
+      env: { ...process.env, ...env, VLINDER_HOME: home },
       stdio: ["ignore", log.fd, log.fd],
     });
     await log.close();
@@ -86,7 +86,7 @@ export class Daemon {
 }
 
 /** A machine that others keep busy may take longer than a connection waits. */
-async function again<T>(work: () => Promise<T>, attempts = 5): Promise<T> {
+export async function again<T>(work: () => Promise<T>, attempts = 5): Promise<T> {
   try {
     return await work();
   } catch (error) {

@@ -1,12 +1,17 @@
-import { copyFile, open } from "node:fs/promises";
+import { copyFile, open, rename } from "node:fs/promises";
 import { join } from "node:path";
-import { Client, type Vlinder } from "@vlinder/agent-runtime";
+import type { Vlinder } from "@vlinder/agent-runtime";
+import type { Bucket } from "../../../daemon/src/sync/buckets/bucket.ts";
+import { openHfBucket } from "../../../daemon/src/sync/buckets/hf.ts";
+import { SentMap } from "../../../daemon/src/sync/databases/sent-map.ts";
 import type { Bench } from "../bench.ts";
-import { kilobytes, megabytes } from "../figures.ts";
+import { kilobytes, megabytes, seconds } from "../figures.ts";
 import { databaseBytes } from "../io.ts";
 import { makeMixed } from "../states/mixed-state.ts";
 import { keyAt, Values } from "../values.ts";
+import { type BucketPlace, PLACES } from "./bucket-kinds.ts";
 import type { Daemon } from "./daemon.ts";
+import { type Measured, measured } from "./measured.ts";
 
 const AGENT = "mixed";
 const TIMEOUT = 3_600_000;
@@ -14,100 +19,181 @@ const TIMEOUT = 3_600_000;
 const PAGE = 4096;
 const CHUNK = 64 << 10;
 
-/** A kind of bucket, and how a new one is named. */
-interface BucketKind {
-  readonly name: string;
-  readonly uri: (folder: string) => string;
-}
-const KINDS: readonly BucketKind[] = [{ name: "file", uri: (folder) => `file://${join(folder, "bucket")}` }];
+const CHANGES = [
+  {
+    name: "1 MB",
+    ratio: "1MB",
+    per: 1 << 20,
+    shown: megabytes,
+    change: ({ kv }: Vlinder) => kv.put(`/large${keyAt(0)}`, new Values(1 << 20).next()),
+  },
+  {
+    name: "1 KB",
+    ratio: "1KB",
+    per: 1024,
+    shown: kilobytes,
+    change: ({ kv }: Vlinder) => kv.put(`/notes${keyAt(7)}`, new Values(1024).next()),
+  },
+] as const;
 
-/** How many bytes travel when little of much changes, beside what a copy of the database would send. */
+/** How many bytes travel when little of much changes, beside what copies of the database would send. */
 export async function deltasSection(bench: Bench): Promise<void> {
-  for (const kind of KINDS) await deltasOf(bench, kind);
-}
-
-async function deltasOf(bench: Bench, kind: BucketKind): Promise<void> {
-  const folder = await bench.folder();
-  const say = (line: string): void => bench.progress(`deltas of ${kind.name}: ${line}`);
-  const state = await makeMixed(join(folder, "first"), AGENT, bench.scale(1 << 30, 96 << 20), say);
-  const bucket = kind.uri(folder);
-  const [first, second] = [
-    await bench.startDaemon(join(folder, "first")),
-    await bench.startDaemon(join(folder, "second")),
-  ];
-  await first.register(AGENT);
-  say("the first push and the first pull");
-  await sync(first, bucket);
-  await sync(second, bucket);
-  // The head of the second machine is there, too, from now on.
-  await sync(first, bucket);
-
-  const vlinder = await first.connect(AGENT);
+  const first: string[][] = [];
   const rows: string[][] = [];
-  for (const { name, change, ratio, shown } of [
-    { name: "1 MB", change: oneMegabyte, ratio: ["delta-up-1MB", "delta-down-1MB"], shown: megabytes },
-    { name: "1 KB", change: oneKilobyte, ratio: ["delta-up-1KB", "delta-down-1KB"], shown: kilobytes },
-  ] as const) {
-    say(`${name} changed`);
-    const before = join(folder, "before.db");
-    await checkpointed(state.path, before);
-    await change(vlinder);
-    const { up } = await sync(first, bucket, "push");
-    const { down } = await sync(second, bucket, "pull");
-    const after = join(folder, "after.db");
-    await checkpointed(state.path, after);
-    const per = name === "1 MB" ? 1 << 20 : 1024;
-    bench.report.ratio("deltas", ratio[0], up / per, `${shown(up)} into a bucket of kind ${kind.name}`);
-    bench.report.ratio("deltas", ratio[1], down / per, `${shown(down)} from a bucket of kind ${kind.name}`);
-    rows.push([
-      `${name} (${kind.name})`,
-      shown(up),
-      shown(down),
-      megabytes(databaseBytes(after)),
-      megabytes(await changed(before, after, CHUNK)),
-      megabytes(await changed(before, after, PAGE)),
-    ]);
+  let bytes = 0;
+  for (const open of PLACES) {
+    const found = await deltasOf(bench, await open(bench));
+    first.push(...found.first);
+    rows.push(...found.rows);
+    ({ bytes } = found);
   }
   bench.report.table({
     section: "deltas",
-    title: `${megabytes(state.bytes)} of values, and so much changed`,
-    columns: ["", "up", "down", "whole objects.db", "its 64 KB blocks that differ", "its 4 KB pages that differ"],
+    title: `A first push of ${megabytes(bytes)} of values, and a first pull, by kind of bucket`,
+    columns: ["", "bytes", "time", "memory above idle"],
+    rows: first,
+    notes: [
+      "On `hf` and `s3` bytes on the wire, with headers; on `file` those of the packs. The servers run on the same machine and check or store all that they get: times are theirs as well.",
+    ],
+  });
+  bench.report.table({
+    section: "deltas",
+    title: `${megabytes(bytes)} of values, and so much changed`,
+    columns: [
+      "",
+      "up",
+      "down",
+      "whole objects.db",
+      "the same by @huggingface/hub",
+      "with vlinder's memory of chunks",
+      "its 64 KB blocks that differ",
+      "its 4 KB pages that differ",
+    ],
     rows,
     notes: [
-      "The last columns are what other ways would send at least, without what it takes to find it out: a copy, one that cuts the file as Xet does, " +
-        "and one that knows SQLite's pages, as `rsync` with blocks of that size.",
+      "The other columns are what other ways send, or send at least: a copy as by `rsync` without blocks; a push of the file by the client of Hugging Face, as it is, and as `[sync] databases` does it; " +
+        "and blocks and pages that differ, without what it takes to find out which.",
     ],
   });
 }
 
-async function oneMegabyte({ kv }: Vlinder): Promise<void> {
-  await kv.put(`/large${keyAt(0)}`, new Values(1 << 20).next());
+interface Found {
+  readonly bytes: number;
+  readonly first: readonly string[][];
+  readonly rows: readonly string[][];
 }
 
-async function oneKilobyte({ kv }: Vlinder): Promise<void> {
-  await kv.put(`/notes${keyAt(7)}`, new Values(1024).next());
-}
+async function deltasOf(bench: Bench, place: BucketPlace): Promise<Found> {
+  const { kind, env } = place;
+  const folder = await bench.folder();
+  const say = (line: string): void => bench.progress(`deltas of ${kind}: ${line}`);
+  const state = await makeMixed(join(folder, "first"), AGENT, bench.scale(1 << 30, 96 << 20), say);
+  const first = await bench.startDaemon(join(folder, "first"), env);
+  await first.register(AGENT);
+  const whole = kind === "hf" ? await WholeFile.open(place, join(folder, "whole.sent")) : null;
+  say("the first push");
+  const up = await synced(place, first, "push");
+  const second = await bench.startDaemon(join(folder, "second"), env);
+  say("the first pull");
+  const down = await synced(place, second, "pull");
+  // The heads of both are known to both from now on.
+  await synced(place, second, "push");
+  await synced(place, first, "pull");
 
-async function sync(
-  { home }: Daemon,
-  uri: string,
-  only?: "push" | "pull",
-): Promise<{ readonly up: number; readonly down: number }> {
-  const admin = await Client.connect({ home, timeout: 60_000 });
-  const bytesOf = ({ agents }: { agents: readonly { bytes: number; error: unknown }[] }): number => {
-    const failed = agents.find(({ error }) => error !== null);
-    if (failed !== undefined) throw new Error(`sync failed: ${JSON.stringify(failed.error)}`);
-    return agents.reduce((sum, { bytes }) => sum + bytes, 0);
-  };
-  try {
-    if ((await admin.admin("sync.status")).bucket === null) await admin.admin("sync.init", { uri });
-    const patient = { timeout: TIMEOUT };
-    const down = only === "push" ? 0 : bytesOf(await admin.admin("sync.pull", {}, patient));
-    const up = only === "pull" ? 0 : bytesOf(await admin.admin("sync.push", {}, patient));
-    return { up, down };
-  } finally {
-    await admin.close();
+  const before = join(folder, "before.db");
+  const after = join(folder, "after.db");
+  await checkpointed(state.path, before);
+  say("the first push of the whole file");
+  await whole?.put(before, true);
+  const vlinder = await first.connect(AGENT);
+  const rows: string[][] = [];
+  for (const { name, change, ratio, shown, per } of CHANGES) {
+    say(`${name} changed`);
+    await change(vlinder);
+    const sent = await synced(place, first, "push");
+    const got = await synced(place, second, "pull");
+    await checkpointed(state.path, after);
+    for (const [way, bytes] of [
+      ["up", sent.bytes],
+      ["down", got.bytes],
+    ] as const) {
+      bench.report.ratio("deltas", `delta-${way}-${ratio}-${kind}`, bytes / per, shown(bytes));
+    }
+    rows.push([
+      `${name} (${kind})`,
+      shown(sent.bytes),
+      shown(got.bytes),
+      megabytes(databaseBytes(after)),
+      whole === null ? "" : megabytes(await whole.put(after, false)),
+      whole === null ? "" : megabytes(await whole.put(after, true)),
+      megabytes(await changed(before, after, CHUNK)),
+      megabytes(await changed(before, after, PAGE)),
+    ]);
+    await rename(after, before);
   }
+  await whole?.close();
+  await first.stop();
+  await second.stop();
+  for (const [way, { memory }] of [
+    ["push", up],
+    ["pull", down],
+  ] as const) {
+    if (kind !== "file") bench.report.ratio("deltas", `${way}-memory-${kind}`, memory / 1024 / 1024, "");
+  }
+  const shown = (way: string, one: Synced): string[] => [
+    `${way} (${kind})`,
+    megabytes(one.bytes),
+    seconds(one.took),
+    megabytes(one.memory),
+  ];
+  return { bytes: state.bytes, first: [shown("push", up), shown("pull", down)], rows };
+}
+
+/** A database that is put whole into a bucket of Hugging Face. */
+class WholeFile {
+  readonly #bucket: Bucket;
+  readonly #place: BucketPlace;
+  readonly #memory: SentMap;
+  #puts = 0;
+
+  private constructor(bucket: Bucket, place: BucketPlace, memory: SentMap) {
+    this.#bucket = bucket;
+    this.#place = place;
+    this.#memory = memory;
+  }
+
+  static async open(place: BucketPlace, memory: string): Promise<WholeFile> {
+    const bucket = await openHfBucket("hf://buckets/me/whole", { create: true, env: place.env });
+    return new WholeFile(bucket, place, new SentMap(memory));
+  }
+
+  /** @param remembers whether the client is told what was uploaded before */
+  async put(source: string, remembers: boolean): Promise<number> {
+    this.#place.traffic?.();
+    await this.#bucket.putFile?.(`objects-${this.#puts++}.db`, source, remembers ? this.#memory : undefined);
+    return this.#place.traffic?.().up ?? Number.NaN;
+  }
+
+  async close(): Promise<void> {
+    await this.#bucket.close();
+  }
+}
+
+type Synced = Measured<unknown> & { readonly bytes: number };
+
+/** A push or pull, and the bytes that went its way. */
+async function synced({ uri, traffic }: BucketPlace, daemon: Daemon, what: "push" | "pull"): Promise<Synced> {
+  const done = await measured(daemon, async (admin) => {
+    if ((await admin.admin("sync.status")).bucket === null) await admin.admin("sync.init", { uri });
+    traffic?.();
+    return await admin.admin(`sync.${what}`, {}, { timeout: TIMEOUT });
+  });
+  const agents: readonly { readonly bytes: number; readonly error: unknown }[] = done.reply.agents;
+  const failed = agents.find(({ error }) => error !== null);
+  if (failed !== undefined) throw new Error(`sync failed: ${JSON.stringify(failed.error)}`);
+  const wire = traffic?.();
+  if (wire !== undefined) return { ...done, bytes: what === "push" ? wire.up : wire.down };
+  return { ...done, bytes: agents.reduce((sum, { bytes }) => sum + bytes, 0) };
 }
 
 /** A copy of the database with its log: what the daemon has not moved into the file yet is in the second. */

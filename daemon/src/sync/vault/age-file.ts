@@ -1,5 +1,5 @@
 import { randomBytes, type webcrypto } from "node:crypto";
-import { Decrypter, Encrypter, type Recipient } from "age-encryption";
+import type { Recipient } from "age-encryption";
 import { invalid } from "@vlinder/protocol";
 import { openPayload, sealPayload } from "./age-stream.ts";
 
@@ -12,6 +12,9 @@ export type AgeIdentity = string & { readonly __brand: "AgeIdentity" };
 export const AGE_RECIPIENTS = 256;
 /** Bytes by which an age file for one recipient is larger than 64 MiB of plaintext, at most. */
 export const AGE_OVERHEAD = 32 * 1024;
+
+/** Loaded when something is encrypted: with its curves it is a tenth of what the daemon would load at its start. */
+export const ageLibrary = (): Promise<typeof import("age-encryption")> => import("age-encryption");
 
 const FIRST = "age-encryption.org/v1\n";
 /** Bytes of a recipient's part in the header, rounded up. */
@@ -37,6 +40,7 @@ export async function sealAge(recipients: readonly AgeRecipient[], plain: Uint8A
       return [];
     },
   };
+  const { Encrypter } = await ageLibrary();
   const encrypter = new Encrypter();
   encrypter.addRecipient(listener);
   for (const recipient of recipients) encrypter.addRecipient(recipient);
@@ -57,6 +61,7 @@ export async function openAge(
   most = AGE_RECIPIENTS,
 ): Promise<Buffer | null> {
   const header = file.subarray(0, headerLength(file, most));
+  const { Decrypter } = await ageLibrary();
   const decrypter = new Decrypter();
   for (const identity of identities) decrypter.addIdentity(identity);
   let key: Uint8Array;

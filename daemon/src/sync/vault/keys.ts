@@ -1,7 +1,6 @@
 import { webcrypto } from "node:crypto";
-import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { invalid } from "@vlinder/protocol";
-import { type AgeIdentity, type AgeRecipient, isAgeIdentity } from "./age-file.ts";
+import { type AgeIdentity, ageLibrary, type AgeRecipient, isAgeIdentity } from "./age-file.ts";
 import { derive, type Device, deviceFromSeed, type PublicKey, type Signature } from "./device.ts";
 
 /** Who may say who belongs to a vault: a device, or the recovery key. */
@@ -17,11 +16,11 @@ const X25519_DER = Buffer.from("302e020100300506032b656e04220420", "hex");
 
 /** A new secret to encrypt to: it is all that is needed to read, and says nothing of who may write. */
 export async function newIdentity(): Promise<AgeIdentity> {
-  return (await generateX25519Identity()) as AgeIdentity;
+  return (await (await ageLibrary()).generateX25519Identity()) as AgeIdentity;
 }
 
 export async function recipientOf(identity: AgeIdentity | webcrypto.CryptoKey): Promise<AgeRecipient> {
-  return (await identityToRecipient(identity)) as AgeRecipient;
+  return (await (await ageLibrary()).identityToRecipient(identity)) as AgeRecipient;
 }
 
 /**
