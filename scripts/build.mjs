@@ -1,6 +1,6 @@
 /**
  * `build`: what is published, in `<package>/dist`: JavaScript and types, and a package.json that
- * points at them. In the clone the sources run as they are; Node strips no types under
+ * points at them; of the daemon and the command the programs that `bundle.mjs` makes as well. In the clone the sources run as they are; Node strips no types under
  * `node_modules`, so a published package cannot.
  */
 import { copyFileSync, cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -18,7 +18,8 @@ function exported(source) {
 function manifest(folder) {
   const source = JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8"));
   const exports = Object.entries(source.exports).map(([name, file]) => [name, exported(file)]);
-  return { ...source, exports: Object.fromEntries(exports) };
+  const files = source.bin === undefined ? source.files : [...source.files, "program"];
+  return { ...source, exports: Object.fromEntries(exports), files };
 }
 
 export async function build(node, env) {
@@ -29,6 +30,7 @@ export async function build(node, env) {
     const config = path.join(folder, "tsconfig.build.json");
     const code = await run(node, [path.join(root, "node_modules/typescript/bin/tsc"), "-p", config], env);
     if (code !== 0) return code;
+    if (name === "daemon" && (await run(node, [path.join(root, "scripts/bundle.mjs"), out], env)) !== 0) return 1;
     writeFileSync(path.join(out, "package.json"), `${JSON.stringify(manifest(folder), null, 2)}\n`);
     copyFileSync(path.join(root, "LICENSE"), path.join(out, "LICENSE"));
     for (const file of ["bin", "README.md", "PROTOCOL.md", "FORMATS.md"]) {

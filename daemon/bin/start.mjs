@@ -71,7 +71,7 @@ export async function start(program) {
     withoutExperimentalWarnings();
     cacheCompiled();
     const source = path.join(folder, "src", `${program}.ts`);
-    const built = path.join(folder, "src", `${program}.js`);
+    const built = path.join(folder, "program", `${path.basename(program)}.js`);
     await import(pathToFileURL(existsSync(source) ? source : built).href);
     return;
   }

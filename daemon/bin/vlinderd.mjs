@@ -1,4 +1,4 @@
 #!/usr/bin/env -S node --max-semi-space-size=16
 import { start } from "./start.mjs";
 
-await start("main");
+await start("vlinderd");

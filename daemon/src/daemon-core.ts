@@ -1,5 +1,4 @@
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -369,10 +368,4 @@ async function useConfiguredBucket(sync: Sync, uri: string | null, log: Logger):
       "the bucket of config.toml can't be used: memory is kept only on this machine",
     );
   }
-}
-
-/** The version of this package. */
-export async function packageVersion(): Promise<string> {
-  const text = await readFile(new URL("../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }

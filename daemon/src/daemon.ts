@@ -14,7 +14,8 @@ import {
 } from "@vlinder/protocol";
 import type { Logger } from "pino";
 import { type Broker, startBroker } from "./broker/broker.ts";
-import { type Core, openCore, type OpenedAgent, packageVersion, scheduleSettings } from "./daemon-core.ts";
+import { type Core, openCore, type OpenedAgent, scheduleSettings } from "./daemon-core.ts";
+import { packageVersion } from "./program-files.ts";
 import { Drills } from "./drill/drills.ts";
 import { adminHandlers } from "./endpoints/admin.ts";
 import { keepProcess } from "./endpoints/agent-process.ts";
@@ -60,7 +61,7 @@ export async function startDaemon(options: { home: Home; config: Config; log: Lo
   try {
     const lock = await lockHome(home);
     undo.push(() => lock.release());
-    const version = await packageVersion();
+    const version = packageVersion();
     // At the same time: one mostly waits for threads, the other for a server.
     const [opened, started] = await Promise.allSettled([
       openCore({ home, config, log }),

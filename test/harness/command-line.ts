@@ -1,7 +1,5 @@
 import { execFile } from "node:child_process";
-import { fileURLToPath } from "node:url";
-
-const PROGRAM = fileURLToPath(new URL("../../daemon/bin/vlinder.mjs", import.meta.url));
+import { VLINDER } from "./programs.ts";
 
 export interface CommandRun {
   readonly code: number;
@@ -13,7 +11,7 @@ export interface CommandRun {
 export function commandLine(home: string, args: readonly string[]): Promise<CommandRun> {
   const env = { ...process.env, VLINDER_HOME: home, NO_COLOR: "1" };
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, [PROGRAM, ...args], { env, encoding: "utf8" }, (_error, out, err) => {
+    const child = execFile(process.execPath, [VLINDER, ...args], { env, encoding: "utf8" }, (_error, out, err) => {
       resolve({ code: child.exitCode ?? -1, out, err });
     });
     child.stdin?.end();

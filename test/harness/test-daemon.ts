@@ -4,10 +4,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { NODE_FLAGS } from "../../daemon/src/node-flags.ts";
+import { VLINDERD } from "./programs.ts";
 
-const PROGRAM = fileURLToPath(new URL("../../daemon/bin/vlinderd.mjs", import.meta.url));
 const READY_WAIT = 20_000;
 const KEPT_LINES = 2_000;
 
@@ -69,7 +68,7 @@ export class TestDaemon {
 
   /** Resolves when it serves. @throws with its log, when it ends before */
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [...NODE_FLAGS, PROGRAM], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, VLINDERD], {
       env: { ...environment(this.home), ...this.environment },
       stdio: ["ignore", "ignore", "pipe"],
     });

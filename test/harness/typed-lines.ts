@@ -1,10 +1,9 @@
 import { execFile } from "node:child_process";
-import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { splitCommandLine } from "../../daemon/src/processes/command-line.ts";
+import { VLINDER } from "./programs.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const PROGRAM = path.join(ROOT, "daemon", "bin", "vlinder.mjs");
 
 export interface Typed {
   readonly code: number;
@@ -48,7 +47,7 @@ function run(home: string, words: readonly string[]): Promise<Typed> {
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith("VLINDER_"));
   const env = { ...Object.fromEntries(others), VLINDER_HOME: home, NO_COLOR: "1" };
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, [PROGRAM, ...words], { cwd: ROOT, env }, (_error, out, err) => {
+    const child = execFile(process.execPath, [VLINDER, ...words], { cwd: ROOT, env }, (_error, out, err) => {
       resolve({ code: child.exitCode ?? 128, text: out + err });
     });
     child.stdin?.end();

@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
+import { packageVersion } from "../program-files.ts";
 import { type Act, CATALOGUE } from "./catalogue.ts";
 
 /** Where help goes, and what commander would say on errors. */
@@ -38,9 +38,4 @@ export async function buildProgram(argv: readonly string[] | null, act: Act, out
 
 function leavesOf(command: Command): Command[] {
   return command.commands.length === 0 ? [command] : command.commands.flatMap(leavesOf);
-}
-
-function packageVersion(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { VLINDER, VLINDERD } from "../../../test/harness/programs.ts";
 import { run } from "../../src/cli/run.ts";
 import type { Core } from "../../src/daemon-core.ts";
 import { NODE_FLAGS } from "../../src/node-flags.ts";
@@ -11,8 +12,7 @@ import { createLog } from "../../src/observe/log.ts";
 import { loadConfig } from "../../src/registry/config.ts";
 import { openHome } from "../../src/registry/home.ts";
 
-export const PROGRAM = new URL("../../bin/vlinder.mjs", import.meta.url).pathname;
-const VLINDERD = new URL("../../bin/vlinderd.mjs", import.meta.url).pathname;
+export const PROGRAM = VLINDER;
 // A machine that others keep busy takes long to read the code for the first time.
 const START = 60_000;
 

@@ -1,5 +1,5 @@
 import { userInfo } from "node:os";
-import { fileURLToPath } from "node:url";
+import { VLINDERD } from "../../program-files.ts";
 import type { Define } from "../catalogue.ts";
 import type { Outcome } from "../outcome.ts";
 import { bold, green, yellow } from "../render/color.ts";
@@ -7,8 +7,6 @@ import { bold, green, yellow } from "../render/color.ts";
 interface ServiceOptions {
   readonly system?: boolean;
 }
-
-const VLINDERD = fileURLToPath(new URL("../../../bin/vlinderd.mjs", import.meta.url));
 
 export const defineService: Define = (command, act) => {
   command

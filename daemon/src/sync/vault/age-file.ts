@@ -14,7 +14,7 @@ export const AGE_RECIPIENTS = 256;
 export const AGE_OVERHEAD = 32 * 1024;
 
 /** Loaded when something is encrypted: with its curves it is a tenth of what the daemon would load at its start. */
-export const ageLibrary = (): Promise<typeof import("age-encryption")> => import("age-encryption");
+export const ageLibrary = async () => await import("age-encryption");
 
 const FIRST = "age-encryption.org/v1\n";
 /** Bytes of a recipient's part in the header, rounded up. */
