@@ -101,6 +101,11 @@ export class AgentSync {
     return { state, heads: sha256(canonicalJson(exchange.branches().map(({ id, head }) => [id, head]))) };
   }
 
+  /** A vault was made in a bucket, by this home and at this time; see `SyncState.settle`. */
+  settle(made: string | null): Promise<void> {
+    return this.#alone("push", async () => this.#options.state.settle(made));
+  }
+
   /** The steps of a push: `Sync` takes each for all agents before the next. */
   push(open: OpenVault, { aside, ...part }: PushPart): PushSteps {
     const { bucket, vault, sealer, listing } = open;
@@ -264,7 +269,10 @@ export class AgentSync {
         ...erasedNotes(this.erasedInBucket()),
         ...copyNotes(state),
       ],
-      heads: state.seenHeads().map(({ device: id, n, time }) => ({ device: id, n, time })),
+      heads: state
+        .seenHeads()
+        .filter((one) => !this.#retired().includes(one.device))
+        .map(({ device: id, n, time }) => ({ device: id, n, time })),
     };
   }
 

@@ -26,7 +26,7 @@ export interface SeenHead {
 }
 
 /** Small things to remember; each is plain JSON. */
-export type FactName = "vault" | "pushed" | "pulled" | "error" | "notes" | "retired" | "databases";
+export type FactName = "vault" | "pushed" | "pulled" | "error" | "notes" | "retired" | "databases" | "made";
 
 const VERSION = 2;
 const SCHEMA = `
@@ -82,10 +82,24 @@ export class SyncState extends PackLedger {
   bind(vault: VaultId): void {
     if (this.fact("vault") === vault) return;
     this.db.transaction(() => {
-      for (const table of [...LEDGER_TABLES, "tips", "own_heads", "seen_heads", "head_files", "facts"]) {
+      for (const table of [...LEDGER_TABLES, "tips", "own_heads", "seen_heads", "head_files"]) {
         this.db.exec(`DELETE FROM ${table}`);
       }
+      this.db.exec("DELETE FROM facts WHERE name <> 'made'");
       this.setFact("vault", vault);
+    })();
+  }
+
+  /**
+   * This home has made a vault in a bucket: what was known of packs is about the one before, and all is owed. Own and seen heads stay, since their
+   * numbers go on there.
+   */
+  settle(made: string | null): void {
+    if (this.fact("made") === made) return;
+    this.db.transaction(() => {
+      for (const table of [...LEDGER_TABLES, "tips"]) this.db.exec(`DELETE FROM ${table}`);
+      this.db.exec("DELETE FROM facts WHERE name IN ('pushed', 'pulled', 'error', 'notes')");
+      this.setFact("made", made);
     })();
   }
 

@@ -12,7 +12,7 @@ import {
   type SyncOwed,
 } from "@vlinder/protocol";
 import { AgentSync, type OpenVault } from "./agent-sync.ts";
-import { readBucketChoice, writeBucketChoice } from "./bucket-choice.ts";
+import { type BucketChoice, readBucketChoice, writeBucketChoice } from "./bucket-choice.ts";
 import { initBucket } from "./bucket-init.ts";
 import type { Bucket } from "./buckets/bucket.ts";
 import { openBucket, type OpenBucketOptions } from "./buckets/open.ts";
@@ -68,17 +68,17 @@ export class Sync {
   readonly copies: DatabaseCopies;
   #device: Device;
   #renewing: Promise<Device> | null = null;
-  #uri: string | null;
+  #choice: BucketChoice | null;
   #pushing: Promise<unknown> = Promise.resolve();
 
-  private constructor(options: SyncOptions, device: Device, pins: DevicePins, uri: string | null) {
+  private constructor(options: SyncOptions, device: Device, pins: DevicePins, choice: BucketChoice | null) {
     this.#options = options;
     this.#retries = options.retries ?? DEFAULT_RETRIES;
     this.#now = options.now ?? (() => new Date());
     this.#open = options.openBucket ?? openBucket;
     this.#device = device;
     this.#pins = pins;
-    this.#uri = uri;
+    this.#choice = choice;
     this.#door = new VaultDoor({
       home: options.home,
       device: () => this.#device,
@@ -90,7 +90,7 @@ export class Sync {
     this.vault = new VaultAdmin({
       door: this.#door,
       bucket: () => this.#open(this.#bucketUri()),
-      seen: async () => lastSeen(this.#uri === null ? [] : await options.agents.list(), (one) => this.#agent(one)),
+      seen: async () => lastSeen(this.bucket === null ? [] : await options.agents.list(), (one) => this.#agent(one)),
     });
     this.copies = this.#databaseCopies();
   }
@@ -106,7 +106,7 @@ export class Sync {
 
   /** The bucket's URI; null: memory is kept only here. */
   get bucket(): string | null {
-    return this.#uri;
+    return this.#choice?.uri ?? null;
   }
 
   /** May change: see `newDeviceId`. */
@@ -117,8 +117,10 @@ export class Sync {
   /** Makes the bucket or joins it, and uses it from now on; see `initBucket`. */
   async init(uri: string, options: InitOptions = {}): Promise<InitReply> {
     const reply = await initBucket((how) => this.#open(uri, how), this.#door, options);
-    await writeBucketChoice(this.#options.home, uri);
-    this.#uri = uri;
+    const choice = { uri, made: reply.created ? this.#now().toISOString() : (this.#choice?.made ?? null) };
+    await writeBucketChoice(this.#options.home, choice);
+    this.#choice = choice;
+    for (const one of this.#agents.values()) await one.settle(choice.made);
     return { bucket: uri, ...reply };
   }
 
@@ -194,12 +196,12 @@ export class Sync {
     if (agent !== undefined && local.length === 0) throw notHere(agent);
     const open = (one: SyncAgent): AgentSync => this.#agent(one);
     return {
-      bucket: this.#uri,
+      bucket: this.bucket,
       vault: (await pinnedVault(home))?.id ?? null,
       device: this.#device.id,
       devices: trustedDevices(await this.vault.devices()),
-      agents: this.#uri === null ? [] : await agentFacts(local, open, agent !== undefined),
-      drill: await lastDrill(home),
+      agents: this.bucket === null ? [] : await agentFacts(local, open, agent !== undefined),
+      drill: await lastDrill(home, this.bucket),
     };
   }
 
@@ -253,7 +255,7 @@ export class Sync {
       now: this.#now,
       retries: this.#retries,
       device: () => this.#device.id,
-      bucket: () => this.#uri,
+      bucket: () => this.bucket,
       agents: async () => (await agents.list()).map(({ name }) => name),
       source: databases,
       open: () => openPlace(this.#open(this.#bucketUri()), this.#door),
@@ -263,7 +265,7 @@ export class Sync {
 
   /** What an agent's sync says; `otherwise` where there is no bucket or no such agent. */
   async #of<T>(agent: AgentName, ask: (sync: AgentSync) => T | Promise<T>, otherwise: T): Promise<T> {
-    const [one] = this.#uri === null ? [] : await this.#local(agent);
+    const [one] = this.bucket === null ? [] : await this.#local(agent);
     return one === undefined ? otherwise : await ask(this.#agent(one));
   }
 
@@ -280,6 +282,7 @@ export class Sync {
     }
     const state = SyncState.open(join(this.#options.home, "agents", name, "sync.db"));
     if (state.note !== null) this.#options.log.warn({ agent: name }, state.note);
+    state.settle(this.#choice?.made ?? null);
     const sync = new AgentSync({
       agent: name,
       exchange,
@@ -295,7 +298,7 @@ export class Sync {
   }
 
   #bucketUri(): string {
-    if (this.#uri !== null) return this.#uri;
+    if (this.bucket !== null) return this.bucket;
     throw noBucket();
   }
 

@@ -40,8 +40,10 @@ export function pullBlocks({ agents }: PullReply): Block[] {
       ],
       rows,
     },
-    ...agents.flatMap(({ agent, branches, error }): Block[] =>
-      branches.length === 0 && error === null ? [dim(`${agent}: nothing from another machine`)] : [],
+    ...agents.flatMap((item): Block[] =>
+      changedBranches(item).length === 0 && item.error === null
+        ? [dim(`${item.agent}: nothing ${item.branches.length === 0 ? "from another machine" : "new"}`)]
+        : [],
     ),
     ...agents.flatMap(({ agent, branches }) =>
       branches

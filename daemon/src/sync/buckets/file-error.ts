@@ -1,4 +1,4 @@
-import { type ErrorOptions, VlinderError } from "@vlinder/protocol";
+import { VlinderError } from "@vlinder/protocol";
 
 /** The `code` of a system error, or undefined. */
 export function systemCode(error: unknown): string | undefined {
@@ -10,12 +10,12 @@ export function systemCode(error: unknown): string | undefined {
 export function bucketFileError(error: unknown, doing: string, uri: string): VlinderError {
   if (error instanceof VlinderError) return error;
   const code = systemCode(error) ?? "unknown error";
-  const make = (kind: "unavailable" | "denied", remedy: string, more: ErrorOptions = {}): VlinderError =>
-    new VlinderError(kind, `${doing} failed in the bucket ${uri}: ${code}`, {
+  const failed = `${doing} failed in the bucket ${uri}: ${code}`;
+  const make = (kind: "unavailable" | "denied", remedy: string, message = failed): VlinderError =>
+    new VlinderError(kind, message, {
       remedy,
       cause: error,
       details: { bucket: uri, code },
-      ...more,
     });
   switch (code) {
     case "EACCES":
@@ -29,8 +29,9 @@ export function bucketFileError(error: unknown, doing: string, uri: string): Vli
     case "EDQUOT":
       return make("unavailable", "free some space on the drive");
     case "ENOENT":
+      return make("unavailable", "mount the drive or bring the folder back", `there is no folder ${uri}`);
     case "ENOTDIR":
-      return make("unavailable", "mount the drive or bring the folder back");
+      return make("unavailable", "mount the drive or bring the folder back", `${uri} is not a folder`);
     default:
       return make("unavailable", "check the drive and the connection to it");
   }
