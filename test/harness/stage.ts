@@ -38,8 +38,8 @@ export class Stage {
   }
 
   /** A daemon that is not started yet. */
-  async newDaemon(config = ""): Promise<TestDaemon> {
-    const daemon = new TestDaemon(await this.path("home"));
+  async newDaemon(config = "", program?: string): Promise<TestDaemon> {
+    const daemon = new TestDaemon(await this.path("home"), program);
     await daemon.configure(config);
     this.#daemons.push(daemon);
     return daemon;

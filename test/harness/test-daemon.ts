@@ -7,7 +7,8 @@ import { createInterface } from "node:readline";
 import { NODE_FLAGS } from "../../daemon/src/node-flags.ts";
 import { VLINDERD } from "./programs.ts";
 
-const READY_WAIT = 20_000;
+/** A machine that others keep busy takes long to read the code. */
+const READY_WAIT = 60_000;
 const KEPT_LINES = 2_000;
 
 /** What another daemon on the same machine may have set must not reach ours. */
@@ -26,11 +27,14 @@ export class TestDaemon {
   readonly environment: Record<string, string> = {};
   /** The newest lines that it has logged, over all its starts. */
   readonly log: string[] = [];
+  readonly #program: string;
   #child: ChildProcess | null = null;
   #url = "";
 
-  constructor(home: string) {
+  /** @param program what is run instead of `vlinderd` */
+  constructor(home: string, program = VLINDERD) {
     this.home = home;
+    this.#program = program;
   }
 
   get url(): string {
@@ -68,7 +72,7 @@ export class TestDaemon {
 
   /** Resolves when it serves. @throws with its log, when it ends before */
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [...NODE_FLAGS, VLINDERD], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, this.#program], {
       env: { ...environment(this.home), ...this.environment },
       stdio: ["ignore", "ignore", "pipe"],
     });

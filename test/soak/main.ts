@@ -1,13 +1,25 @@
+import { parseArgs } from "node:util";
 import { Stage } from "../harness/stage.ts";
 import { runLarge } from "../harness/large-values.ts";
 import { growTranscript } from "../harness/transcript.ts";
 import { pushLarge } from "./push-large.ts";
+import { SyncSoak } from "./sync/sync-soak.ts";
 
 /*
  * What takes too long for `npm test`: a gigabyte through the real daemon, a transcript of 20 MB that grows 500
- * times, a large value on its way to a bucket and out of it. Says what it measured; exit code 1 when a
- * bound does not hold. `npm run soak`, or `npm run soak -- gigabyte`.
+ * times, a large value on its way to a bucket and out of it, and machines that write and sync without end. Says what it measured; exit
+ * code 1 when a bound does not hold. `npm run soak`, or some of it: `npm run soak -- gigabyte`,
+ * `npm run soak -- sync --minutes 60 [--machines N] [--bucket hub]`.
  */
+
+const { values, positionals: wanted } = parseArgs({
+  allowPositionals: true,
+  options: {
+    minutes: { type: "string", default: "5" },
+    machines: { type: "string", default: "3" },
+    bucket: { type: "string", default: "folder" },
+  },
+});
 
 const MIB = 1024 * 1024;
 const MOST_MEMORY = 150 * MIB;
@@ -45,12 +57,16 @@ const SECTIONS: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
     const numbers = `${seconds.toFixed(1)} s   daemon ${mib(memory)} above idle`;
     say("push 100 MiB, clone on another machine, read", numbers, same && memory < 2 * MOST_MEMORY);
   },
+  sync: async (stage) => {
+    const [minutes, machines] = [Number(values.minutes), Number(values.machines)];
+    const bucket = values.bucket === "hub" ? "hub" : "folder";
+    await new SyncSoak(stage, { minutes, machines, bucket }, say).run();
+  },
 };
 
 const stage = new Stage();
 try {
   await stage.guard();
-  const wanted = process.argv.slice(2);
   for (const [name, run] of Object.entries(SECTIONS))
     if (wanted.length === 0 || wanted.includes(name)) await run(stage);
 } finally {

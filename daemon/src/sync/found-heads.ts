@@ -1,7 +1,7 @@
-import { type DeviceId, VlinderError } from "@vlinder/protocol";
+import { type AgentName, type DeviceId, VlinderError } from "@vlinder/protocol";
 import type { Bucket } from "./buckets/bucket.ts";
 import { HEAD_BYTES, type Head, type HeadBody, headPath, type HeadName } from "./head.ts";
-import type { AgentListing } from "./listing.ts";
+import { type AgentListing, listAgent } from "./listing.ts";
 import { type Retries, retrying } from "./retry.ts";
 import type { SeenHead, SyncState } from "./sync-state.ts";
 import { openHead, reopenHead, type Sealer } from "./vault/sealer.ts";
@@ -61,7 +61,7 @@ export async function findHeads(listing: AgentListing, source: HeadSource): Prom
   source.state?.keepHeadFiles(good);
   const replaced = new Set(good.flatMap(({ body }) => body.predecessors.map((hash) => `${body.device} ${hash}`)));
   const current = good.filter(({ body, hash }) => !replaced.has(`${body.device} ${hash}`));
-  const heads = dropRolledBack(current, good, source.state?.seenHeads() ?? [], notes);
+  const heads = await dropSetBack(current, good, source, notes);
   for (const { body, hash } of heads) source.state?.seeHead({ device: body.device, n: body.n, hash, time: body.time });
   return { heads, notes };
 }
@@ -76,23 +76,36 @@ async function readHead(name: HeadName, { bucket, vault, sealer, state, retries 
 
 /**
  * A device whose newest head is older than one that was seen before was set back: by itself, which it
- * would say with a new id, or by whoever keeps the bucket. What it says is old, and is not used.
+ * would say with a new id, or by whoever keeps the bucket. What it says is old, and is not used. It is not said
+ * where only the list is old: it came behind, or another pull has read a newer one meanwhile.
  */
-function dropRolledBack(
+async function dropSetBack(
   heads: readonly Head[],
   good: readonly Head[],
-  seen: readonly SeenHead[],
+  source: HeadSource,
   notes: string[],
-): Head[] {
+): Promise<Head[]> {
   const newest = new Map<DeviceId, number>();
   for (const { body } of good) newest.set(body.device, Math.max(body.n, newest.get(body.device) ?? 0));
-  const last = new Map(seen.map(({ device, n }) => [device, n]));
-  return heads.filter(({ body }) => {
-    const before = last.get(body.device) ?? 0;
-    if ((newest.get(body.device) as number) >= before) return true;
-    notes.push(
-      `refused a head: device ${body.device} was at ${before} and is at ${body.n} in the bucket: it was rolled back`,
-    );
-    return false;
-  });
+  const last = new Map((source.state?.seenHeads() ?? []).map((seen) => [seen.device, seen]));
+  const used: Head[] = [];
+  for (const head of heads) {
+    const { body } = head;
+    const seen = last.get(body.device);
+    if (seen === undefined || (newest.get(body.device) as number) >= seen.n) used.push(head);
+    else if (!(await isThere(seen, body.agent, source))) {
+      notes.push(
+        `refused a head: device ${body.device} was at ${seen.n} and is at ${body.n} in the bucket: it was rolled back`,
+      );
+    }
+  }
+  return used;
+}
+
+/** Whether a head that was seen is in the bucket now, or a later one of its device. */
+async function isThere(seen: SeenHead, agent: AgentName, { bucket, retries }: HeadSource): Promise<boolean> {
+  const path = headPath({ ...seen, agent });
+  if ((await retrying(retries, () => bucket.get(path, { start: 0, end: 1 }))) !== null) return true;
+  const { heads } = await retrying(retries, () => listAgent(bucket, agent));
+  return heads.some(({ device, n }) => device === seen.device && n >= seen.n);
 }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Bucket } from "../../src/sync/buckets/bucket.ts";
+import { openBucket } from "../../src/sync/buckets/open.ts";
 import { Machine, tempBucket } from "./machine.ts";
 import { noise } from "./noise.ts";
 
@@ -45,4 +46,39 @@ test("packs that a list does not show yet are not sent again: whether they are t
   lagging(a, () => false);
   for (const machine of [a, b, a]) await machine.syncAll();
   expect(a.todo.head()).toBe(b.todo.head());
+});
+
+test("an old list is not taken for a bucket that was rolled back", async () => {
+  const [a, b] = await pair();
+  const bucket = await openBucket(a.sync.bucket ?? "");
+  const heads = async (): Promise<string[]> => {
+    const paths: string[] = [];
+    for await (const { path } of bucket.list("agents/todo/heads/")) paths.push(path);
+    return paths.filter((path) => path.includes(a.sync.device));
+  };
+  const pushed = async (key: string): Promise<string> => {
+    const before = await heads();
+    a.todo.put(key, "1");
+    await a.push();
+    return (await heads()).find((path) => !before.includes(path)) as string;
+  };
+  const [old = ""] = await heads();
+  const bytes = (await bucket.get(old)) as Buffer;
+  const seen = await pushed("/second");
+  await b.pull();
+  // As it was while a pull had read the list: the old head is there still.
+  await bucket.put([{ path: old, bytes }]);
+  lagging(b, (path) => path === seen);
+  expect((await b.pull()).notes.join()).not.toContain("rolled back");
+
+  lagging(b, () => false);
+  await pushed("/third");
+  await bucket.put([{ path: old, bytes }]).catch(() => undefined);
+  let lists = 0;
+  // Only the first list is old.
+  lagging(b, (path) => path.includes(`/heads/${a.sync.device}/`) && path !== old && lists++ === 0);
+  expect((await b.pull()).notes.join()).not.toContain("rolled back");
+  expect(lists).toBe(2);
+  await b.pull();
+  expect(b.todo.head()).toBe(a.todo.head());
 });
