@@ -47,12 +47,14 @@ function licenses(output) {
       if (folder !== undefined && existsSync(path.join(folder, "package.json"))) folders.add(folder);
     }
   }
-  const texts = [...folders].toSorted((a, b) => (a < b ? -1 : 1)).map((folder) => {
-    const { name, version, license } = JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8"));
-    const file = readdirSync(folder).find((one) => /^licen[cs]e/i.test(one));
-    const text = file === undefined ? `License: ${license}` : readFileSync(path.join(folder, file), "utf8").trim();
-    return `${name} ${version}\n\n${text}\n`;
-  });
+  const texts = [...folders]
+    .toSorted((a, b) => (a < b ? -1 : 1))
+    .map((folder) => {
+      const { name, version, license } = JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8"));
+      const file = readdirSync(folder).find((one) => /^licen[cs]e/i.test(one));
+      const text = file === undefined ? `License: ${license}` : readFileSync(path.join(folder, file), "utf8").trim();
+      return `${name} ${version}\n\n${text}\n`;
+    });
   return texts.join(`\n${"-".repeat(72)}\n\n`);
 }
 

@@ -30,12 +30,12 @@ export async function agentFacts<Agent extends { readonly name: AgentName }>(
   return items;
 }
 
-/** In the order of their ids. */
+/** This machine, then the others in the order of their ids. */
 export function trustedDevices({ items }: VaultDevicesReply): SyncStatusReply["devices"] {
   return items
     .filter(({ trusted }) => trusted)
     .map(({ device, self, seen }) => ({ device, self, seen }))
-    .toSorted((a, b) => (a.device < b.device ? -1 : 1));
+    .toSorted((a, b) => Number(b.self) - Number(a.self) || (a.device < b.device ? -1 : 1));
 }
 
 /** When each device's newest head was written that was seen, of any of these agents. */
