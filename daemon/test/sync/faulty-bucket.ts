@@ -38,7 +38,7 @@ export class FaultyBucket implements Bucket {
   }
 
   putFile(path: string, source: string, memory?: UploadMemory): Promise<void> {
-    return this.#call("putFile", path, async () => await this.#inner.putFile?.(path, source, memory));
+    return this.#call("putFile", path, () => this.#inner.putFile(path, source, memory));
   }
 
   sizes(paths: readonly string[]): Promise<ReadonlyMap<string, number>> {

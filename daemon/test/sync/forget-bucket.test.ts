@@ -178,6 +178,7 @@ test("a forget that is cut off at the bucket is made good by the next push", asy
     get: (path, range) => bucket.get(path, range),
     put: (files) =>
       files.some(({ path }) => path.endsWith(".dropped")) ? Promise.reject(new Error("dead")) : bucket.put(files),
+    putFile: (path, source, memory) => bucket.putFile(path, source, memory),
     sizes: (paths) => bucket.sizes(paths),
     list: (prefix) => bucket.list(prefix),
     delete: (paths) => bucket.delete(paths),

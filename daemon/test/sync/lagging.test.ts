@@ -10,6 +10,7 @@ function lagging(machine: Machine, isHidden: (path: string) => boolean): void {
     uri: bucket.uri,
     get: (path, range) => bucket.get(path, range),
     put: (files) => bucket.put(files),
+    putFile: (path, source, memory) => bucket.putFile(path, source, memory),
     sizes: (paths) => bucket.sizes(paths),
     list: async function* (prefix) {
       for await (const entry of bucket.list(prefix)) if (!isHidden(entry.path)) yield entry;

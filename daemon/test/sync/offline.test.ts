@@ -218,6 +218,7 @@ function counting(box: Box): () => number {
       uri: bucket.uri,
       get: (path, range) => count(() => bucket.get(path, range)),
       put: (files) => count(() => bucket.put(files)),
+      putFile: (...file) => count(() => bucket.putFile(...file)),
       sizes: (paths) => count(() => bucket.sizes(paths)),
       list: (prefix) => count(() => bucket.list(prefix)),
       delete: (paths) => count(() => bucket.delete(paths)),

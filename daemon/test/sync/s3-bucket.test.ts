@@ -1,11 +1,13 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { IS_LONG } from "../../../test/harness/long.ts";
 import type { S3Double } from "../../../test/harness/s3/s3-double.ts";
 import { HAS_SWIFT, type S3Server, startSwift } from "../../../test/harness/s3/swift.ts";
 import { BUCKET_CHECKS } from "../../src/sync/buckets/conformance.ts";
 import { openBucket } from "../../src/sync/buckets/open.ts";
-import { Machine } from "./machine.ts";
+import { Machine, tempFolder } from "./machine.ts";
 import { bucketOn, KEYS, logIn, openBucketOf, pathsIn, startDouble, uriOn } from "./s3-places.ts";
 
 const GATEWAY = "the ways of Hugging Face's gateway";
@@ -59,6 +61,24 @@ describe.skipIf(!HAS_SWIFT)("a bucket of s3:// on OpenStack Swift", () => {
     await bucket.put(["a", "b/c", "d"].map((path) => ({ path, bytes: Buffer.from(path) })));
     await bucket.delete(["a", "none", "b/c"]);
     expect(await pathsIn(bucket)).toEqual(["d"]);
+  });
+
+  test("a large file of this machine goes there in parts, whole, and once", async () => {
+    const uri = newUri();
+    const bucket = await openBucket(uri, { create: true });
+    onTestFinished(() => bucket.close());
+    const large = randomBytes(17 << 20);
+    const file = join(await tempFolder(), "file");
+    await writeFile(file, large);
+    await bucket.putFile("a/large", file);
+    expect((await bucket.sizes(["a/large"])).get("a/large")).toBe(large.length);
+    const across = { start: (8 << 20) - 5, end: (8 << 20) + 5 };
+    expect(await bucket.get("a/large", across)).toEqual(large.subarray(across.start, across.end));
+    // Which compares it, byte by byte.
+    await bucket.putFile("a/large", file);
+    expect(await pathsIn(bucket)).toEqual(["a/large"]);
+    await bucket.delete(["a/large"]);
+    expect(await pathsIn(bucket)).toEqual([]);
   });
 
   test("the wrong secret is denied, and says so", async () => {

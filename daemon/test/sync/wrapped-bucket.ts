@@ -6,6 +6,7 @@ export function wrapped(bucket: Bucket, instead: Partial<Bucket> = {}): Bucket {
     uri: bucket.uri,
     get: (path, range) => bucket.get(path, range),
     put: (files) => bucket.put(files),
+    putFile: (path, source, memory) => bucket.putFile(path, source, memory),
     sizes: (paths) => bucket.sizes(paths),
     list: (prefix) => bucket.list(prefix),
     delete: (paths) => bucket.delete(paths),

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { deleteKeys, errorReply, type S3Reply, sendReply, xmlReply } from "./s3-reply.ts";
+import { completed, S3Uploads } from "./s3-uploads.ts";
 import { type Keys, signatureProblem, signedRegion } from "./sigv4.ts";
 
 /** What is counted apart, and what a fault is told. */
@@ -13,6 +14,10 @@ export type Route =
   | "DELETE object"
   | "DELETE many"
   | "LIST"
+  | "POST upload"
+  | "PUT part"
+  | "POST complete"
+  | "DELETE upload"
   | "GET elsewhere";
 
 export interface Asked {
@@ -32,7 +37,8 @@ export interface Count {
   down: number;
 }
 
-const FORBIDDEN = /^x-amz-(trailer|sdk-checksum-algorithm|checksum-.*|decoded-content-length|acl|tagging|meta-.*)$/;
+const FORBIDDEN =
+  /^x-amz-(trailer|sdk-checksum-algorithm|copy-source.*|checksum-.*|decoded-content-length|acl|tagging|meta-.*)$/;
 
 /**
  * A strict S3 service with the ways of Hugging Face's gateway: it verifies each signature, knows ListObjectsV2 only, refuses checksum
@@ -49,6 +55,12 @@ export class S3Double {
   region = "us-east-1";
   redirects = true;
   conditional: "honoured" | "unknown" | "ignored" = "honoured";
+  /** The same of the end of a multipart upload; undefined: as of a put. */
+  conditionalUploads: "honoured" | "unknown" | "ignored" | undefined;
+  readonly uploads = new S3Uploads();
+  /** The most bytes of bodies that came at once. */
+  atOnce = 0;
+  #coming = 0;
   hasBatchDelete = true;
   pageSize = 50;
   /** Milliseconds that its clock is ahead. */
@@ -65,6 +77,10 @@ export class S3Double {
     const serve = (work: (request: IncomingMessage, body: Buffer, response: ServerResponse) => void) =>
       createServer((request, response) => {
         const parts: Buffer[] = [];
+        const length = Number(request.headers["content-length"] ?? 0);
+        this.#coming += length;
+        this.atOnce = Math.max(this.atOnce, this.#coming);
+        response.once("close", () => (this.#coming -= length));
         request.on("data", (part: Buffer) => parts.push(part));
         request.on("end", () => work(request, Buffer.concat(parts), response));
       });
@@ -208,18 +224,37 @@ export class S3Double {
         return { status: 204 };
       case "DELETE many":
         return this.#deleteMany(files, body, String(request.headers["content-md5"]));
+      case "POST upload":
+        return this.uploads.create(bucket, key, body);
+      case "PUT part":
+        return this.uploads.put(bucket, key, query, body);
+      case "POST complete":
+        return this.#complete(files, at, body, request.headers["if-none-match"]);
+      case "DELETE upload":
+        return this.uploads.abort(bucket, key, query);
       default:
         return this.#list(this.listed ?? files, query);
     }
   }
 
+  #complete(
+    files: Map<string, Buffer>,
+    { bucket, key, query }: { bucket: string; key: string; query: URLSearchParams },
+    body: Buffer,
+    condition: string | undefined,
+  ): S3Reply {
+    const whole = this.uploads.join(bucket, key, query, body);
+    if (!Buffer.isBuffer(whole)) return whole;
+    const refused = refusal(this.conditionalUploads ?? this.conditional, condition, files.has(key));
+    if (refused !== undefined) return refused;
+    this.uploads.end(query);
+    files.set(key, whole);
+    return completed(bucket, key, whole);
+  }
+
   #put(files: Map<string, Buffer>, key: string, body: Buffer, condition: string | undefined): S3Reply {
-    if (condition !== undefined && this.conditional === "unknown") {
-      return errorReply(501, "NotImplemented", "A header you provided implies functionality that is not implemented");
-    }
-    if (condition === "*" && this.conditional === "honoured" && files.has(key)) {
-      return errorReply(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold");
-    }
+    const refused = refusal(this.conditional, condition, files.has(key));
+    if (refused !== undefined) return refused;
     files.set(key, body);
     return { status: 200, headers: { etag: etag(body) } };
   }
@@ -263,8 +298,26 @@ export class S3Double {
   }
 }
 
+function refusal(
+  conditional: S3Double["conditional"],
+  condition: string | undefined,
+  isThere: boolean,
+): S3Reply | undefined {
+  if (condition !== undefined && conditional === "unknown") {
+    return errorReply(501, "NotImplemented", "A header you provided implies functionality that is not implemented");
+  }
+  if (condition !== "*" || conditional !== "honoured" || !isThere) return undefined;
+  return errorReply(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold");
+}
+
 function routeOf(method: string, key: string, query: URLSearchParams): Route {
   if (method === "POST" && query.has("delete")) return "DELETE many";
+  if (method === "POST" && query.has("uploads")) return "POST upload";
+  if (query.has("uploadId")) {
+    if (method === "POST") return "POST complete";
+    if (method === "DELETE") return "DELETE upload";
+    if (query.has("partNumber")) return "PUT part";
+  }
   if (key === "") return method === "PUT" ? "PUT bucket" : "LIST";
   return `${method as "PUT" | "GET" | "HEAD" | "DELETE"} object`;
 }

@@ -50,7 +50,7 @@ class Cache:
 
 PROXY = """
 [pipeline:main]
-pipeline = catch_errors listing_formats s3api tempauth proxy-server
+pipeline = catch_errors listing_formats s3api tempauth slo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 swift_dir = {folder}
@@ -65,6 +65,8 @@ use = egg:swift#s3api
 [filter:tempauth]
 use = egg:swift#tempauth
 user_{account}_{user} = {secret} .admin
+[filter:slo]
+use = egg:swift#slo
 """
 
 

@@ -52,10 +52,10 @@ export interface Bucket {
 
   /**
    * `put` of one file that may be larger than memory, from the file `source` of this machine, which must not change meanwhile.
-   * What is put at the same time does not wait for it. Absent where the kind has no way to do it. `memory` is asked for, and told, what the
-   * service has of its content, where the service can make use of that.
+   * What is put at the same time does not wait for it. `memory` is asked for, and told, what the service has of its content, where the
+   * service can make use of that. Broken off by `close`, which may take some seconds for it, it leaves nothing unfinished that somebody pays for.
    */
-  putFile?(path: string, source: string, memory?: UploadMemory): Promise<void>;
+  putFile(path: string, source: string, memory?: UploadMemory): Promise<void>;
 
   /** Bytes of each of these files that is there. */
   sizes(paths: readonly string[]): Promise<ReadonlyMap<string, number>>;

@@ -58,9 +58,8 @@ export const BUCKET_CHECKS: readonly BucketCheck[] = [
     },
   },
   {
-    name: "a file of this machine is put as it is, where the kind does that, and overwrites nothing",
+    name: "a file of this machine is put as it is, and overwrites nothing",
     async run(bucket) {
-      if (bucket.putFile === undefined) return;
       const folder = await mkdtemp(join(tmpdir(), "vlinder-bucket-"));
       try {
         const [one, other] = [join(folder, "one"), join(folder, "other")];

@@ -4,6 +4,7 @@ import { VlinderError } from "@vlinder/protocol";
 
 type Handler = Extract<NonNullable<S3ClientConfig["requestHandler"]>, { handle: unknown }>;
 type HttpRequest = Parameters<Handler["handle"]>[0];
+type HandlerOptions = NonNullable<Parameters<Handler["handle"]>[1]>;
 type HttpReply = Awaited<ReturnType<Handler["handle"]>>["response"];
 
 const REDIRECTS: ReadonlySet<number> = new Set([302, 303, 307, 308]);
@@ -28,12 +29,13 @@ export class S3Handler {
     this.#fetch = fetcher;
   }
 
-  async handle(request: HttpRequest): Promise<{ response: HttpReply }> {
+  async handle(request: HttpRequest, { abortSignal }: HandlerOptions = {}): Promise<{ response: HttpReply }> {
     const url = requestUrl(request);
     const { method } = request;
     // `host` and `content-length` are as fetch makes them from URL and body: the same that were signed.
     const { host: _host, "content-length": _length, ...headers } = request.headers;
     const init: RequestInit = { method, headers: { ...headers, ...AS_IS }, redirect: "manual" };
+    if (abortSignal instanceof AbortSignal) init.signal = abortSignal;
     if (method !== "GET" && method !== "HEAD")
       init.body = (request.body as Uint8Array<ArrayBuffer> | undefined) ?? null;
     const response = await this.#fetch(url, init);

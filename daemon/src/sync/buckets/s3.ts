@@ -1,3 +1,4 @@
+import { readFile, stat } from "node:fs/promises";
 import {
   CreateBucketCommand,
   DeleteObjectCommand,
@@ -17,6 +18,8 @@ import { bucketPathParts, checkBucketPrefix } from "./path.ts";
 import { S3Connection } from "./s3-connection.ts";
 import { isNotImplemented, s3Code, s3Error, s3Status } from "./s3-error.ts";
 import { S3Creation } from "./s3-creation.ts";
+import { S3Files } from "./s3-files.ts";
+import { AT_ONCE, PART, S3Multipart } from "./s3-multipart.ts";
 import { parseS3Uri, type S3Address } from "./s3-uri.ts";
 
 const UPLOADS = 8;
@@ -28,6 +31,8 @@ export interface S3BucketOptions {
   /** Makes the bucket, private, when it is not there. Only `init` does. */
   readonly create?: boolean;
   readonly limits?: Partial<HttpLimits>;
+  /** Bytes of a part of a large file. Default: 8 MiB. */
+  readonly part?: number;
 }
 
 /**
@@ -43,7 +48,7 @@ export interface S3BucketOptions {
  */
 export async function openS3Bucket(uri: string, options: S3BucketOptions = {}): Promise<Bucket> {
   const address = parseS3Uri(uri);
-  const bucket = new S3Bucket(uri, address, options.limits);
+  const bucket = new S3Bucket(uri, address, options);
   try {
     if (options.create) await bucket.create();
   } catch (error) {
@@ -58,11 +63,14 @@ class S3Bucket implements Bucket {
   readonly #address: S3Address;
   readonly #connection: S3Connection;
   readonly #creation: S3Creation;
+  readonly #files: S3Files;
+  readonly #part: number;
   #hasBatchDelete = true;
 
-  constructor(uri: string, address: S3Address, limits?: Partial<HttpLimits>) {
+  constructor(uri: string, address: S3Address, { limits, part = PART }: S3BucketOptions) {
     this.uri = uri;
     this.#address = address;
+    this.#part = part;
     this.#connection = new S3Connection(uri, address, limits);
     this.#creation = new S3Creation({
       size: (path) => this.#size(path),
@@ -70,6 +78,15 @@ class S3Bucket implements Bucket {
       put: (path, bytes, isExclusive) => this.#putObject(path, bytes, isExclusive),
       uri,
     });
+    this.#files = new S3Files(
+      {
+        uri,
+        key: (path) => this.#key(path),
+        size: (path) => this.#size(path),
+        get: (path, range) => this.get(path, range),
+      },
+      new S3Multipart(this.#connection, { bucket: address.bucket, uri, part }),
+    );
   }
 
   async create(): Promise<void> {
@@ -122,6 +139,14 @@ class S3Bucket implements Bucket {
     await parallel(rest, UPLOADS, (file) => this.#creation.create(file));
   }
 
+  async putFile(path: string, source: string): Promise<void> {
+    bucketPathParts(path);
+    const { size } = await stat(source);
+    // As much is in memory of one that goes in parts.
+    if (size > AT_ONCE * this.#part) await this.#files.put(path, source);
+    else await this.#creation.create({ path, bytes: await readFile(source) });
+  }
+
   async sizes(paths: readonly string[]): Promise<ReadonlyMap<string, number>> {
     for (const path of paths) bucketPathParts(path);
     const sizes = new Map<string, number>();
@@ -165,6 +190,7 @@ class S3Bucket implements Bucket {
   }
 
   async close(): Promise<void> {
+    await this.#files.close();
     this.#connection.close();
   }
 

@@ -14,8 +14,6 @@ import { SentMap } from "./sent-map.ts";
 
 /** Stays free on the home's disk beside a copy: what agents write meanwhile must not fail. */
 const ROOM = 256 << 20;
-/** What a kind of bucket that takes no files is given from memory. */
-const MAX_FROM_MEMORY = 256 << 20;
 
 /** Encrypts a file into another, for the members of a vault. */
 export type Seal = (plain: string, sealed: string) => Promise<void>;
@@ -143,19 +141,10 @@ async function putFile(job: CopyJob, path: string, { file, source }: Made): Prom
   await retrying(retries, async () => {
     signal.throwIfAborted();
     // What is encrypted has nothing in common with the copy before.
-    if (bucket.putFile !== undefined) await bucket.putFile(path, source, seal === null ? sent : undefined);
-    else if (bytes <= MAX_FROM_MEMORY) await bucket.put([{ path, bytes: await readFile(source) }]);
-    else throw tooLarge(bucket.uri, bytes);
+    await bucket.putFile(path, source, seal === null ? sent : undefined);
     await checkThere(bucket, path, bytes);
   });
   progress({ what: `sending ${path}`, done: bytes, total: bytes, unit: "bytes" });
-}
-
-function tooLarge(uri: string, bytes: number): VlinderError {
-  return new VlinderError("unavailable", `a database of ${bytes} bytes is too large for this kind of bucket, ${uri}`, {
-    remedy: 'set [sync] databases = "off"; machines sync all the same',
-    retryable: false,
-  });
 }
 
 async function checkThere(bucket: Bucket, path: string, bytes: number): Promise<void> {

@@ -94,6 +94,10 @@ export class TrialBucket implements Bucket {
     });
   }
 
+  putFile(path: string, source: string): Promise<void> {
+    return this.#step(`putFile ${path}`, () => this.#inner.putFile(path, source));
+  }
+
   sizes(paths: readonly string[]): Promise<ReadonlyMap<string, number>> {
     return this.#step("sizes", async () => {
       const sizes = new Map(await this.#inner.sizes(paths));
