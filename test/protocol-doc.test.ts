@@ -28,6 +28,7 @@ test("every example of PROTOCOL.md is answered as the document says", async () =
     dir,
     bucket: `file://${await stage.path("bucket")}`,
     file: await stage.path("example.tar"),
+    copies: await stage.path("copies"),
   });
   const admin = await stage.wire(daemon);
   const heard: { subject: string; body: unknown }[] = [];

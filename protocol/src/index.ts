@@ -143,6 +143,8 @@ export type {
 export type {
   CopiesReply,
   DatabasesMode,
+  FetchedCopiesReply,
+  FetchedCopy,
   InitReply,
   ProbeStep,
   PullReply,

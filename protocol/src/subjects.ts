@@ -83,6 +83,7 @@ export const ADMIN_OPERATIONS = [
   "vault.rotate",
   "sync.retire",
   "sync.databases",
+  "sync.databases_get",
   "sync.drill",
   "providers.list",
   "providers.test",

@@ -159,6 +159,10 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
       if (request.agent !== undefined) agentOf(core, request.agent);
       return sync.copies.copy(request.agent as AgentName | undefined, progress);
     },
+    "sync.databases_get": ({ request: { agent, path }, progress }) => {
+      requireBucket(sync.bucket);
+      return sync.copies.fetch(path, agent as AgentName | undefined, progress);
+    },
     "sync.drill": ({ request: { agent, keep }, progress }) => context.drills.run({ agent, keep, progress }),
   };
 }

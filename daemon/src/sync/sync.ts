@@ -254,11 +254,11 @@ export class Sync {
       log,
       now: this.#now,
       retries: this.#retries,
-      device: () => this.#device.id,
+      device: () => this.#device,
       bucket: () => this.bucket,
       agents: async () => (await agents.list()).map(({ name }) => name),
       source: databases,
-      open: () => openPlace(this.#open(this.#bucketUri()), this.#door),
+      open: (operation) => openPlace(this.#open(this.#bucketUri()), this.#door, operation),
       agent: (name) => this.#of(name, ({ copied }) => copied, null),
     });
   }

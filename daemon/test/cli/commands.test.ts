@@ -488,6 +488,21 @@ describe.each(CASES)("$command", ({ command, works, code = 0, fails }) => {
   });
 });
 
+test("sync databases --get brings a copy from the bucket to a new folder, and says where it is", async () => {
+  expect((await vlinder(["init", bucket])).code).toBe(0);
+  expect((await vlinder(["sync", "databases", "todo"])).code).toBe(0);
+  const into = join(folder.path, "copies");
+  const got = await vlinder(["sync", "databases", "todo", "--get", into]);
+  expect([got.code, got.err]).toEqual([0, ""]);
+  expect(got.out).toMatch(/^todo: {3}made .* by [0-9a-f]{7}$/m);
+  const file = join(into, "todo", "objects.db");
+  expect(got.out).toContain(file);
+  expect(String((await readFile(file)).subarray(0, 15))).toBe("SQLite format 3");
+  const again = await vlinder(["sync", "databases", "todo", "--get", into, "--json"]);
+  expect(again.code).toBe(1);
+  expect(documentOf(again)).toMatchObject({ agents: [{ agent: "todo", files: [], error: { code: "conflict" } }] });
+});
+
 describe("wrong usage is exit code 2", () => {
   test.each([
     [["kv"]],

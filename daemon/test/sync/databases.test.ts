@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { existsSync, writeFileSync } from "node:fs";
 import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,62 +14,30 @@ import { openObjectStorage } from "../../src/storage/objects.ts";
 import { MemoryShelf } from "../../src/storage/quarantine-shelf.ts";
 import type { Bucket } from "../../src/sync/buckets/bucket.ts";
 import { openFileBucket } from "../../src/sync/buckets/file.ts";
-import { copyDatabases, type CopyJob, type Seal } from "../../src/sync/databases/copy-job.ts";
+import { copyDatabases, type CopyJob } from "../../src/sync/databases/copy-job.ts";
 import { SentMap } from "../../src/sync/databases/sent-map.ts";
+import { deviceFromSeed } from "../../src/sync/vault/device.ts";
+import type { VaultId } from "../../src/sync/vault/vault.ts";
 import { TestClock } from "../state/harness.ts";
 import { openHome, put, stateAt } from "../state/retention-harness.ts";
 import { FaultyBucket, Killed } from "./faulty-bucket.ts";
 import { type Hub, listed, startHub } from "./hub.ts";
+import { add, makeDatabase, rowsOf } from "./test-database.ts";
 import { Machine, newDevice, tempBucket, tempFolder, TODO } from "./machine.ts";
 
 const MB = 1 << 20;
 const FOLDER = "agents/todo/databases/";
-
-interface TestDatabase {
-  readonly path: string;
-  readonly db: Database.Database;
-}
-
-/** Rows of noise in a WAL database whose log is not in the file yet, as an agent's is. */
-async function makeDatabase(bytes: number, folder?: string): Promise<TestDatabase> {
-  const path = join(folder ?? (await tempFolder()), "objects.db");
-  const db = new Database(path);
-  onTestFinished(() => void db.close());
-  db.pragma("journal_mode = WAL");
-  db.exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB NOT NULL)");
-  db.pragma("wal_checkpoint(TRUNCATE)");
-  db.pragma("wal_autocheckpoint = 0");
-  add(db, bytes / 1000);
-  return { path, db };
-}
-
-function add(db: Database.Database, rows: number): void {
-  const insert = db.prepare("INSERT INTO t (x) VALUES (?)");
-  db.transaction(() => {
-    for (let i = 0; i < rows; i++) insert.run(randomBytes(1000));
-  })();
-}
-
-/** How many rows, and all of them in one hash. */
-function rowsOf(db: Database.Database): { count: number; hash: string } {
-  const sum = createHash("sha256");
-  let count = 0;
-  for (const { id, x } of db.prepare("SELECT * FROM t ORDER BY id").iterate() as Iterable<{ id: number; x: Buffer }>) {
-    sum.update(`${id} `).update(x);
-    count++;
-  }
-  return { count, hash: sum.digest("hex") };
-}
 
 function jobOf(bucket: Bucket, path: string, home: string, more: Partial<CopyJob> = {}): CopyJob {
   return {
     agent: TODO,
     databases: [{ name: "objects", path }],
     bucket,
-    device: DEVICE,
+    vault: "ab".repeat(16) as VaultId,
+    device: deviceFromSeed(DEVICE, randomBytes(32)),
     folder: join(home, "copies"),
     before: [],
-    seal: null,
+    sealer: null,
     now: () => new Date(),
     retries: [0, 0],
     signal: new AbortController().signal,
@@ -314,22 +282,6 @@ it("refuses a damaged database, and leaves the copy that is there", async () => 
   await expect(copyDatabases(jobOf(bucket, path, home))).rejects.toMatchObject({ code: "unavailable" });
   expect((await listed(bucket)).toSorted()).toEqual(files.map((file) => file.path).toSorted());
   expect(existsSync(join(home, "copies", "unfinished"))).toBe(false);
-});
-
-it("encrypts all of a copy with the seal that it is given", async () => {
-  const bucket = await openFileBucket("file:///bucket", join(await tempFolder(), "vault"), { create: true });
-  const { path } = await makeDatabase(50_000);
-  const mask = (bytes: Buffer): Buffer => bytes.map((byte) => byte ^ 0x5a) as Buffer;
-  const seal: Seal = async (plain, to) => writeFile(to, mask(await readFile(plain)));
-  const { files } = await copyDatabases(jobOf(bucket, path, await tempFolder(), { seal }));
-  for (const file of files) {
-    expect(file.path).toMatch(/\.age$/);
-    const bytes = (await bucket.get(file.path)) as Buffer;
-    expect(bytes.includes("SQLite") || bytes.includes("todo")).toBe(false);
-    expect(String(mask(bytes).subarray(0, 6))).toBe(file.path.endsWith(".db.age") ? "SQLite" : '{"abou');
-  }
-  await copyDatabases(jobOf(bucket, path, await tempFolder(), { seal }));
-  expect(await listed(bucket)).toHaveLength(2);
 });
 
 interface Day {

@@ -38,6 +38,11 @@ export const syncRequests = {
     progress: z.boolean().optional(),
   }),
   "sync.databases": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
+  "sync.databases_get": z.strictObject({
+    agent: agentField.optional(),
+    path: absolutePathField,
+    progress: z.boolean().optional(),
+  }),
 };
 
 /** When an agent is pushed and pulled: around its turns, every so often, or only when somebody asks. */
@@ -189,11 +194,30 @@ export interface CopiesReply {
   }[];
 }
 
+/** An agent's newest copy, brought from the bucket. */
+export interface FetchedCopy {
+  readonly agent: string;
+  /** The machine that made it; null: none was brought. */
+  readonly device: string | null;
+  /** When it was made, ISO 8601, as its machine says. */
+  readonly time: string | null;
+  /** The SQLite files: absolute paths on the daemon's machine, and bytes. */
+  readonly files: readonly { readonly path: string; readonly bytes: number }[];
+  /** A sentence for each newer copy that was not taken. */
+  readonly notes: readonly string[];
+  readonly error: ErrorBody | null;
+}
+
+export interface FetchedCopiesReply {
+  readonly agents: readonly FetchedCopy[];
+}
+
 export interface SyncReplies {
   "sync.init": InitReply;
   "sync.status": SyncStatusReply;
   "sync.push": PushReply;
   "sync.databases": CopiesReply;
+  "sync.databases_get": FetchedCopiesReply;
   "sync.pull": PullReply;
   "sync.retire": RetireReply;
   "sync.drill": DrillReply;

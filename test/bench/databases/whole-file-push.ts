@@ -6,6 +6,8 @@ import type { AgentName, DeviceId } from "@vlinder/protocol";
 import { openHfBucket } from "../../../daemon/src/sync/buckets/hf.ts";
 import type { Bucket } from "../../../daemon/src/sync/buckets/bucket.ts";
 import { type CopyJob, copyDatabases } from "../../../daemon/src/sync/databases/copy-job.ts";
+import { deviceFromSeed } from "../../../daemon/src/sync/vault/device.ts";
+import type { VaultId } from "../../../daemon/src/sync/vault/vault.ts";
 import { report, type RouteTotal } from "../../harness/hub/request-log.ts";
 import { HubServer } from "../../harness/hub/server.ts";
 
@@ -100,10 +102,11 @@ function jobOf(bucket: Bucket, path: string, home: string): CopyJob {
     agent: "bench" as AgentName,
     databases: [{ name: "objects", path }],
     bucket,
-    device: "0".repeat(32) as DeviceId,
+    vault: "0".repeat(32) as VaultId,
+    device: deviceFromSeed("0".repeat(32) as DeviceId, Buffer.alloc(32)),
     folder: home,
     before: [],
-    seal: null,
+    sealer: null,
     now: () => new Date(),
     retries: [],
     signal: new AbortController().signal,

@@ -1,7 +1,8 @@
 import { resolve } from "node:path";
-import type { CopiesReply, PushReply, RetireReply } from "@vlinder/protocol";
+import type { CopiesReply, FetchedCopiesReply, PushReply, RetireReply } from "@vlinder/protocol";
 import { agentArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
+import type { Context } from "../context.ts";
 import { errorLines } from "../failure.ts";
 import type { Block, Outcome } from "../outcome.ts";
 import { dim, yellow } from "../render/color.ts";
@@ -65,11 +66,13 @@ export const defineSync: Define = (command, act) => {
     );
   command
     .command("databases")
-    .description("put a copy of the SQLite files into the bucket, for people")
+    .description("put a copy of the SQLite files into the bucket, for people, or get one from there")
     .argument("[agent]", "default: all")
+    .option("--get <dir>", "bring the newest copy to DIR/AGENT instead, decrypted where the vault is encrypted")
     .action(
-      act(async (context, name: string | undefined): Promise<Outcome> => {
+      act(async (context, name: string | undefined, { get }: { get?: string }): Promise<Outcome> => {
         const agent = name === undefined ? {} : { agent: agentArgument(name) };
+        if (get !== undefined) return await fetchCopies(context, agent, resolve(get));
         const reply = await (await context.client()).admin("sync.databases", agent, { onProgress: context.progress });
         return {
           json: reply,
@@ -97,6 +100,26 @@ export const defineSync: Define = (command, act) => {
 function retiredBlocks({ device, agents, notes }: RetireReply): Block[] {
   const had = agents.length === 0 ? "it had no heads in the bucket" : `its heads are deleted: ${agents.join(", ")}`;
   return [`device ${short(device)} is retired; ${had}`, ...notes.map((note) => yellow(note))];
+}
+
+async function fetchCopies(context: Context, agent: { agent?: string }, path: string): Promise<Outcome> {
+  const client = await context.client();
+  const reply = await client.admin("sync.databases_get", { ...agent, path }, { onProgress: context.progress });
+  return {
+    json: reply,
+    failed: reply.agents.some(({ error }) => error !== null),
+    people: () => fetchedBlocks(reply),
+  };
+}
+
+function fetchedBlocks({ agents }: FetchedCopiesReply): Block[] {
+  if (agents.length === 0) return [dim("the bucket has no copies: vlinder sync databases makes them")];
+  return agents.flatMap(({ agent, device, time, files, notes, error }): Block[] => [
+    `${agent}:${time === null ? "" : `   made ${time} by ${short(device ?? "")}`}`,
+    ...files.map(({ path, bytes }): Block => `  ${path}  ${size(bytes)}`),
+    ...notes.map((note): Block => yellow(`  ${note}`)),
+    ...(error === null ? [] : errorLines(error)),
+  ]);
 }
 
 function copyBlocks({ agents }: CopiesReply): Block[] {

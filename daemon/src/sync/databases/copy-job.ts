@@ -1,11 +1,11 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { mkdir, readFile, rm, stat, statfs } from "node:fs/promises";
+import { mkdir, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { type AgentName, type DeviceId, type Hash, type Progress, sha256, VlinderError } from "@vlinder/protocol";
+import { type AgentName, type Progress, sha256, VlinderError } from "@vlinder/protocol";
 import type { Bucket } from "../buckets/bucket.ts";
-import { writeHomeFile } from "../home-file.ts";
 import { type Retries, retrying } from "../retry.ts";
+import type { Device } from "../vault/device.ts";
+import type { Sealer } from "../vault/sealer.ts";
+import type { VaultId } from "../vault/vault.ts";
 import { copying } from "./copying.ts";
 import type { CopiedDatabase } from "./database-copy.ts";
 import { type CopyFile, encodeManifest } from "./manifest.ts";
@@ -14,9 +14,6 @@ import { SentMap } from "./sent-map.ts";
 
 /** Stays free on the home's disk beside a copy: what agents write meanwhile must not fail. */
 const ROOM = 256 << 20;
-
-/** Encrypts a file into another, for the members of a vault. */
-export type Seal = (plain: string, sealed: string) => Promise<void>;
 
 export interface DatabaseFile {
   readonly name: DatabaseName;
@@ -28,13 +25,15 @@ export interface CopyJob {
   readonly agent: AgentName;
   readonly databases: readonly DatabaseFile[];
   readonly bucket: Bucket;
-  readonly device: DeviceId;
+  readonly vault: VaultId;
+  /** Signs what the copy is. */
+  readonly device: Device;
   /** A folder of this home for unfinished copies, which nothing else uses, and for what was sent. */
   readonly folder: string;
   /** Paths in the bucket of the copies that this home made before, also under another device's id. */
   readonly before: readonly string[];
   /** Null: copies go as they are. */
-  readonly seal: Seal | null;
+  readonly sealer: Sealer | null;
   readonly now: () => Date;
   readonly retries: Retries;
   readonly signal: AbortSignal;
@@ -70,9 +69,9 @@ export async function copyDatabases(job: CopyJob): Promise<Copy> {
     const time = job.now();
     const made: Made[] = [];
     for (const database of job.databases) made.push(await makeCopy(job, database, time, unfinished));
-    const folder = copyFolder(job.agent, job.device);
+    const folder = copyFolder(job.agent, job.device.id);
     for (const one of made) await putFile(job, folder + one.file.name, one);
-    const manifest = await putManifest(job, made, time, unfinished);
+    const manifest = await putManifest(job, made, time);
     const files = [...made.map(({ file }) => ({ path: folder + file.name, bytes: file.bytes })), manifest];
     return { time: time.toISOString(), files, left: await deleteOlder(job, new Set(files.map(({ path }) => path))) };
   } finally {
@@ -81,14 +80,15 @@ export async function copyDatabases(job: CopyJob): Promise<Copy> {
 }
 
 /** @throws unavailable */
-async function checkRoom({ databases, folder, seal }: CopyJob): Promise<void> {
+async function checkRoom({ databases, folder, sealer }: CopyJob): Promise<void> {
   let needed = 0;
   for (const { path } of databases) {
     for (const file of [path, `${path}-wal`]) {
       needed += (await stat(file).catch(() => null))?.size ?? 0;
     }
   }
-  if (seal !== null) needed *= 2;
+  // A copy and its encrypted form lie there together.
+  if (sealer !== null) needed *= 2;
   const { bavail, bsize } = await statfs(folder);
   if (bavail * bsize >= needed + ROOM) return;
   const [free, asked] = [bavail * bsize, needed + ROOM].map((bytes) => Math.round(bytes / 1e6));
@@ -104,8 +104,9 @@ async function checkRoom({ databases, folder, seal }: CopyJob): Promise<void> {
 
 async function makeCopy(job: CopyJob, { name, path }: DatabaseFile, time: Date, unfinished: string): Promise<Made> {
   const target = join(unfinished, `${name}.db`);
-  const copied = await copying({ source: path, target }, job.signal, (done, total) =>
-    job.progress({ what: `copying ${name}`, done, total, unit: "objects" }),
+  const seal = job.sealer === null ? null : { start: await job.sealer.start(), target: `${target}.age` };
+  const copied = await copying({ source: path, target, seal }, job.signal, (step, done, total) =>
+    job.progress({ what: `${step} ${name}`, done, total, unit: step === "copying" ? "objects" : "bytes" }),
   );
   if (copied.damage !== null) {
     throw new VlinderError("unavailable", `the copy of ${path} is damaged: ${copied.damage}`, {
@@ -114,34 +115,20 @@ async function makeCopy(job: CopyJob, { name, path }: DatabaseFile, time: Date, 
       retryable: false,
     });
   }
-  const { source, bytes, sha256: hash } = await sealed(job.seal, target, copied);
-  const file = { bytes, database: name, name: copyName(name, time, hash, job.seal !== null), sha256: hash };
-  return { file, source, copied };
-}
-
-async function sealed(
-  seal: Seal | null,
-  plain: string,
-  { bytes, sha256: hash }: { readonly bytes: number; readonly sha256: Hash },
-): Promise<{ source: string; bytes: number; sha256: Hash }> {
-  if (seal === null) return { source: plain, bytes, sha256: hash };
-  const source = `${plain}.age`;
-  await seal(plain, source);
-  await rm(plain);
-  const sum = createHash("sha256");
-  for await (const part of createReadStream(source)) sum.update(part as Buffer);
-  return { source, bytes: (await stat(source)).size, sha256: sum.digest("hex") as Hash };
+  const { bytes, sha256: hash } = copied;
+  const file = { bytes, database: name, name: copyName(name, time, hash, seal !== null), sha256: hash };
+  return { file, source: seal?.target ?? target, copied };
 }
 
 async function putFile(job: CopyJob, path: string, { file, source }: Made): Promise<void> {
-  const { bucket, folder, progress, retries, seal, signal } = job;
+  const { bucket, folder, progress, retries, sealer, signal } = job;
   const { bytes, database } = file;
   const sent = new SentMap(join(folder, `${database}.sent`));
   progress({ what: `sending ${path}`, done: 0, total: bytes, unit: "bytes" });
   await retrying(retries, async () => {
     signal.throwIfAborted();
     // What is encrypted has nothing in common with the copy before.
-    await bucket.putFile(path, source, seal === null ? sent : undefined);
+    await bucket.putFile(path, source, sealer === null ? sent : undefined);
     await checkThere(bucket, path, bytes);
   });
   progress({ what: `sending ${path}`, done: bytes, total: bytes, unit: "bytes" });
@@ -155,23 +142,13 @@ async function checkThere(bucket: Bucket, path: string, bytes: number): Promise<
   });
 }
 
-async function putManifest(
-  job: CopyJob,
-  made: readonly Made[],
-  time: Date,
-  unfinished: string,
-): Promise<{ path: string; bytes: number }> {
-  const { agent, bucket, device, retries, seal, signal } = job;
+async function putManifest(job: CopyJob, made: readonly Made[], time: Date): Promise<{ path: string; bytes: number }> {
+  const { agent, bucket, device, retries, sealer, signal, vault } = job;
   const files = made.map(({ file }) => file);
   const branches = made.flatMap(({ copied }) => copied.branches ?? []);
-  let bytes = encodeManifest({ agent, branches, device, files, time: time.toISOString() });
-  if (seal !== null) {
-    const plain = join(unfinished, "copy.json");
-    await writeHomeFile(plain, bytes, 0o600);
-    await seal(plain, `${plain}.age`);
-    bytes = await readFile(`${plain}.age`);
-  }
-  const path = copyFolder(agent, device) + copyName("copy", time, sha256(bytes), seal !== null);
+  const plain = encodeManifest({ agent, branches, files, time: time.toISOString(), vault }, device);
+  const bytes = sealer === null ? plain : await sealer.seal(plain);
+  const path = copyFolder(agent, device.id) + copyName("copy", time, sha256(bytes), sealer !== null);
   await retrying(retries, async () => {
     signal.throwIfAborted();
     await bucket.put([{ path, bytes }]);
@@ -185,7 +162,7 @@ async function deleteOlder(
   { agent, before, bucket, device, retries }: CopyJob,
   keep: ReadonlySet<string>,
 ): Promise<string | null> {
-  const folder = copyFolder(agent, device);
+  const folder = copyFolder(agent, device.id);
   const old = new Set(before.filter((path) => !keep.has(path)));
   try {
     await retrying(retries, async () => {

@@ -3,26 +3,25 @@ import {
   type AgentName,
   asVlinderError,
   type CopiesReply,
-  type DeviceId,
+  type FetchedCopiesReply,
+  type FetchedCopy,
   type Progress,
   VlinderError,
 } from "@vlinder/protocol";
 import type { Bucket } from "../buckets/bucket.ts";
 import type { Retries } from "../retry.ts";
 import type { SyncState } from "../sync-state.ts";
-import { type Copy, copyDatabases, type Seal } from "./copy-job.ts";
-import type { VaultDoor } from "../vault/vault-door.ts";
+import { fetchCopy, findCopies } from "./copy-fetch.ts";
+import { type Copy, copyDatabases } from "./copy-job.ts";
+import type { Device } from "../vault/device.ts";
+import type { OpenedVault, VaultDoor } from "../vault/vault-door.ts";
 import { type CopyFacts, type DatabaseSource, databasesMode, dueAt } from "./settings.ts";
 
 type CopyItem = CopiesReply["agents"][number];
 
 /** An open bucket whose vault has been checked. */
-export interface CopyPlace {
+export interface CopyPlace extends OpenedVault {
   readonly bucket: Bucket;
-  /** Whether what goes there must be encrypted. */
-  readonly isEncrypted: boolean;
-  /** How; null: in no way that this release knows. */
-  readonly seal: Seal | null;
 }
 
 export interface CopiedAgent {
@@ -34,7 +33,7 @@ export interface CopiedAgent {
 /** What copies need of sync. */
 export interface CopyGround {
   readonly home: string;
-  readonly device: () => DeviceId;
+  readonly device: () => Device;
   readonly now: () => Date;
   readonly retries: Retries;
   readonly log: {
@@ -43,7 +42,7 @@ export interface CopyGround {
   };
   /** The bucket's URI; null: none is set. */
   readonly bucket: () => string | null;
-  readonly open: () => Promise<CopyPlace>;
+  readonly open: (operation: "push" | "pull") => Promise<CopyPlace>;
   readonly agents: () => Promise<readonly AgentName[]>;
   readonly source: (agent: AgentName) => DatabaseSource;
   /** Null: it is not here any more. */
@@ -91,7 +90,7 @@ export class DatabaseCopies {
   readonly #timers = new Map<AgentName, NodeJS.Timeout>();
   readonly #running = new Map<AgentName, { readonly controller: AbortController; readonly done: Promise<unknown> }>();
   #last: Promise<unknown> = Promise.resolve();
-  #closed = false;
+  readonly #closing = new AbortController();
 
   constructor(ground: CopyGround) {
     this.#ground = ground;
@@ -99,7 +98,7 @@ export class DatabaseCopies {
 
   /** Makes a copy of each that is due, now or when it is: after a push, and at a start. Returns at once. */
   consider(agents: readonly AgentName[]): void {
-    for (const agent of this.#closed ? [] : agents) {
+    for (const agent of this.#closing.signal.aborted ? [] : agents) {
       void this.#consider(agent).catch((error: unknown) => {
         this.#ground.log.warn({ agent, err: error }, "whether its databases are to be copied could not be found out");
       });
@@ -112,6 +111,35 @@ export class DatabaseCopies {
     const items: CopyItem[] = [];
     for (const one of agents) items.push(await this.#inTurn(one, progress));
     return { agents: items };
+  }
+
+  /**
+   * Brings copies from the bucket, of any machine, into folders of the agents' names.
+   * @param folder absolute
+   * @param agent default: all that have one
+   */
+  async fetch(
+    folder: string,
+    agent: AgentName | undefined,
+    progress: (progress: Progress) => void = silent,
+  ): Promise<FetchedCopiesReply> {
+    const { open, retries } = this.#ground;
+    const place = await open("pull");
+    const { signal } = this.#closing;
+    const onAbort = (): void => void place.bucket.close();
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      const found = await findCopies({ bucket: place.bucket, retries }, agent);
+      const agents: FetchedCopy[] = [];
+      for (const name of agent === undefined ? [...found.keys()].toSorted() : [agent]) {
+        const ground = { ...place, vault: place.vault.id, retries, signal, progress };
+        agents.push(await fetchCopy(ground, name, found.get(name) ?? [], folder));
+      }
+      return { agents };
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      await place.bucket.close();
+    }
   }
 
   /** The copy in the bucket has values that are erased here. */
@@ -130,7 +158,7 @@ export class DatabaseCopies {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#closing.abort(new VlinderError("unavailable", "the daemon stops", { remedy: "ask again when it runs" }));
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
   }
@@ -139,7 +167,7 @@ export class DatabaseCopies {
     const { bucket, now, source } = this.#ground;
     const uri = bucket();
     const { files, mode } = source(agent);
-    if (this.#closed || uri === null || files.length === 0) return;
+    if (this.#closing.signal.aborted || uri === null || files.length === 0) return;
     const when = databasesMode(mode, uri, false);
     const known = when === "off" || this.#running.has(agent) ? null : await this.#ground.agent(agent);
     if (when === "off" || known === null) return;
@@ -214,22 +242,22 @@ export class DatabaseCopies {
 
   async #made({ agent, isDefault, ...run }: Run, before: readonly string[]): Promise<Copy | null> {
     const { device, home, now, open, retries, source } = this.#ground;
-    const { bucket, isEncrypted, seal } = await open();
+    const { bucket, sealer, vault } = await open("push");
     // What hangs in a request does not look at the signal.
     const onAbort = (): void => void bucket.close();
     run.signal.addEventListener("abort", onAbort, { once: true });
     try {
-      if (isEncrypted && isDefault) return null;
-      if (isEncrypted && seal === null) throw noSeal();
+      if (sealer !== null && isDefault) return null;
       return await copyDatabases({
         ...run,
         agent,
         databases: source(agent).files,
         bucket,
+        vault: vault.id,
         device: device(),
         folder: join(home, "agents", agent, "copies"),
         before,
-        seal: isEncrypted ? seal : null,
+        sealer,
         now,
         retries,
       });
@@ -240,20 +268,15 @@ export class DatabaseCopies {
   }
 }
 
-function noSeal(): VlinderError {
-  return new VlinderError("unavailable", "the vault is encrypted, and this release can't encrypt copies of databases", {
-    remedy: 'set [sync] databases = "off"; machines sync all the same',
-    retryable: false,
-  });
-}
-
-/** A bucket that is open, with its vault checked. */
-export async function openPlace(opening: Promise<Bucket>, door: VaultDoor): Promise<CopyPlace> {
+/** A bucket that is open, with its vault checked; where that fails, it is closed. */
+export async function openPlace(
+  opening: Promise<Bucket>,
+  door: VaultDoor,
+  operation: "push" | "pull",
+): Promise<CopyPlace> {
   const bucket = await opening;
   try {
-    const { sealer } = await door.open(bucket, "push");
-    // What is encrypted is encrypted in memory so far, where a database may not fit: an encrypted vault gets no copies.
-    return { bucket, isEncrypted: sealer !== null, seal: null };
+    return { bucket, ...(await door.open(bucket, operation)) };
   } catch (error) {
     await bucket.close();
     throw error;

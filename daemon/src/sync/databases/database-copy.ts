@@ -19,13 +19,17 @@ export interface CopiedBranch {
   readonly head: Hash;
 }
 
-export interface CopiedDatabase {
-  readonly bytes: number;
-  readonly sha256: Hash;
+export interface SeenDatabase {
   /** As they are in the copy, in the order of their ids; of another database than an object storage, null. */
   readonly branches: readonly CopiedBranch[] | null;
   /** What SQLite found wrong with the copy; null: it is sound. */
   readonly damage: string | null;
+}
+
+export interface CopiedDatabase extends SeenDatabase {
+  /** Of the file that is to be sent: the encrypted one where it is. */
+  readonly bytes: number;
+  readonly sha256: Hash;
 }
 
 export type OnPages = (done: number, total: number) => void;
@@ -36,7 +40,7 @@ export type OnPages = (done: number, total: number) => void;
  * changed: its counters, and that the copy is no WAL database, so that it can be read where nothing can be written.
  * Blocks while it works: for a thread of its own.
  */
-export async function copyDatabase(source: string, target: string, onPages: OnPages): Promise<CopiedDatabase> {
+export async function copyDatabase(source: string, target: string, onPages: OnPages): Promise<SeenDatabase> {
   const from = new Database(source, { readonly: true, fileMustExist: true });
   try {
     from.exec("BEGIN");
@@ -61,7 +65,7 @@ export async function copyDatabase(source: string, target: string, onPages: OnPa
     copy.close();
   }
   await yieldToOthers();
-  return { ...hashFile(target), ...seen };
+  return seen;
 }
 
 function branchesOf(db: Database.Database): CopiedBranch[] | null {
@@ -76,7 +80,7 @@ function branchesOf(db: Database.Database): CopiedBranch[] | null {
   }));
 }
 
-function hashFile(path: string): { bytes: number; sha256: Hash } {
+export function hashFile(path: string): { bytes: number; sha256: Hash } {
   const hash = createHash("sha256");
   const slice = Buffer.alloc(SLICE);
   const file = openSync(path, "r");

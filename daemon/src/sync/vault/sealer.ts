@@ -1,6 +1,14 @@
 import { canonicalJson, invalid, parseCanonicalJson, sha256, VlinderError } from "@vlinder/protocol";
 import { decodeHead, type Head, type HeadName } from "../head.ts";
-import { type AgeIdentity, type AgeRecipient, openAge, sealAge } from "./age-file.ts";
+import {
+  type AgeIdentity,
+  type AgeRecipient,
+  type AgeStart,
+  openAge,
+  openAgeStart,
+  sealAge,
+  startAge,
+} from "./age-file.ts";
 import type { VaultId } from "./vault.ts";
 
 /** Encrypts what goes to an encrypted vault, and opens what comes from it. A plain vault has none. */
@@ -9,6 +17,10 @@ export interface Sealer {
   seal(plain: Uint8Array): Promise<Buffer>;
   /** @throws invalid: no age file, changed, cut off; denied: encrypted to another key than the vault's */
   open(sealed: Buffer): Promise<Buffer>;
+  /** Of an age file that is too large for memory: its header and the key of the rest. A secret. */
+  start(): Promise<AgeStart>;
+  /** The same of one that is there, by its first bytes. @throws as `open` */
+  startOf(head: Buffer): Promise<AgeStart>;
 }
 
 /**
@@ -16,19 +28,22 @@ export interface Sealer {
  * @param identities the vault's keys, the newest first
  */
 export function sealerOf(to: AgeRecipient | null, identities: readonly AgeIdentity[]): Sealer {
-  return {
-    seal: (plain) => {
-      if (to === null) throw new Error("a vault without a usable key was not given a new one before a push");
-      return sealAge([to], plain);
-    },
-    open: async (sealed) => {
-      const plain = await openAge(identities, sealed, 1);
-      if (plain !== null) return plain;
-      throw new VlinderError("denied", "it is encrypted to a key that this device does not have", {
-        remedy: "it may be of another vault; or a member must push once, which gives the keys to all members again",
-      });
-    },
+  const recipient = (): AgeRecipient => {
+    if (to === null) throw new Error("a vault without a usable key was not given a new one before a push");
+    return to;
   };
+  return {
+    seal: async (plain) => sealAge([recipient()], plain),
+    open: async (sealed) => (await openAge(identities, sealed, 1)) ?? notForUs(),
+    start: async () => startAge([recipient()]),
+    startOf: async (head) => (await openAgeStart(identities, head, 1)) ?? notForUs(),
+  };
+}
+
+function notForUs(): never {
+  throw new VlinderError("denied", "it is encrypted to a key that this device does not have", {
+    remedy: "it may be of another vault; or a member must push once, which gives the keys to all members again",
+  });
 }
 
 /** A head or mark as it is stored: in an encrypted vault the whole file, signature and all, is inside an age file. */
