@@ -46,5 +46,9 @@ as many bytes of text. Both are fetched into \`.tools\` when they are first need
 
 **Written to disk** is what the kernel counts for the writing process (\`write_bytes\`), over the puts of 64 in flight.
 
+**Buckets**: a folder on the same disk; the strict Hub of the tests, with its Xet CAS, in this process; OpenStack Swift with its S3
+API, in memory, behind a relay that counts. 1 GB is 1 GiB of values, half in files of 4 MiB that do not compress and half in notes
+of 1 to 12 kB that do. What is changed is one value, by random bytes: 1 MiB in place of a file, 1 KiB in place of a note.
+
 **sha256sum** is the program, over files with the same bytes, its start included. **Memory** is the largest resident size
 of the daemon since its start. **Start-up** is counted from the spawning of the process.`;
