@@ -25,6 +25,7 @@ test("every request in the document is one that the daemon accepts", () => {
     dir: "/agents/example",
     bucket: "file:///vault",
     file: "/example.tar",
+    copies: "/copies",
     device: sha256("device").slice(0, 32),
   });
   const schemas = { ...agentRequests, ...adminRequests };
