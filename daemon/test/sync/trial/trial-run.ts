@@ -136,6 +136,8 @@ export interface TrialOptions {
   /** Operations of each machine. */
   readonly operations: number;
   readonly encrypt?: boolean;
+  /** How many machines drill at the end; default: all. */
+  readonly drills?: number;
   /** Another place than a folder. */
   readonly uri?: string;
   /** What the processes are to know of that place. */
@@ -156,7 +158,7 @@ export interface TrialResult {
   readonly notes: ReadonlySet<string>;
   /** Of the three machines, and of a new one that has nothing but the bucket. */
   readonly reports: readonly Report[];
-  /** Of the same machines. */
+  /** Of the same machines, or the first of them. */
   readonly drills: readonly Drilled[];
   /** Commits that were acknowledged and are in no history of a machine, by machine. */
   readonly missing: readonly (readonly Hash[])[];
@@ -307,7 +309,8 @@ export class Trial {
     const missing: Hash[][] = [];
     for (const machine of this.#machines) {
       reports.push(await machine.insist<Report>({ what: "report" }, this.#now));
-      drills.push(await machine.insist<Drilled>({ what: "drill" }, this.#now));
+      if (drills.length < (this.#options.drills ?? Infinity))
+        drills.push(await machine.insist<Drilled>({ what: "drill" }, this.#now));
       missing.push(await machine.insist<Hash[]>({ what: "missing", commits }, this.#now));
     }
     const kinds = new Map<string, number>();

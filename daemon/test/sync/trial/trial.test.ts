@@ -15,7 +15,7 @@ const SEEDS = Array.from({ length: IS_LONG ? 20 : 3 }, (_, i) => i + 1);
 async function tried(options: Omit<TrialOptions, "folder" | "operations">): Promise<TrialResult> {
   const folder = await mkdtemp(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "vlinder-trial-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  const result = await new Trial({ ...options, folder, operations: OPERATIONS }).run();
+  const result = await new Trial({ ...options, folder, operations: OPERATIONS, drills: IS_LONG ? 4 : 1 }).run();
   const faults = [...result.fired].map(([fault, times]) => `${fault} ${times}`).toSorted();
   process.stdout.write(
     `seed ${options.seed}: ${result.acknowledged} acknowledged, ${result.kills} kills, ${result.restored} restored, ${result.failed} of ${result.syncs} syncs failed, ` +
@@ -32,6 +32,7 @@ function expectWhole({ acknowledged, kills, fired, reports, drills, missing }: T
   expect(new Set(reports.map(({ commits }) => commits)).size).toBe(1);
   expect(missing, "every acknowledged write is in every history").toEqual(reports.map(() => []));
   for (const { damage } of reports) expect(damage).toEqual([]);
+  expect(drills).not.toEqual([]);
   for (const { ok, found } of drills) expect(ok, JSON.stringify(found)).toBe(true);
 }
 
