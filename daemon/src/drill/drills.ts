@@ -13,7 +13,7 @@ import {
 } from "@vlinder/protocol";
 import type { Core } from "../daemon-core.ts";
 import { recordDrill } from "../sync/drill-record.ts";
-import { noBucket } from "../sync/sync-errors.ts";
+import { noBucket, notHere } from "../sync/sync-errors.ts";
 import { compareAgent } from "./compare.ts";
 import type { DrillNews, DrillTask } from "./drill-thread.ts";
 import type { ExpectedAgent } from "./expected.ts";
@@ -68,6 +68,8 @@ export class Drills {
       await requireSpace({ bucket, agent, folder: keep ?? this.#home, sizes: await this.#sizes(agent) });
       await seedHome(this.#home, home);
       const restored = await this.#restore({ home, bucket, agent, expected }, progress);
+      // Nothing was restored, which is no drill that went well.
+      if (agent !== undefined && restored.agents.length === 0) throw notHere(agent);
       const agents = await this.#compare(expected, restored.agents);
       const ok = agents.every((one) => one.ok);
       await this.#record(

@@ -117,6 +117,14 @@ test("a kept home is a machine of its own, beside which status shows each branch
   expect((await vlinder(["sync", "status"])).out).toMatch(/device +seen +agent +head/);
 }, 120_000);
 
+test("an agent that is nowhere is an error, and leaves what the last drill found", async () => {
+  const before = (await json("sync", "status")).document["drill"];
+  expect(before).not.toBeNull();
+  const { code, document } = await json("sync", "drill", "mistyped");
+  expect([code, document]).toMatchObject([1, { error: { code: "not_registered" } }]);
+  expect((await json("sync", "status")).document["drill"]).toEqual(before);
+}, 60_000);
+
 test("what is owed is said, and no fault", async () => {
   const { code, reply } = await drill("todo");
   expect(code).toBe(0);

@@ -303,6 +303,19 @@ test("no name in the bucket leads out of the folder, and only paths of copies co
   expect([...(await findCopies({ bucket, retries: [] }, undefined)).keys()]).toEqual(["good"]);
 });
 
+test("a bucket with a great many manifests does not stop the machine", async () => {
+  const place = await placeOf(false);
+  const bucket = wrapped(place.bucket, {
+    list: async function* () {
+      for (let i = 0; i < 60_000; i++) {
+        const hash = i.toString(16).padStart(16, "0");
+        yield { path: `agents/todo/databases/${"0".repeat(32)}/copy-20261126T000000000Z-${hash}.json`, size: 1 };
+      }
+    },
+  });
+  expect((await findCopies({ bucket, retries: [] }, undefined)).get(TODO)).toHaveLength(60_000);
+});
+
 test("nothing that is there is overwritten, and nothing is asked of the bucket for it", async () => {
   const place = await placeOf(false);
   const folder = await tempFolder();

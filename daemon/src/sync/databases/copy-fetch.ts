@@ -56,7 +56,8 @@ export async function findCopies(
       const agent = name === null ? null : agentOf(name.agent);
       if (name === null || agent === null) continue;
       const found = all.get(agent) ?? [];
-      all.set(agent, [...found, { ...name, agent, path, size }]);
+      found.push({ ...name, agent, path, size });
+      all.set(agent, found);
     }
     for (const found of all.values())
       found.sort((a, b) => (a.time > b.time || (a.time === b.time && a.path > b.path) ? -1 : 1));
