@@ -94,6 +94,7 @@ export class ServerProcess {
     // A process group of its own: Ctrl-C in the daemon's terminal is not for the server, which has to
     // carry the last replies.
     const child = spawn(program, ["-c", config], {
+      env: ownEnvironment(),
       detached: true,
       stdio: ["ignore", "ignore", "pipe"],
       windowsHide: true,
@@ -184,4 +185,24 @@ async function isFree(port: number): Promise<boolean> {
   } finally {
     probe.close();
   }
+}
+
+/** What a server may need of this process's environment. Keys of buckets and models are not among it. */
+function ownEnvironment(): NodeJS.ProcessEnv {
+  const names = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "TMP",
+    "TEMP",
+    "TZ",
+    "LANG",
+    "SystemRoot",
+    "GOMAXPROCS",
+    "GOMEMLIMIT",
+    "GOGC",
+  ];
+  return Object.fromEntries(
+    names.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+  );
 }

@@ -19,7 +19,7 @@ export function reopening(name: AgentName): VlinderError {
 /** It can't be brought a second time. */
 export function isHere(name: AgentName): VlinderError {
   return new VlinderError("conflict", `agent "${name}" is here already`, {
-    remedy: `--into ${name} merges what an archive holds into it, as a pull does; another name makes another agent`,
+    remedy: "--name makes another agent of it; of an archive, --into merges what it holds, as a pull does",
     details: { agent: name },
   });
 }

@@ -8,8 +8,8 @@ import { type InitOptions, initVault, lookAtVault } from "./vault/vault-init.ts"
 
 /** Of an empty bucket's files so many are looked at, to say whose they are. */
 const LOOKED_AT = 1000;
-/** What a trial or the making of a vault left that was cut off. */
-const LEFT = /^(?:probe-|members\/)/;
+/** What a trial, the making of a vault that was cut off, or a vault before this one left. */
+const LEFT = /^(?:probe-|members\/|agents\/[^/]+\/(?:heads|packs|databases)\/)/;
 
 /**
  * Makes the vault of a bucket or joins it. What can be refused is, before anything is written: another vault than this home's, and

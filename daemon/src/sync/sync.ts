@@ -31,6 +31,7 @@ import { deviceToRetire, requireDone, retireFrom } from "./retire.ts";
 import { DEFAULT_RETRIES, type Retries, retrying } from "./retry.ts";
 import type { Which } from "./schedule/operations.ts";
 import type { SyncFacts } from "./schedule/schedule.ts";
+import { refuseOwnFolder } from "./own-folder.ts";
 import { noBucket, notHere, removedHere } from "./sync-errors.ts";
 import { agentFacts, lastSeen, trustedDevices } from "./sync-facts.ts";
 import type { OnProgress, SyncAgent, SyncOptions } from "./sync-options.ts";
@@ -116,6 +117,7 @@ export class Sync {
 
   /** Makes the bucket or joins it, and uses it from now on; see `initBucket`. */
   async init(uri: string, options: InitOptions = {}): Promise<InitReply> {
+    await refuseOwnFolder(this.#options.home, uri);
     const reply = await initBucket((how) => this.#open(uri, how), this.#door, options);
     const choice = { uri, made: reply.created ? this.#now().toISOString() : (this.#choice?.made ?? null) };
     await writeBucketChoice(this.#options.home, choice);

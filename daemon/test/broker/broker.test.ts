@@ -77,6 +77,15 @@ describe("the own nats-server", () => {
     expect(await mode(creds)).toBe("600");
   });
 
+  it.runIf(process.platform === "linux")("gives the server none of this process's secrets", async () => {
+    process.env.HF_TOKEN = "hf_secret";
+    onTestFinished(() => void delete process.env.HF_TOKEN);
+    const broker = await newBroker(await newHome());
+    const environment = await readFile(`/proc/${broker.serverPid}/environ`, "utf8");
+    expect(environment).toContain("PATH=");
+    expect(environment).not.toContain("hf_secret");
+  });
+
   it("is started again on the same port when it is killed, and clients are back by themselves", async () => {
     const home = await newHome();
     const broker = await newBroker(home);

@@ -1,7 +1,7 @@
-import { mkdir, readdir, readFile, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { BUCKET_CHECKS } from "../../src/sync/buckets/conformance.ts";
 import type { Bucket } from "../../src/sync/buckets/bucket.ts";
 import { openFileBucket } from "../../src/sync/buckets/file.ts";
@@ -36,6 +36,23 @@ async function list(bucket: Bucket, prefix = ""): Promise<string[]> {
 }
 
 describe("a folder as a bucket", () => {
+  test("a large file may be read by whom this process lets read what it makes, whatever its source allows", async () => {
+    const { bucket, folder } = await fileBucket();
+    const source = join(await tempFolder(), "source");
+    await writeFile(source, "all of the memory");
+    const before = process.umask(0o077);
+    onTestFinished(() => void process.umask(before));
+    for (const [mode, umask, wanted] of [
+      [0o644, 0o077, 0o600],
+      [0o400, 0o027, 0o640],
+    ] as const) {
+      await chmod(source, mode);
+      process.umask(umask);
+      await bucket.putFile(`large-${mode}`, source);
+      expect((await stat(join(folder, `large-${mode}`))).mode & 0o777).toBe(wanted);
+    }
+  });
+
   test("leaves no temp file, and lists none that another writer has", async () => {
     const { bucket, folder } = await fileBucket();
     await bucket.put([{ path: "a/b", bytes: Buffer.from("x") }]);

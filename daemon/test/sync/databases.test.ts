@@ -387,6 +387,11 @@ it("copies after every push that had something with turn, never by itself with o
   expect(await pushed()).toEqual([]);
   day.told.mode = "off";
   expect(await pushed()).toEqual([]);
+  // Who asks for one is told, and nothing stays to be read in status later.
+  machine.wrap = (bucket) => new FaultyBucket(bucket, ({ method }) => (method === "putFile" ? "refuse" : "fine"));
+  expect((await machine.sync.copies.copy(TODO)).agents).toMatchObject([{ error: { code: "denied" } }]);
+  expect((await machine.sync.status()).agents).toMatchObject([{ notes: [] }]);
+  machine.wrap = (bucket) => bucket;
   const { agents } = await machine.sync.copies.copy(TODO);
   expect(agents).toMatchObject([{ agent: TODO, why: null, error: null }]);
   const byHand = await names();

@@ -70,7 +70,7 @@ test("a vault, a head and a pack of a newer release are refused by name, with wh
 
   const vault = join(folder, "vault.json");
   await writeFile(vault, (await readFile(vault, "utf8")).replace('"format":1', '"format":3'));
-  const message = "vault.json has format 3; this release knows 1 and 2";
+  const message = `the bucket ${uri} has no good vault.json: vault.json has format 3; this release knows 1 and 2`;
   await expect((await Machine.start()).sync.init(uri)).rejects.toMatchObject({ code: "invalid", message, remedy });
 });
 

@@ -1,13 +1,13 @@
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { VlinderError } from "@vlinder/protocol";
 import { describe, expect, test } from "vitest";
 import type { Bucket, BucketEntry } from "../../src/sync/buckets/bucket.ts";
 import { openBucket } from "../../src/sync/buckets/open.ts";
 import { probeBucket } from "../../src/sync/probe.ts";
 import { FaultyBucket, type Outcome } from "./faulty-bucket.ts";
-import { Machine, tempBucket } from "./machine.ts";
+import { Machine, tempBucket, tempFolder, TODO } from "./machine.ts";
 
 const STEPS = ["write", "look", "list", "read", "read part", "delete", "gone"];
 
@@ -100,6 +100,44 @@ describe("init tries a bucket", () => {
     b.wrap = (bucket) => new FaultyBucket(bucket, ({ method }) => (asked.push(method), "fine"));
     await expect(b.sync.init(uri)).rejects.toMatchObject({ code: "denied" });
     expect(asked).toEqual(["get"]);
+  });
+
+  test("a vault.json that is damaged is said with its bucket; moved away, the home writes it again and calls nothing of its own foreign", async () => {
+    const [machine, uri] = [await Machine.start(), await tempBucket()];
+    const { vault } = await machine.sync.init(uri);
+    await machine.add(TODO);
+    machine.todo.put("/a", "1");
+    await machine.push();
+    const file = join(fileURLToPath(uri), "vault.json");
+    await writeFile(file, '{ "id": 1 }');
+    await expect(machine.sync.init(uri)).rejects.toMatchObject({
+      code: "invalid",
+      message: expect.stringContaining(`the bucket ${uri} has no good vault.json`),
+      remedy: expect.stringContaining("move it away"),
+    });
+    await rm(file);
+    expect(await machine.sync.init(uri)).toMatchObject({ vault, created: true, notes: [] });
+  });
+
+  test("a folder that is the home, in it or around it is refused, also through a link", async () => {
+    const machine = await Machine.start();
+    const link = join(await tempFolder(), "link");
+    await symlink(machine.home, link);
+    for (const folder of [
+      machine.home,
+      join(machine.home, "agents", "x"),
+      join(machine.home, ".."),
+      join(link, "bucket"),
+    ]) {
+      await expect(machine.sync.init(pathToFileURL(folder).href), folder).rejects.toMatchObject({
+        code: "invalid",
+        remedy: expect.stringContaining("outside of the home"),
+      });
+    }
+    expect(machine.sync.bucket).toBeNull();
+    const beside = pathToFileURL(`${machine.home}-bucket`).href;
+    expect(await machine.sync.init(beside)).toMatchObject({ created: true });
+    await rm(`${machine.home}-bucket`, { recursive: true });
   });
 
   test("join takes a vault that is there, and writes nothing", async () => {

@@ -1,5 +1,11 @@
 import { resolve } from "node:path";
-import type { CopiesReply, FetchedCopiesReply, PushReply, RetireReply } from "@vlinder/protocol";
+import {
+  type CopiesReply,
+  type FetchedCopiesReply,
+  type PushReply,
+  type RetireReply,
+  VlinderError,
+} from "@vlinder/protocol";
 import { agentArgument } from "../arguments.ts";
 import type { Define } from "../catalogue.ts";
 import type { Context } from "../context.ts";
@@ -72,6 +78,9 @@ export const defineSync: Define = (command, act) => {
     .action(
       act(async (context, name: string | undefined, { get }: { get?: string }): Promise<Outcome> => {
         const agent = name === undefined ? {} : { agent: agentArgument(name) };
+        if (get === "") {
+          throw new VlinderError("invalid", "--get names no folder", { remedy: "vlinder sync databases --get DIR" });
+        }
         if (get !== undefined) return await fetchCopies(context, agent, resolve(get));
         const reply = await (await context.client()).admin("sync.databases", agent, { onProgress: context.progress });
         return {

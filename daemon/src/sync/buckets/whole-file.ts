@@ -2,12 +2,13 @@ import { constants, type FileHandle, copyFile, open } from "node:fs/promises";
 
 const SLICE = 1 << 20;
 
-/** Copies a file, durably; `to` must not be there. */
+/** Copies a file, durably; `to` must not be there. Who may read it is what this process says of new files, and not what the source says. */
 export async function copyNew(from: string, to: string): Promise<void> {
-  await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-  const file = await open(to, "r+");
+  const file = await open(to, "wx");
   try {
-    await file.chmod(0o644);
+    const { mode } = await file.stat();
+    await copyFile(from, to, constants.COPYFILE_FICLONE);
+    await file.chmod(mode);
     await file.sync();
   } finally {
     await file.close();

@@ -53,8 +53,8 @@ interface Run {
   readonly agent: AgentName;
   readonly signal: AbortSignal;
   readonly progress: (progress: Progress) => void;
-  /** Whether nobody has asked for it: the kind of bucket suits it. */
-  readonly isDefault: boolean;
+  /** `default`: nobody has asked for it, the kind of bucket suits it; `once`: somebody waits for it. */
+  readonly why: "default" | "set" | "once";
 }
 
 const NONE: CopyFacts = { copied: null, failed: null, erased: 0 };
@@ -109,7 +109,7 @@ export class DatabaseCopies {
   async copy(agent: AgentName | undefined, progress: (progress: Progress) => void = silent): Promise<CopiesReply> {
     const agents = agent === undefined ? await this.#ground.agents() : [agent];
     const items: CopyItem[] = [];
-    for (const one of agents) items.push(await this.#inTurn(one, progress));
+    for (const one of agents) items.push(await this.#inTurn(one, progress, "once"));
     return { agents: items };
   }
 
@@ -174,7 +174,7 @@ export class DatabaseCopies {
     const facts = copyFacts(known.state);
     if (facts.copied?.heads === known.heads && facts.erased === 0) return;
     const wait = dueAt(when, facts) - now().getTime();
-    if (wait <= 0) await this.#inTurn(agent, silent, mode === null);
+    if (wait <= 0) await this.#inTurn(agent, silent, mode === null ? "default" : "set");
     else if (!this.#timers.has(agent)) this.#later(agent, wait);
   }
 
@@ -188,9 +188,9 @@ export class DatabaseCopies {
   }
 
   /** Never rejects. */
-  #inTurn(agent: AgentName, progress: (progress: Progress) => void, isDefault = false): Promise<CopyItem> {
+  #inTurn(agent: AgentName, progress: (progress: Progress) => void, why: Run["why"]): Promise<CopyItem> {
     const controller = new AbortController();
-    const done = this.#last.then(() => this.#copy({ agent, signal: controller.signal, progress, isDefault }));
+    const done = this.#last.then(() => this.#copy({ agent, signal: controller.signal, progress, why }));
     const running = { controller, done };
     this.#last = done;
     this.#running.set(agent, running);
@@ -231,7 +231,8 @@ export class DatabaseCopies {
       return copy;
     } catch (thrown) {
       const error = asVlinderError(thrown);
-      if (!signal.aborted) {
+      // Who asks for one hears it; a note stands for what was to come by itself, and will be tried again.
+      if (!signal.aborted && run.why !== "once") {
         const failed = { time: now().toISOString(), message: error.message, remedy: error.remedy ?? null };
         state.setFact("databases", { ...copyFacts(state), failed });
         log.warn({ agent, error: error.toBody() }, `its databases could not be copied to the bucket: ${error.message}`);
@@ -240,14 +241,14 @@ export class DatabaseCopies {
     }
   }
 
-  async #made({ agent, isDefault, ...run }: Run, before: readonly string[]): Promise<Copy | null> {
+  async #made({ agent, why, ...run }: Run, before: readonly string[]): Promise<Copy | null> {
     const { device, home, now, open, retries, source } = this.#ground;
     const { bucket, sealer, vault } = await open("push");
     // What hangs in a request does not look at the signal.
     const onAbort = (): void => void bucket.close();
     run.signal.addEventListener("abort", onAbort, { once: true });
     try {
-      if (sealer !== null && isDefault) return null;
+      if (sealer !== null && why === "default") return null;
       return await copyDatabases({
         ...run,
         agent,

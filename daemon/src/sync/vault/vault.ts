@@ -74,7 +74,19 @@ export function decodeVault(bytes: Buffer): Vault {
 /** The vault in a bucket; null where there is none. @throws invalid */
 export async function readVault(bucket: Bucket): Promise<Vault | null> {
   const bytes = await bucket.get(PATH, { start: 0, end: MAX_BYTES });
-  return bytes === null ? null : decodeVault(bytes);
+  if (bytes === null) return null;
+  try {
+    return decodeVault(bytes);
+  } catch (error) {
+    if (!(error instanceof VlinderError)) throw error;
+    throw invalid(`the bucket ${bucket.uri} has no good vault.json: ${error.message}`, {
+      remedy:
+        error.remedy ??
+        "it was damaged or replaced: move it away, and run `vlinder init` again on a machine that used this bucket, which writes it as it was",
+      details: { ...error.details, bucket: bucket.uri },
+      cause: error,
+    });
+  }
 }
 
 /**
