@@ -1,10 +1,13 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { Hash } from "@vlinder/protocol";
-import { expect, test } from "vitest";
+import { type Hash, sha256 } from "@vlinder/protocol";
+import { expect, onTestFinished, test } from "vitest";
 import { openBucket } from "../../src/sync/buckets/open.ts";
-import { listAgent } from "../../src/sync/listing.ts";
+import { listAgent, packPath } from "../../src/sync/listing.ts";
 import { encodeMark, type Mark, markPath } from "../../src/sync/packs/mark.ts";
+import { Marks } from "../../src/sync/packs/marks.ts";
+import { Route } from "../../src/sync/packs/route.ts";
+import { SyncState } from "../../src/sync/sync-state.ts";
 import { openDevice } from "../../src/sync/vault/device.ts";
 import type { VaultId } from "../../src/sync/vault/vault.ts";
 import { Machine, tempBucket, TODO } from "./machine.ts";
@@ -68,4 +71,50 @@ test("a mark of a known device that claims too much is found out as soon as some
   expect(pulled.error).toBeNull();
   expect(pulled.notes.join()).not.toContain("refused");
   expect(b.todo.head()).toBe(a.todo.head());
+});
+
+test("a pack that comes to be known after its replacement was replaced says nothing about what was left out then", async () => {
+  const uri = await tempBucket();
+  const machine = await Machine.start();
+  const { vault } = await machine.sync.init(uri);
+  const bucket = await openBucket(uri);
+  const device = await openDevice(machine.home, machine.device);
+  const [first, second, third, kept, erased] = ["first", "second", "third", "kept", "erased"].map((text) =>
+    sha256(text),
+  );
+  for (const { of, by, left } of [
+    { of: first, by: second, left: [] },
+    { of: second, by: third, left: [erased] },
+  ] as { of: Hash; by: Hash; left: Hash[] }[]) {
+    const body = { after: [], agent: TODO, by: [{ name: by, raw: 1 }], device: device.id, key: device.key };
+    const mark = { ...body, left, packs: [of], time: "2026-11-26T12:00:00.000Z", vault: vault as VaultId };
+    await bucket.put([{ path: markPath(TODO, of), bytes: encodeMark(mark, device) }]);
+  }
+  await bucket.put([{ path: packPath(TODO, third as Hash), bytes: Buffer.from("pack") }]);
+  const state = SyncState.open(join(machine.home, "ledger.db"));
+  onTestFinished(() => state.close());
+  const objects = [kept, erased].map((hash) => ({ kind: "chunk" as const, hash: hash as Hash }));
+  const adopt = async (): Promise<void> => {
+    const listing = await listAgent(bucket, TODO);
+    const trust = { check: () => Promise.resolve(null), knows: () => true };
+    const source = { agent: TODO, bucket, vault: vault as VaultId, sealer: null, trust, state, listing, retries: [] };
+    const route = new Route(listing, new Marks(source), state);
+    await route.begin();
+    await route.adopt();
+  };
+  await state.addPack(third as Hash, 4, objects.slice(0, 1));
+  await state.addPack(second as Hash, 4, objects);
+  await adopt();
+  expect(state.has("chunk", erased as Hash)).toBe(false);
+  await state.addPack(first as Hash, 4, objects);
+  expect(state.has("chunk", erased as Hash)).toBe(true);
+  await adopt();
+  expect(state.has("chunk", kept as Hash)).toBe(true);
+  expect(state.has("chunk", erased as Hash)).toBe(false);
+  expect(
+    state
+      .leftOut()
+      .map(({ pack }) => pack)
+      .toSorted(),
+  ).toEqual([first, second].toSorted());
 });

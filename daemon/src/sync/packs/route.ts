@@ -118,8 +118,28 @@ export class Route {
     if (replaced.length === 0 || (by.length === 0 && left === null)) return false;
     if (!by.every(({ name }) => this.#state.hasPack(name))) return false;
     // What the marking machine had before these packs, with what stands in their place, is whole: the others may need it.
-    this.#state.replace(replaced, left, await this.#marks.behind(packs), (now) => this.#closed(mark, now));
+    const lacking = await this.#leftSince(mark);
+    this.#state.replace(replaced, lacking, await this.#marks.behind(packs), (now) => this.#closed(mark, now));
     return true;
+  }
+
+  /**
+   * What is left out by a mark and by those of its replacements that were replaced before it counted here: a pack may come to be known after
+   * what stands for it is gone. Null: not known.
+   */
+  async #leftSince({ by, left }: Mark, asked = new Set<Hash>()): Promise<Hash[] | null> {
+    if (left === null) return null;
+    const found = new Set(left);
+    const replaced = new Set(this.#state.replacedPacks().map(({ name }) => name));
+    for (const { name } of by) {
+      if (asked.has(name) || !replaced.has(name)) continue;
+      asked.add(name);
+      const next = await this.#marks.of(name);
+      const more = next === null ? null : await this.#leftSince(next, asked);
+      if (more === null) return null;
+      for (const hash of more) found.add(hash);
+    }
+    return [...found];
   }
 
   /** Packs that are there and together hold what one did that is gone, as far as marks say. */
