@@ -111,10 +111,5 @@ test("a pack that comes to be known after its replacement was replaced says noth
   await adopt();
   expect(state.has("chunk", kept as Hash)).toBe(true);
   expect(state.has("chunk", erased as Hash)).toBe(false);
-  expect(
-    state
-      .leftOut()
-      .map(({ pack }) => pack)
-      .toSorted(),
-  ).toEqual([first, second].toSorted());
+  expect(new Set(state.leftOut().map(({ pack }) => pack))).toEqual(new Set([first, second]));
 });
