@@ -186,12 +186,14 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       ),
     log,
     packs: { grace: config.sync.grace },
+    bucket: config.sync.bucket,
+    joined: () => schedule.joined(),
   }).catch(async (error: unknown) => {
     // What is open keeps threads and files: a start that fails must end.
     await registry.close();
     throw error;
   });
-  await useConfiguredBucket(sync, config.sync.bucket, log);
+  warnOfOther(sync.bucket, config.sync.bucket, log);
   // What was written on the last day that the daemon ran, and no push came after.
   setTimeout(() => sync.copies.consider(open().map(({ name }) => name)), COPIES_AFTER).unref();
   const housekeeper = new Housekeeper(open, log);
@@ -220,6 +222,10 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
       get bucket() {
         return sync.bucket;
       },
+      get isJoined() {
+        return sync.isJoined;
+      },
+      join: () => sync.join(),
       push: (which, progress) => sync.push(which, progress),
       pull: (which, progress) => pull(which, progress),
       owed: (agent) => sync.owed(agent),
@@ -350,22 +356,9 @@ function shelfOf({ objects, folder }: OpenSpec, durability: Config["storage"]["d
   return new FileShelf(objects.path === null ? join(folder, "quarantine") : `${objects.path}-quarantine`, durability);
 }
 
-/** Sync never keeps agents from being served: a bucket that is not there is said, and tried again at the next start. */
-async function useConfiguredBucket(sync: Sync, uri: string | null, log: Logger): Promise<void> {
-  if (uri === null || uri === sync.bucket) return;
-  if (sync.bucket !== null) {
-    log.warn(
-      { configured: uri, used: sync.bucket },
-      "config.toml names another bucket than the one in use: `vlinder init` changes it",
-    );
-    return;
-  }
-  try {
-    await sync.init(uri);
-  } catch (error) {
-    log.error(
-      { bucket: uri, err: error },
-      "the bucket of config.toml can't be used: memory is kept only on this machine",
-    );
-  }
+/** Only `init` changes the bucket of a home that has one. */
+function warnOfOther(used: string | null, configured: string | null, log: Logger): void {
+  if (configured === null || configured === used) return;
+  const text = "config.toml names another bucket than the one in use: `vlinder init` changes it";
+  log.warn({ configured, used }, text);
 }

@@ -153,6 +153,7 @@ export type {
   SyncAgentItem,
   SyncBranchItem,
   SyncEventMessage,
+  SyncJoining,
   SyncMetrics,
   SyncStatusReply,
   SyncWhen,

@@ -145,25 +145,28 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
     "sync.status": ({ request }) => core.schedule.status(request.agent),
     "sync.push": ({ request, progress }) => core.push(request.agent, progress),
     "sync.pull": async ({ request, progress }) => {
-      requireBucket(sync.bucket);
+      await requireBucket(core);
       const reply = await core.pull(request.agent, progress);
       for (const { agent } of registry.list()) if (agent !== null) await credsOf(agent.name);
       return reply;
     },
     "sync.retire": async ({ request, progress }) => {
-      requireBucket(sync.bucket);
+      await requireBucket(core);
       return await core.retire(request.device, progress);
     },
-    "sync.databases": ({ request, progress }) => {
-      requireBucket(sync.bucket);
+    "sync.databases": async ({ request, progress }) => {
+      await requireBucket(core);
       if (request.agent !== undefined) agentOf(core, request.agent);
-      return sync.copies.copy(request.agent as AgentName | undefined, progress);
+      return await sync.copies.copy(request.agent as AgentName | undefined, progress);
     },
-    "sync.databases_get": ({ request: { agent, path }, progress }) => {
-      requireBucket(sync.bucket);
-      return sync.copies.fetch(path, agent as AgentName | undefined, progress);
+    "sync.databases_get": async ({ request: { agent, path }, progress }) => {
+      await requireBucket(core);
+      return await sync.copies.fetch(path, agent as AgentName | undefined, progress);
     },
-    "sync.drill": ({ request: { agent, keep }, progress }) => context.drills.run({ agent, keep, progress }),
+    "sync.drill": async ({ request: { agent, keep }, progress }) => {
+      await requireBucket(core);
+      return await context.drills.run({ agent, keep, progress });
+    },
   };
 }
 
@@ -179,6 +182,8 @@ function requireOwnBroker(own: boolean): void {
   );
 }
 
-function requireBucket(bucket: string | null): void {
-  if (bucket === null) throw noBucket();
+/** @throws unavailable: there is none; what keeps a new home from the one of config.toml */
+async function requireBucket({ schedule, sync }: Core): Promise<void> {
+  if (sync.bucket === null) throw noBucket();
+  await schedule.join();
 }

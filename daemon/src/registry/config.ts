@@ -1,7 +1,8 @@
 import { isAbsolute } from "node:path";
-import { type DatabasesMode, invalid, type SyncWhen } from "@vlinder/protocol";
+import { asVlinderError, type DatabasesMode, invalid, type SyncWhen } from "@vlinder/protocol";
 import { z } from "zod";
 import { readEnvironment } from "./config-env.ts";
+import { checkBucketUri } from "../sync/buckets/bucket-uri.ts";
 import type { SyncSettings } from "../sync/schedule/settings.ts";
 import type { Home } from "./home.ts";
 import { providersOf, providersSchema, type ProviderTable } from "./provider-config.ts";
@@ -21,6 +22,15 @@ const absolute = z.string().superRefine((path, context) => {
   if (!isAbsolute(path)) context.addIssue(`must be an absolute path, not ${shown(path)}`);
 });
 const text = z.string().min(1);
+const bucketUri = text.superRefine((uri, context) => {
+  if (uri === "") return;
+  try {
+    checkBucketUri(uri);
+  } catch (error) {
+    const { message, remedy = "" } = asVlinderError(error);
+    context.addIssue(`"bucket" is ${message}; ${remedy}`);
+  }
+});
 const grace = duration.refine((value) => millisecondsOf(value) >= 24 * 3_600_000, {
   error: (issue) => `"grace" must be at least "1d", not ${shown(issue.input)}`,
 });
@@ -53,7 +63,7 @@ const schema = z.strictObject({
     .prefault({}),
   sync: z
     .strictObject({
-      bucket: text.optional(),
+      bucket: bucketUri.optional(),
       when: z.enum(SYNC_WHEN).default("turn"),
       interval: wait("5s", "24h").default("5m"),
       quiet: wait("0s", "1h").default("5s"),

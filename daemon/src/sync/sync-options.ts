@@ -40,6 +40,10 @@ export interface SyncOptions {
   readonly now?: () => Date;
   readonly retries?: Retries;
   readonly packs?: Partial<PackPolicy>;
+  /** The bucket of a home that has none yet: it is joined when it is first asked for. */
+  readonly bucket?: string | null;
+  /** Called when a bucket has been joined, or another one. */
+  readonly joined?: () => void;
   /** For tests: a bucket with faults. */
   readonly openBucket?: (uri: string, options?: OpenBucketOptions) => Promise<Bucket>;
 }

@@ -12,27 +12,27 @@ import {
   type SyncOwed,
 } from "@vlinder/protocol";
 import { AgentSync, type OpenVault } from "./agent-sync.ts";
-import { type BucketChoice, readBucketChoice, writeBucketChoice } from "./bucket-choice.ts";
-import { initBucket } from "./bucket-init.ts";
+import { type BucketChoice, readBucketChoice } from "./bucket-choice.ts";
 import type { Bucket } from "./buckets/bucket.ts";
-import { openBucket, type OpenBucketOptions } from "./buckets/open.ts";
+import { openBucket } from "./buckets/open.ts";
 import { DatabaseCopies, openPlace } from "./databases/database-copies.ts";
 import { type Device, openDevice } from "./vault/device.ts";
 import { DevicePins } from "./vault/device-pins.ts";
 import { lastDrill } from "./drill-record.ts";
 import { findHeads, type FoundHeads } from "./found-heads.ts";
+import { HomeBucket } from "./home-bucket.ts";
 import { foreignNotes, listBucket, packBytes } from "./listing.ts";
 import { Meter } from "./meter.ts";
 import { NewNotes } from "./new-notes.ts";
 import { erasedNotes } from "./packs/erased-in-bucket.ts";
 import { DEFAULT_POLICY } from "./packs/keeper.ts";
+import { type PullItem, pulledItem, unpulledItem } from "./pull-items.ts";
 import { pushAgents } from "./push-agents.ts";
 import { deviceToRetire, requireDone, retireFrom } from "./retire.ts";
 import { DEFAULT_RETRIES, type Retries, retrying } from "./retry.ts";
-import type { Which } from "./schedule/operations.ts";
+import { oneOf, type Which } from "./schedule/operations.ts";
 import type { SyncFacts } from "./schedule/schedule.ts";
-import { refuseOwnFolder } from "./own-folder.ts";
-import { noBucket, notHere, removedHere } from "./sync-errors.ts";
+import { notHere, removedHere } from "./sync-errors.ts";
 import { agentFacts, lastSeen, trustedDevices } from "./sync-facts.ts";
 import type { OnProgress, SyncAgent, SyncOptions } from "./sync-options.ts";
 import { SyncState } from "./sync-state.ts";
@@ -42,7 +42,6 @@ import { VaultDoor } from "./vault/vault-door.ts";
 import type { InitOptions } from "./vault/vault-init.ts";
 
 type PushItem = PushReply["agents"][number];
-type PullItem = PullReply["agents"][number];
 
 const silent: OnProgress = () => undefined;
 
@@ -58,7 +57,6 @@ export class Sync {
   readonly #options: SyncOptions;
   readonly #retries: Retries;
   readonly #now: () => Date;
-  readonly #open: (uri: string, options?: OpenBucketOptions) => Promise<Bucket>;
   readonly #pins: DevicePins;
   readonly #agents = new Map<AgentName, AgentSync>();
   readonly #notes = new NewNotes();
@@ -69,17 +67,15 @@ export class Sync {
   readonly copies: DatabaseCopies;
   #device: Device;
   #renewing: Promise<Device> | null = null;
-  #choice: BucketChoice | null;
+  readonly #bucket: HomeBucket;
   #pushing: Promise<unknown> = Promise.resolve();
 
   private constructor(options: SyncOptions, device: Device, pins: DevicePins, choice: BucketChoice | null) {
     this.#options = options;
     this.#retries = options.retries ?? DEFAULT_RETRIES;
     this.#now = options.now ?? (() => new Date());
-    this.#open = options.openBucket ?? openBucket;
     this.#device = device;
     this.#pins = pins;
-    this.#choice = choice;
     this.#door = new VaultDoor({
       home: options.home,
       device: () => this.#device,
@@ -88,9 +84,23 @@ export class Sync {
       retries: this.#retries,
       say: (note) => options.log.warn({}, note),
     });
+    this.#bucket = new HomeBucket(
+      {
+        home: options.home,
+        door: this.#door,
+        open: options.openBucket ?? openBucket,
+        now: this.#now,
+        wish: options.bucket ?? null,
+        changed: async ({ made }) => {
+          for (const one of this.#agents.values()) await one.settle(made);
+          options.joined?.();
+        },
+      },
+      choice,
+    );
     this.vault = new VaultAdmin({
       door: this.#door,
-      bucket: () => this.#open(this.#bucketUri()),
+      bucket: () => this.#bucket.open(),
       seen: async () => lastSeen(this.bucket === null ? [] : await options.agents.list(), (one) => this.#agent(one)),
     });
     this.copies = this.#databaseCopies();
@@ -105,9 +115,19 @@ export class Sync {
     return sync;
   }
 
-  /** The bucket's URI; null: memory is kept only here. */
+  /** The bucket's URI, also while it has not been joined; null: memory is kept only here. */
   get bucket(): string | null {
-    return this.#choice?.uri ?? null;
+    return this.#bucket.uri;
+  }
+
+  /** Whether the home belongs to the bucket; else it is joined when it is first asked for, or by `join`. */
+  get isJoined(): boolean {
+    return this.#bucket.joined !== null;
+  }
+
+  /** @throws unavailable: there is no bucket; what keeps the home from it */
+  join(): Promise<void> {
+    return this.#bucket.join();
   }
 
   /** May change: see `newDeviceId`. */
@@ -116,14 +136,8 @@ export class Sync {
   }
 
   /** Makes the bucket or joins it, and uses it from now on; see `initBucket`. */
-  async init(uri: string, options: InitOptions = {}): Promise<InitReply> {
-    await refuseOwnFolder(this.#options.home, uri);
-    const reply = await initBucket((how) => this.#open(uri, how), this.#door, options);
-    const choice = { uri, made: reply.created ? this.#now().toISOString() : (this.#choice?.made ?? null) };
-    await writeBucketChoice(this.#options.home, choice);
-    this.#choice = choice;
-    for (const one of this.#agents.values()) await one.settle(choice.made);
-    return { bucket: uri, ...reply };
+  init(uri: string, options: InitOptions = {}): Promise<InitReply> {
+    return this.#bucket.init(uri, options);
   }
 
   /** One at a time: a commit on a hub takes much memory, and a second push finds less to do after the first. */
@@ -247,6 +261,7 @@ export class Sync {
   async close(): Promise<void> {
     this.copies.close();
     for (const agent of this.#agents.keys()) await this.release(agent);
+    await this.#bucket.close();
   }
 
   #databaseCopies(): DatabaseCopies {
@@ -257,10 +272,10 @@ export class Sync {
       now: this.#now,
       retries: this.#retries,
       device: () => this.#device,
-      bucket: () => this.bucket,
+      bucket: () => this.#bucket.joined,
       agents: async () => (await agents.list()).map(({ name }) => name),
       source: databases,
-      open: (operation) => openPlace(this.#open(this.#bucketUri()), this.#door, operation),
+      open: (operation) => openPlace(this.#bucket.open(), this.#door, operation),
       agent: (name) => this.#of(name, ({ copied }) => copied, null),
     });
   }
@@ -284,7 +299,7 @@ export class Sync {
     }
     const state = SyncState.open(join(this.#options.home, "agents", name, "sync.db"));
     if (state.note !== null) this.#options.log.warn({ agent: name }, state.note);
-    state.settle(this.#choice?.made ?? null);
+    state.settle(this.#bucket.made);
     const sync = new AgentSync({
       agent: name,
       exchange,
@@ -299,11 +314,6 @@ export class Sync {
     return sync;
   }
 
-  #bucketUri(): string {
-    if (this.bucket !== null) return this.bucket;
-    throw noBucket();
-  }
-
   /** Opens the bucket, checks its vault and lists it; an error of these is each agent's, and thrown. */
   async #withVault<T>(
     operation: "push" | "pull",
@@ -311,12 +321,12 @@ export class Sync {
     which: Which,
     work: (open: OpenVault) => Promise<T>,
   ): Promise<T> {
-    const uri = this.#bucketUri();
+    await this.join();
     let bucket: Bucket | null = null;
     try {
       let opened: OpenVault;
       try {
-        const here = (bucket = await this.#open(uri));
+        const here = (bucket = await this.#bucket.open());
         const door = await this.#door.open(here, operation);
         const listing = await retrying(this.#retries, () => listBucket(here, oneOf(which)));
         opened = { bucket, ...door, listing };
@@ -336,18 +346,9 @@ export class Sync {
     try {
       const pulled = await this.#agent(one).pull(open, meter.of(one.name, "pulling"), found);
       this.#say(one.name, pulled.notes);
-      const { commits, objects, bytes, notes } = pulled;
-      const branches = pulled.branches.map(({ name, result, head, conflicts }) => ({
-        name,
-        result,
-        state: head,
-        conflicts,
-      }));
-      const error = pulled.error?.toBody() ?? null;
-      return { agent: one.name, created, commits, objects, bytes, branches, notes, error };
+      return pulledItem(one.name, created, pulled);
     } catch (thrown) {
-      const error = asVlinderError(thrown).toBody();
-      return { agent: one.name, created, commits: 0, objects: 0, bytes: 0, branches: [], notes: [], error };
+      return unpulledItem(one.name, created, thrown, []);
     }
   }
 
@@ -365,9 +366,7 @@ export class Sync {
       const exchange = await this.#options.agents.adopt(name);
       return await this.#pullOne({ name, exchange }, open, meter, found);
     } catch (thrown) {
-      const error = asVlinderError(thrown).toBody();
-      const nothing = { commits: 0, objects: 0, bytes: 0, branches: [] };
-      return { agent: name, created: false, ...nothing, notes: found.notes, error };
+      return unpulledItem(name, false, thrown, found.notes);
     }
   }
 
@@ -394,9 +393,4 @@ export class Sync {
   #say(agent: AgentName | null, notes: readonly string[]): void {
     for (const note of this.#notes.of(agent, notes)) this.#options.log.warn({ agent }, note);
   }
-}
-
-/** The agent whose files alone are listed, where only one is meant. */
-function oneOf(which: Which): AgentName | undefined {
-  return typeof which === "string" ? which : undefined;
 }

@@ -105,6 +105,25 @@ describe("what is wrong in the file is refused with its place", () => {
       '3:12: either "key_env" or "key_file": two keys would be one too many',
     ],
     ["nats = 1", '1:8: "nats" must be a table, not 1'],
+    [
+      "[sync]\nbucket = 's3://k:pw@b'",
+      '2:10: "bucket" is not the URI of an S3 bucket: it has a user or a password in it, and a URI is shown in logs; take it out, ' +
+        "and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws/credentials",
+    ],
+    [
+      "[sync]\nbucket = 'https://k:p/w@b/c?t=pw'",
+      '2:10: "bucket" is not the URI of a bucket: "https://…@b/c?…"; ' +
+        "use file:///path/to/folder, hf://buckets/OWNER/NAME or s3://bucket/prefix",
+    ],
+    [
+      "[sync]\nbucket = 'hf://k:pw@buckets/me'",
+      '2:10: "bucket" is not the URI of a bucket on Hugging Face: "hf://…@buckets/me"; ' +
+        "use hf://buckets/OWNER/NAME, or with a folder in it hf://buckets/OWNER/NAME/FOLDER",
+    ],
+    [
+      "[sync]\nbucket = 'file://vault'",
+      '2:10: "bucket" is not the URI of a folder: "file://vault"; use three slashes: file:///path/to/folder',
+    ],
   ])("%j", async (text, message) => {
     const error = await errorOf(() => read(text));
     expect(error.message).toBe(`config.toml:${message}`);

@@ -35,6 +35,8 @@ export interface MachineOptions<E extends Exchange> {
   readonly agents?: Map<AgentName, E>;
   readonly packs?: Partial<PackPolicy>;
   readonly now?: () => Date;
+  /** What config.toml names. */
+  readonly bucket?: string;
 }
 
 /** A home with its agents and its sync, as the daemon would put them together. */
@@ -91,6 +93,7 @@ export class Machine<E extends Exchange = ModelExchange> {
       },
       retries: [0, 0],
       packs: this.packs,
+      bucket: this.#options.bucket ?? null,
       ...(this.#options.now === undefined ? {} : { now: this.#options.now }),
       ...(this.#options.databases === undefined ? {} : { databases: this.#options.databases }),
       openBucket: async (uri, options) => this.wrap(await openBucket(uri, options)),

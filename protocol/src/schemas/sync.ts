@@ -99,9 +99,17 @@ export interface OperationMetrics {
   /** When the last one went well, ISO 8601. */
   readonly last: string | null;
 }
+/** The bucket of a new home's config.toml, before it can be used. */
+export interface SyncJoining {
+  /** As of each agent; null: it is being tried for the first time. */
+  readonly lock: SyncLock | null;
+  readonly error: ErrorBody | null;
+}
 export interface SyncStatusReply {
   /** Null: no bucket, memory is kept only here. */
   readonly bucket: string | null;
+  /** Only while the bucket, which is that of config.toml, has not been joined yet. */
+  readonly joining?: SyncJoining;
   readonly vault: string | null;
   readonly device: string;
   readonly devices: readonly { readonly device: string; readonly self: boolean; readonly seen: string | null }[];

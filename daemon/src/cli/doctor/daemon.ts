@@ -1,4 +1,4 @@
-import type { StatusReply } from "@vlinder/protocol";
+import type { StatusReply, SyncJoining } from "@vlinder/protocol";
 import type { Context } from "../context.ts";
 import { openBucket } from "../../sync/buckets/open.ts";
 import { checkVault } from "../../sync/vault/vault.ts";
@@ -50,15 +50,7 @@ export async function checkBucket(status: StatusReply | null): Promise<Finding[]
       bad("bucket", "warning", "none: memory is kept only on this machine", "vlinder init file:///path/to/folder"),
     ];
   }
-  const reached = await attempted("bucket", async () => {
-    const bucket = await openBucket(uri);
-    try {
-      await checkVault(bucket, home);
-    } finally {
-      await bucket.close();
-    }
-    return ok("bucket", uri);
-  });
+  const reached = sync.joining === undefined ? await reach(uri, home) : joiningFinding(uri, sync.joining);
   const failed = sync.agents.flatMap(({ agent, error, lock, owed }) => {
     if (error === null) return [];
     const remedy = remedyOf(error.details, "vlinder sync push");
@@ -68,6 +60,29 @@ export async function checkBucket(status: StatusReply | null): Promise<Finding[]
   });
   const well = sync.agents.length - failed.length;
   return [reached, ...(well > 0 ? [ok("sync", `${counted(well, "agent")} well`)] : []), ...failed, ...checkDrill(sync)];
+}
+
+async function reach(uri: string, home: string): Promise<Finding> {
+  return await attempted("bucket", async () => {
+    const bucket = await openBucket(uri);
+    try {
+      await checkVault(bucket, home);
+    } finally {
+      await bucket.close();
+    }
+    return ok("bucket", uri);
+  });
+}
+
+/** A new home's, which the daemon tries to join by itself. */
+function joiningFinding(uri: string, { error }: SyncJoining): Finding {
+  if (error === null) return bad("bucket", "warning", `${uri} is being joined`, "run vlinder doctor again in a while");
+  return bad(
+    "bucket",
+    "failed",
+    `${uri} can't be used: ${error.message}`,
+    remedyOf(error.details, "vlinder sync push"),
+  );
 }
 
 /** A backup that was never restored is a hope. */

@@ -18,13 +18,18 @@ export function bucketText(sync: SyncStatusReply): Text {
     { commits: 0, bytes: 0 },
   );
   const pushed = sync.agents.map((one) => one.pushed ?? "").reduce((newest, one) => (one > newest ? one : newest), "");
-  const when = pushed === "" ? "nothing pushed yet" : `pushed ${ago(pushed)}`;
+  const yet = sync.joining === undefined ? "nothing pushed yet" : "not joined yet";
+  const when = pushed === "" ? yet : `pushed ${ago(pushed)}`;
   const owes = `owed: ${owedText(owed)}`;
   return [`${sync.bucket}   ${when}   `, owed.commits === 0 ? owes : yellow(owes)];
 }
 
 /** What keeps sync from going on, agent by agent. */
 export function syncErrorLines(sync: SyncStatusReply): Block[] {
+  const { lock = null, error = null } = sync.joining ?? {};
+  // It is the same for all agents.
+  if (error !== null)
+    return [[yellow("the bucket of config.toml can't be used"), lockText(lock)], ...errorLines(error)];
   return sync.agents.flatMap(({ agent, error, lock, notes }): Block[] => [
     ...(error === null ? [] : [[yellow(`sync of ${agent} stands still`), lockText(lock)], ...errorLines(error)]),
     ...notes.map((note) => [yellow("note: "), `${agent}: ${note}`]),

@@ -1,5 +1,6 @@
 import { invalid } from "@vlinder/protocol";
 import { isBucketPath } from "./path.ts";
+import { withoutSecrets } from "./shown-uri.ts";
 
 export interface HfPlace {
   /** `owner/name`. */
@@ -21,7 +22,7 @@ export function parseHfUri(uri: string): HfPlace {
   if (isBucket && (prefix.length === 0 || isBucketPath(prefix.join("/")))) {
     return { id: `${owner}/${name}`, prefix: prefix.map((part) => `${part}/`).join("") };
   }
-  throw invalid(`not the URI of a bucket on Hugging Face: ${JSON.stringify(uri).slice(0, 120)}`, {
+  throw invalid(`not the URI of a bucket on Hugging Face: ${JSON.stringify(withoutSecrets(uri)).slice(0, 120)}`, {
     remedy: "use hf://buckets/OWNER/NAME, or with a folder in it hf://buckets/OWNER/NAME/FOLDER",
   });
 }

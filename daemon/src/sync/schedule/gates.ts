@@ -2,6 +2,8 @@ import type { AgentName, ErrorBody, LockClass } from "@vlinder/protocol";
 import type { Clock } from "./clock.ts";
 
 export type Operation = "push" | "pull";
+/** What may fail of an agent; `join`: a new home's bucket could not be joined, which is the same for all. */
+export type Step = Operation | "join";
 
 /** The first wait after a failure, and the longest, in milliseconds. */
 const FIRST = 2_000;
@@ -68,7 +70,7 @@ function askedWait({ retryAfter }: ErrorBody["details"]): number {
  */
 export class Gates {
   readonly #clock: Clock;
-  readonly #gates = new Map<AgentName, Map<Operation, Gate>>();
+  readonly #gates = new Map<AgentName, Map<Step, Gate>>();
   #bucket: Gate | null = null;
 
   constructor(clock: Clock) {
@@ -94,13 +96,26 @@ export class Gates {
     this.#gates.get(agent)?.delete(operation);
   }
 
+  /** The bucket itself is well. */
+  answered(): void {
+    this.#bucket = null;
+  }
+
+  get bucketClass(): LockClass | null {
+    return this.#bucket?.class ?? null;
+  }
+
+  get bucketOpens(): number {
+    return this.#bucket?.opens ?? 0;
+  }
+
   /** From when on it may be tried, when there is a reason to. */
-  opensAt(operation: Operation, agent: AgentName): number {
+  opensAt(operation: Step, agent: AgentName): number {
     return Math.max(this.#bucket?.opens ?? 0, this.#gates.get(agent)?.get(operation)?.opens ?? 0);
   }
 
   /** What stands in the way; null: nothing that is known here. */
-  classOf(operation: Operation, agent: AgentName): LockClass | null {
+  classOf(operation: Step, agent: AgentName): LockClass | null {
     const classes = [this.#bucket?.class, this.#gates.get(agent)?.get(operation)?.class];
     return classes.includes("person") ? "person" : classes.includes("retry") ? "retry" : null;
   }

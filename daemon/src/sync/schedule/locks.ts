@@ -1,6 +1,6 @@
 import type { AgentName, ErrorBody, LockClass, SyncLock } from "@vlinder/protocol";
 import type { Clock } from "./clock.ts";
-import type { Gates, Operation } from "./gates.ts";
+import type { Gates, Operation, Step } from "./gates.ts";
 
 /** Sync of an agent stands still, or goes on again (`lock` null). */
 export interface LockNews {
@@ -18,8 +18,8 @@ export interface Locked {
 export interface LocksOptions {
   readonly clock: Clock;
   readonly gates: Gates;
-  /** Whether the daemon pushes and pulls the agent by itself. */
-  readonly triesItself: (agent: AgentName) => boolean;
+  /** Whether the daemon does it by itself. */
+  readonly triesItself: (operation: Step, agent: AgentName) => boolean;
   readonly tell: (news: LockNews) => void;
 }
 
@@ -37,8 +37,8 @@ export class Locks {
   readonly #clock: Clock;
   readonly #gates: Gates;
   readonly #tell: (news: LockNews) => void;
-  readonly #triesItself: (agent: AgentName) => boolean;
-  readonly #failing = new Map<AgentName, Map<Operation, Failing>>();
+  readonly #triesItself: LocksOptions["triesItself"];
+  readonly #failing = new Map<AgentName, Map<Step, Failing>>();
   readonly #told = new Map<AgentName, LockClass>();
 
   constructor({ clock, gates, triesItself, tell }: LocksOptions) {
@@ -55,7 +55,7 @@ export class Locks {
   }
 
   /** After the gates know. */
-  failed(operation: Operation, agent: AgentName, error: ErrorBody): void {
+  failed(operation: Step, agent: AgentName, error: ErrorBody): void {
     const failing = this.#of(agent);
     failing.set(operation, { error, since: failing.get(operation)?.since ?? this.#clock.now() });
     const { lock } = this.of(agent) as Locked;
@@ -64,7 +64,7 @@ export class Locks {
     this.#tell({ agent, lock, error });
   }
 
-  succeeded(operation: Operation, agent: AgentName): void {
+  succeeded(operation: Step, agent: AgentName): void {
     const failing = this.#failing.get(agent);
     if (failing === undefined || !failing.delete(operation)) return;
     const left = this.of(agent);
@@ -78,12 +78,12 @@ export class Locks {
     }
   }
 
-  isFailing(operation: Operation, agent: AgentName): boolean {
+  isFailing(operation: Step, agent: AgentName): boolean {
     return this.#failing.get(agent)?.has(operation) ?? false;
   }
 
-  /** Whose pulls or pushes fail. */
-  failing(operation: Operation): AgentName[] {
+  /** Whose pulls or pushes fail, or all that wait for a bucket. */
+  failing(operation: Step): AgentName[] {
     return [...this.#failing].flatMap(([agent, failing]) => (failing.has(operation) ? [agent] : []));
   }
 
@@ -91,7 +91,7 @@ export class Locks {
   of(agent: AgentName): Locked | null {
     const failing = [...(this.#failing.get(agent) ?? [])].map(([operation, { error, since }]) => {
       const kind = this.#gates.classOf(operation, agent) ?? (error.retryable ? "retry" : "person");
-      const itself = kind === "retry" && this.#triesItself(agent);
+      const itself = kind === "retry" && this.#triesItself(operation, agent);
       const next = itself ? Math.max(this.#gates.opensAt(operation, agent), this.#clock.now()) : null;
       return { error, since, kind, next };
     });
@@ -107,7 +107,7 @@ export class Locks {
     this.#told.delete(agent);
   }
 
-  #of(agent: AgentName): Map<Operation, Failing> {
+  #of(agent: AgentName): Map<Step, Failing> {
     let failing = this.#failing.get(agent);
     if (failing === undefined) this.#failing.set(agent, (failing = new Map()));
     return failing;

@@ -5,20 +5,25 @@ import {
   type Progress,
   type PullReply,
   type PushReply,
-  VlinderError,
 } from "@vlinder/protocol";
 import type { Clock } from "./clock.ts";
 import type { Gates, Operation } from "./gates.ts";
+import type { JoinWork } from "./joins.ts";
 import type { Locks } from "./locks.ts";
 import type { Metrics } from "./metrics.ts";
+import { SILENCE, silent } from "./silence.ts";
 
 export type OnProgress = (progress: Progress) => void;
 /** One agent, some of those that are here, or all: then a pull also brings those that are not here yet. */
 export type Which = AgentName | readonly AgentName[] | undefined;
 
+/** The agent that alone is meant; undefined: several may be. */
+export function oneOf(which: Which): AgentName | undefined {
+  return typeof which === "string" ? which : undefined;
+}
+
 /** What the schedule has done by sync. */
-export interface SyncWork {
-  readonly bucket: string | null;
+export interface SyncWork extends JoinWork {
   push(which: Which, progress?: OnProgress): Promise<PushReply>;
   pull(which: Which, progress?: OnProgress): Promise<PullReply>;
 }
@@ -29,14 +34,13 @@ export interface OperationsOptions {
   readonly gates: Gates;
   readonly locks: Locks;
   readonly metrics: Metrics;
+  /** What comes first: a bucket that has not been joined. What it throws is noted. */
+  readonly join: () => Promise<void>;
   /** Those that are here. */
   readonly agents: () => readonly AgentName[];
   /** Told after each push and pull, when what became of it is known. */
   readonly ended: () => void;
 }
-
-/** What has come no further for so long is said, though it may still come to an end; in milliseconds. */
-const SILENCE = 5 * 60_000;
 
 /** Every push and pull, whoever asked for it: what became of it is noted here, once. */
 export class Operations {
@@ -65,6 +69,7 @@ export class Operations {
       clock.after(SILENCE, () => {
         for (const agent of this.#concerned(which)) locks.failed(operation, agent, silent(operation).toBody());
       });
+    await this.#join(operation, which);
     let stopListening = listen();
     try {
       const reply = await work((told) => {
@@ -80,6 +85,18 @@ export class Operations {
     } finally {
       stopListening();
       this.#options.ended();
+    }
+  }
+
+  /** The lock for it is on already; here it is only counted. */
+  async #join(operation: Operation, which: Which): Promise<void> {
+    try {
+      await this.#options.join();
+    } catch (thrown) {
+      const kind = asVlinderError(thrown).retryable ? "retry" : "person";
+      for (const _ of this.#concerned(which)) this.#options.metrics.failed(operation, kind);
+      this.#options.ended();
+      throw thrown;
     }
   }
 
@@ -114,11 +131,4 @@ export class Operations {
     locks.failed(operation, agent, error);
     metrics.failed(operation, gates.classOf(operation, agent) ?? "retry");
   }
-}
-
-function silent(operation: Operation): VlinderError {
-  const text = `the bucket has not answered for ${SILENCE / 60_000} minutes, and a ${operation} waits for it`;
-  return new VlinderError("timeout", text, {
-    remedy: "check the network or the drive; when it answers, it goes on by itself; restart vlinderd when it can't",
-  });
 }

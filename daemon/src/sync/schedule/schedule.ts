@@ -8,7 +8,8 @@ import {
   type SyncWhen,
 } from "@vlinder/protocol";
 import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
-import { Gates, type Operation } from "./gates.ts";
+import { Gates, type Operation, type Step } from "./gates.ts";
+import { Joins } from "./joins.ts";
 import { type LockNews, Locks } from "./locks.ts";
 import { Metrics } from "./metrics.ts";
 import { type OnProgress, Operations, type SyncWork, type Which } from "./operations.ts";
@@ -18,7 +19,9 @@ import { pushDistanceOf, type SyncSettings } from "./settings.ts";
 
 export type SyncAgentFacts = Omit<SyncAgentItem, "when" | "lock">;
 /** What sync itself knows; the schedule adds when it does what, and how that went. */
-export type SyncFacts = Omit<SyncStatusReply, "agents" | "metrics"> & { readonly agents: readonly SyncAgentFacts[] };
+export type SyncFacts = Omit<SyncStatusReply, "agents" | "joining" | "metrics"> & {
+  readonly agents: readonly SyncAgentFacts[];
+};
 
 export interface ScheduledSync extends SyncWork {
   owed(agent: AgentName): Promise<SyncOwed | null>;
@@ -62,6 +65,7 @@ export class SyncSchedule {
   readonly #log: ScheduleLog;
   readonly #metrics = new Metrics();
   readonly #gates: Gates;
+  readonly #joins: Joins;
   readonly #locks: Locks;
   readonly #operations: Operations;
   readonly #pulls: Pulls;
@@ -86,10 +90,14 @@ export class SyncSchedule {
     const locks = (this.#locks = new Locks({
       clock,
       gates,
-      triesItself: isAutomatic,
+      triesItself: (step: Step, agent) => (step === "join" ? this.#started : isAutomatic(agent)),
       tell: (news) => void this.#tell(news),
     }));
     const metrics = this.#metrics;
+    const joined = (): void => {
+      if (this.#started) void this.#goOn();
+    };
+    const joins = (this.#joins = new Joins({ clock, work: sync, gates, locks, agents, joined, log }));
     const operations = (this.#operations = new Operations({
       clock,
       work: sync,
@@ -97,13 +105,15 @@ export class SyncSchedule {
       locks,
       metrics,
       agents,
+      join: () => joins.join(),
       ended: () => {
         this.#pushes.schedule();
         this.#pulls.schedule();
       },
     }));
     const budget = (): number => this.#settings.pullBudget;
-    const probing = async (): Promise<string | null> => (sync.bucket === null ? null : await probe(sync.bucket));
+    const probing = async (): Promise<string | null> =>
+      sync.bucket === null || !sync.isJoined ? null : await probe(sync.bucket);
     this.#pulls = new Pulls({ clock, operations, gates, locks, metrics, probe: probing, budget, isAutomatic });
     this.#pushes = new Pushes({
       clock,
@@ -120,6 +130,10 @@ export class SyncSchedule {
     this.#started = true;
     this.#nextRound();
     if (this.#sync.bucket === null) return;
+    if (!this.#sync.isJoined) {
+      this.#joins.start();
+      return;
+    }
     const { agents } = await this.#sync.status();
     for (const { agent, error } of agents) {
       const { since, operation } = error?.details ?? {};
@@ -127,12 +141,17 @@ export class SyncSchedule {
       const failed: Operation = operation === "pull" ? "pull" : "push";
       this.#locks.restore(agent as AgentName, failed, error, Date.parse(since));
     }
-    this.#pulls.schedule();
-    await this.#pushOwed();
+    await this.#goOn();
+  }
+
+  /** A bucket is used that was not before. */
+  joined(): void {
+    this.#joins.done();
   }
 
   /** An agent that can be served again: what it owes is pushed. Never rejects. */
   async opened(agent: AgentName): Promise<void> {
+    this.#joins.lock(agent);
     if (this.#started) await this.#pushOwed((one) => one === agent);
   }
 
@@ -164,6 +183,10 @@ export class SyncSchedule {
     this.#gates.open();
     this.#pulls.forgetRevisions();
     if (!this.#started || this.#sync.bucket === null) return;
+    if (!this.#sync.isJoined) {
+      this.#joins.start();
+      return;
+    }
     void this.#pulls.all(this.#locks.failing("pull").filter((agent) => this.#isAutomatic(agent)));
     void this.#pushOwed();
   }
@@ -177,6 +200,11 @@ export class SyncSchedule {
     return true;
   }
 
+  /** Before anything else that needs the bucket. @throws what keeps the home from it */
+  join(): Promise<void> {
+    return this.#joins.join();
+  }
+
   push(which: Which, progress?: OnProgress): Promise<PushReply> {
     return this.#operations.push(which, progress);
   }
@@ -188,6 +216,7 @@ export class SyncSchedule {
   /** What the bucket lacks of an agent, and the lock; null when nothing, or when there is no bucket. */
   async owed(agent: AgentName): Promise<SyncOwed | null> {
     const owed = await this.#sync.owed(agent);
+    this.#joins.lock(agent);
     const locked = this.#locks.of(agent);
     return owed === null || locked === null ? owed : { ...owed, ...locked };
   }
@@ -197,10 +226,12 @@ export class SyncSchedule {
     const facts = await this.#sync.status(only);
     const agents = facts.agents.map((item): SyncAgentItem => {
       const agent = item.agent as AgentName;
+      this.#joins.lock(agent);
       const locked = this.#locks.of(agent);
       return { ...item, when: this.#whenOf(agent), lock: locked?.lock ?? null, error: locked?.error ?? item.error };
     });
-    return { ...facts, agents, metrics: this.#metrics.read() };
+    const joining = this.#joins.status();
+    return { ...facts, ...(joining === undefined ? {} : { joining }), agents, metrics: this.#metrics.read() };
   }
 
   /** An agent that was removed. */
@@ -214,6 +245,7 @@ export class SyncSchedule {
     if (!this.#started) return;
     this.#started = false;
     this.#stopRound();
+    this.#joins.stop();
     this.#pulls.stop();
     const ended = this.#lastPush();
     if (this.#sync.bucket === null) return;
@@ -238,6 +270,11 @@ export class SyncSchedule {
     const owing = await this.#owing((agent) => this.#gates.classOf("push", agent) !== "person");
     // Noted, and said by the lock, where it fails.
     if (owing.length > 0) await this.#operations.push(owing).catch(() => undefined);
+  }
+
+  async #goOn(): Promise<void> {
+    this.#pulls.schedule();
+    await this.#pushOwed();
   }
 
   async #pushOwed(isWanted: (agent: AgentName) => boolean = () => true): Promise<void> {

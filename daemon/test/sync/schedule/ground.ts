@@ -12,6 +12,9 @@ const OWED: SyncOwed = { owed: { commits: 1, bytes: 10 }, since: "2026-11-25T00:
 /** Pushes and pulls that go as they are told to, and are written down with when they began. */
 export class FakeSync implements ScheduledSync {
   bucket: string | null = "file:///bucket";
+  isJoined = true;
+  /** Keeps the home from the bucket. */
+  refused: VlinderError | null = null;
   readonly owing = new Set<AgentName>();
   /** `push a b at 1.5 s`; an agent without a name: all. */
   readonly calls: string[] = [];
@@ -31,6 +34,13 @@ export class FakeSync implements ScheduledSync {
     this.#clock = clock;
     this.#start = clock.now();
     this.#agents = agents;
+  }
+
+  async join(): Promise<void> {
+    this.calls.push(`join at ${this.#time()} s`);
+    await this.gate;
+    if (this.refused !== null) throw this.refused;
+    this.isJoined = true;
   }
 
   async push(which: Which, progress?: OnProgress): Promise<PushReply> {
@@ -69,10 +79,13 @@ export class FakeSync implements ScheduledSync {
     };
   }
 
+  #time(): number {
+    return Number(((this.#clock.now() - this.#start) / 1000).toFixed(1));
+  }
+
   async #work(operation: string, which: Which): Promise<PushReply["agents"]> {
-    const seconds = (this.#clock.now() - this.#start) / 1000;
     const names = which === undefined ? [] : [which].flat();
-    this.calls.push([operation, ...names, "at", Number(seconds.toFixed(1)), "s"].join(" "));
+    this.calls.push([operation, ...names, "at", this.#time(), "s"].join(" "));
     await this.gate;
     if (this.thrown !== null) throw this.thrown;
     const agents = which === undefined ? this.#agents() : names;
