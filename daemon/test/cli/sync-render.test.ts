@@ -11,7 +11,7 @@ import {
 import { expect, onTestFinished, test } from "vitest";
 import { checkBucket } from "../../src/cli/doctor/daemon.ts";
 import { renderBlocks } from "../../src/cli/outcome.ts";
-import { lockedLines, syncErrorLines } from "../../src/cli/render/owed.ts";
+import { bucketText, lockedLines, syncErrorLines } from "../../src/cli/render/owed.ts";
 import { ahead } from "../../src/cli/render/time.ts";
 
 const in30 = (): string => new Date(Date.now() + 30_500).toISOString();
@@ -54,6 +54,23 @@ test("status says since when, what happens next, and what to do", () => {
   expect(text).toContain("sync of b stands still since 2 min ago; somebody has to do something:\n");
   expect(text).toContain("sync of c stands still since 2 min ago:\n");
   expect(text.match(/mount it|make another one/g)).toEqual(["mount it", "make another one", "mount it"]);
+});
+
+test("a bucket of config.toml that can't be used is said once, whatever number of agents waits for it", async () => {
+  const lock = { class: "retry", since: before(), next: in30() } as const;
+  const waiting = status("file:///b", [item({ lock, error: away }), item({ agent: "b", lock, error: away })]);
+  const sync: SyncStatusReply = { ...waiting, joining: { lock, error: away } };
+  const text = renderBlocks([bucketText(sync), ...syncErrorLines(sync)], false);
+  expect(text).toContain("file:///b   not joined yet   owed: nothing");
+  expect(text).toContain("the bucket of config.toml can't be used since 2 min ago; it is tried again in 30 s:\n");
+  expect(text.match(/mount it/g)).toHaveLength(1);
+  const [found] = await checkBucket({ home: "/none", sync: { ...sync, agents: [] } } as unknown as StatusReply);
+  expect(found).toMatchObject({ check: "bucket", result: "failed", remedy: "mount it" });
+  const first = { ...sync, joining: { lock: null, error: null } };
+  expect((await checkBucket({ home: "/none", sync: first } as unknown as StatusReply))[0]).toMatchObject({
+    result: "warning",
+    detail: "file:///b is being joined",
+  });
 });
 
 test("a time that has come is now", () => {
