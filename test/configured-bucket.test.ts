@@ -15,7 +15,7 @@ const AGENT = "memory" as AgentName;
 const STORAGE = 'object_storage = "sqlite://objects.db"\n';
 const put = { key: "/a", value: Buffer.from("1") };
 
-test("somebody else's encrypted vault is as loud as a bucket that fails, with its remedy, until the home may use it", async () => {
+test.concurrent("somebody else's encrypted vault is as loud as a bucket that fails, with its remedy, until the home may use it", async () => {
   const uri = `file://${await stage.path("bucket")}`;
   const founder = await stage.admin(await stage.daemon());
   const { recovery } = await founder.admin("sync.init", { uri, encrypt: true });
@@ -55,7 +55,7 @@ test("somebody else's encrypted vault is as loud as a bucket that fails, with it
   await until("that is said", () => Promise.resolve(events.at(-1)?.lock === null));
 });
 
-test("a folder that is not mounted is used when it is there, with nobody asking", async () => {
+test.concurrent("a folder that is not mounted is used when it is there, with nobody asking", async () => {
   const drive = await stage.path("drive");
   const daemon = await stage.daemon(`[sync]\nbucket = "file://${drive}/vault"\n`);
   const admin = await stage.admin(daemon);
@@ -74,7 +74,7 @@ test("a folder that is not mounted is used when it is there, with nobody asking"
   expect(await admin.admin("sync.status")).toMatchObject({ bucket: `file://${drive}/vault` });
 });
 
-test("a Hub that never answers keeps neither a start nor a stop", async () => {
+test.concurrent("a Hub that never answers keeps neither a start nor a stop", async () => {
   let asked = 0;
   const hub = createServer(() => void asked++).listen(0, "127.0.0.1");
   await once(hub, "listening");
