@@ -31,12 +31,12 @@ function isIn(folder: string, other: string): boolean {
   return folder === other || folder.startsWith(other.endsWith(sep) ? other : other + sep);
 }
 
-/** Through links, as far as it is there. */
+/** Through links, as far as it is there. What is wrong with it is for who opens it to say. */
 async function realFolder(path: string): Promise<string> {
   try {
     return await realpath(path);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT" || dirname(path) === path) throw error;
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT" || dirname(path) === path) return path;
     return join(await realFolder(dirname(path)), basename(path));
   }
 }
