@@ -7,7 +7,7 @@ import { Report } from "./report.ts";
 import { FULL, QUICK, type Sizes } from "./sizes.ts";
 import { progress } from "./progress.ts";
 import { States } from "./states/states.ts";
-import { Daemon } from "./wire/daemon.ts";
+import { Daemon, type DaemonSetting } from "./wire/daemon.ts";
 
 /** One run: its options, what it found, and what must be cleaned up. */
 export class Bench {
@@ -64,8 +64,8 @@ export class Bench {
   }
 
   /** A daemon on a home; it is stopped at the end, if not before. */
-  async startDaemon(home: string, env?: NodeJS.ProcessEnv): Promise<Daemon> {
-    const daemon = await Daemon.start(home, this.options.profile, env);
+  async startDaemon(home: string, setting?: DaemonSetting): Promise<Daemon> {
+    const daemon = await Daemon.start(home, this.options.profile, setting);
     this.onEnd(() => daemon.stop());
     return daemon;
   }

@@ -21,7 +21,7 @@ export async function cloneSection(bench: Bench): Promise<void> {
   );
   const bucket = `file://${join(folder, "bucket")}`;
 
-  const first = await bench.startDaemon(home);
+  const first = await bench.startDaemon(home, { syncsWhenAsked: true });
   await first.register(AGENT);
   bench.progress("clone: pushing");
   const push = await measured(first, async (admin) => {
@@ -34,7 +34,7 @@ export async function cloneSection(bench: Bench): Promise<void> {
 
   const copied = await copyAndHash(state.path, join(folder, "copy.db"));
   bench.progress("clone: cloning");
-  const second = await bench.startDaemon(join(folder, "second"));
+  const second = await bench.startDaemon(join(folder, "second"), { syncsWhenAsked: true });
   const pull = await measured(second, async (admin) => {
     await admin.admin("sync.init", { uri: bucket, join: true });
     return await admin.admin("sync.pull", {}, { timeout: TIMEOUT });

@@ -10,6 +10,13 @@ import { NODE_FLAGS } from "../../../daemon/src/node-flags.ts";
 const PROGRAM = fileURLToPath(new URL("../../../daemon/bin/vlinderd.mjs", import.meta.url));
 const START_MS = 60_000;
 
+/** What a daemon is started with. */
+export interface DaemonSetting {
+  readonly env?: NodeJS.ProcessEnv;
+  /** Syncs when it is asked to, and not by itself: where a push or a pull is what is measured. */
+  readonly syncsWhenAsked?: boolean;
+}
+
 /** A real vlinderd in a process of its own. */
 export class Daemon {
   readonly home: string;
@@ -24,9 +31,11 @@ export class Daemon {
   }
 
   /** Starts it on a home, which is made where there is none, and waits until it serves. */
-  static async start(home: string, profile: string | null, env: NodeJS.ProcessEnv = {}): Promise<Daemon> {
+  static async start(home: string, profile: string | null, setting: DaemonSetting = {}): Promise<Daemon> {
+    const { env = {}, syncsWhenAsked = false } = setting;
     await mkdir(home, { recursive: true, mode: 0o700 });
-    await writeFile(join(home, "config.toml"), '[nats]\nport = 0\n[log]\nlevel = "warn"\n');
+    const sync = syncsWhenAsked ? '[sync]\nwhen = "manual"\n' : "";
+    await writeFile(join(home, "config.toml"), `[nats]\nport = 0\n[log]\nlevel = "warn"\n${sync}`);
     const ready = join(home, "run", "daemon.json");
     const logFile = join(home, "vlinderd.log");
     await rm(ready, { force: true });

@@ -88,12 +88,12 @@ async function deltasOf(bench: Bench, place: BucketPlace): Promise<Found> {
   const folder = await bench.folder();
   const say = (line: string): void => bench.progress(`deltas of ${kind}: ${line}`);
   const state = await makeMixed(join(folder, "first"), AGENT, bench.scale(1 << 30, 96 << 20), say);
-  const first = await bench.startDaemon(join(folder, "first"), env);
+  const first = await bench.startDaemon(join(folder, "first"), { env, syncsWhenAsked: true });
   await first.register(AGENT);
   const whole = kind === "hf" ? await WholeFile.open(place, join(folder, "whole.sent")) : null;
   say("the first push");
   const up = await synced(place, first, "push");
-  const second = await bench.startDaemon(join(folder, "second"), env);
+  const second = await bench.startDaemon(join(folder, "second"), { env, syncsWhenAsked: true });
   say("the first pull");
   const down = await synced(place, second, "pull");
   // The heads of both are known to both from now on.
