@@ -185,18 +185,6 @@ describe("a bucket of s3://", () => {
     expect(await pathsIn(bucket, "b")).toEqual(["b/c"]);
   });
 
-  test("knows after one small file that the service has exclusive create, and asks no more", async () => {
-    const double = await startDouble();
-    const bucket = await bucketOn(double);
-    await bucket.put([{ path: "large", bytes: Buffer.alloc(100_000) }]);
-    await bucket.put([{ path: "small", bytes: Buffer.from("x") }]);
-    expect(double.count("HEAD object").requests).toBe(2);
-    expect(double.count("PUT object")).toMatchObject({ requests: 3, up: 100_002 });
-    await bucket.put(["a", "b", "c"].map((path) => ({ path, bytes: Buffer.from(path) })));
-    expect(double.count("HEAD object").requests).toBe(2);
-    expect(double.count("PUT object").requests).toBe(6);
-  });
-
   test("the gateway gets each request as it wants it, and where it leads to gets no credentials", async () => {
     const double = await startDouble({ base: "/me" });
     const bucket = await bucketOn(double);

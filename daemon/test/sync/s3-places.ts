@@ -5,6 +5,7 @@ import { onTestFinished } from "vitest";
 import { S3Double } from "../../../test/harness/s3/s3-double.ts";
 import type { Bucket } from "../../src/sync/buckets/bucket.ts";
 import type { HttpLimits } from "../../src/sync/buckets/http-limits.ts";
+import { S3Knowledge } from "../../src/sync/buckets/s3-knowledge.ts";
 import { openS3Bucket, type S3BucketOptions } from "../../src/sync/buckets/s3.ts";
 
 export const KEYS = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY" };
@@ -91,8 +92,13 @@ export async function bucketOn(
   return openBucketOf(double, path, options);
 }
 
+/** Of each double its own: another one may come to have the port of one that has ended. */
+const KNOWLEDGE = new WeakMap<S3Double, S3Knowledge>();
+
 export async function openBucketOf(double: S3Double, path: string, options: S3BucketOptions = {}): Promise<Bucket> {
-  const bucket = await openS3Bucket(uriOn(double.endpoint, path), { limits: QUICK, ...options });
+  const knowledge = KNOWLEDGE.get(double) ?? new S3Knowledge();
+  KNOWLEDGE.set(double, knowledge);
+  const bucket = await openS3Bucket(uriOn(double.endpoint, path), { limits: QUICK, knowledge, ...options });
   onTestFinished(() => bucket.close());
   return bucket;
 }

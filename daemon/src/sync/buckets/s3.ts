@@ -17,8 +17,9 @@ import { parallel } from "./parallel.ts";
 import { bucketPathParts, checkBucketPrefix } from "./path.ts";
 import { S3Connection } from "./s3-connection.ts";
 import { isNotImplemented, s3Code, s3Error, s3Status } from "./s3-error.ts";
-import { S3Creation } from "./s3-creation.ts";
+import { isTrial, S3Creation } from "./s3-creation.ts";
 import { S3Files } from "./s3-files.ts";
+import { S3_KNOWLEDGE, type S3Knowledge } from "./s3-knowledge.ts";
 import { AT_ONCE, PART, S3Multipart } from "./s3-multipart.ts";
 import { parseS3Uri, type S3Address } from "./s3-uri.ts";
 
@@ -33,6 +34,8 @@ export interface S3BucketOptions {
   readonly limits?: Partial<HttpLimits>;
   /** Bytes of a part of a large file. Default: 8 MiB. */
   readonly part?: number;
+  /** What was found out of services. Default: what this process has. */
+  readonly knowledge?: S3Knowledge;
 }
 
 /**
@@ -67,17 +70,23 @@ class S3Bucket implements Bucket {
   readonly #part: number;
   #hasBatchDelete = true;
 
-  constructor(uri: string, address: S3Address, { limits, part = PART }: S3BucketOptions) {
+  constructor(uri: string, address: S3Address, { limits, part = PART, knowledge = S3_KNOWLEDGE }: S3BucketOptions) {
     this.uri = uri;
     this.#address = address;
     this.#part = part;
     this.#connection = new S3Connection(uri, address, limits);
-    this.#creation = new S3Creation({
-      size: (path) => this.#size(path),
-      get: (path) => this.get(path),
-      put: (path, bytes, isExclusive) => this.#putObject(path, bytes, isExclusive),
-      uri,
-    });
+    this.#creation = new S3Creation(
+      {
+        size: (path) => this.#size(path),
+        get: (path) => this.get(path),
+        put: (path, bytes, isExclusive) => this.#putObject(path, bytes, isExclusive),
+        delete: (path) => this.#deleteOne(path),
+        uri,
+      },
+      // Amazon's names of buckets are all different.
+      `${address.endpoint ?? ""} ${address.bucket}`,
+      knowledge,
+    );
     this.#files = new S3Files(
       {
         uri,
@@ -132,11 +141,7 @@ class S3Bucket implements Bucket {
 
   async put(files: readonly BucketFile[]): Promise<void> {
     for (const { path } of files) bucketPathParts(path);
-    // The first one tells what the service can; a small one tells it at the least cost.
-    const [first, ...rest] = files.toSorted((a, b) => a.bytes.length - b.bytes.length);
-    if (first === undefined) return;
-    await this.#creation.create(first);
-    await parallel(rest, UPLOADS, (file) => this.#creation.create(file));
+    await parallel(files, UPLOADS, (file) => this.#creation.create(file));
   }
 
   async putFile(path: string, source: string): Promise<void> {
@@ -166,8 +171,8 @@ class S3Bucket implements Bucket {
         const key = page.EncodingType === "url" ? decoded(Key) : Key;
         const path = key.slice(this.#address.prefix.length);
         // A console makes an empty object of such a name for each folder; and a service might not keep to the prefix.
-        if (!key.endsWith("/") && key.startsWith(this.#address.prefix) && path.startsWith(prefix))
-          yield { path, size: Size };
+        if (key.endsWith("/") || !key.startsWith(this.#address.prefix) || !path.startsWith(prefix)) continue;
+        if (!isTrial(path)) yield { path, size: Size };
       }
       const next = page.IsTruncated ? page.NextContinuationToken : undefined;
       if (page.IsTruncated && (next === undefined || next === token)) throw this.#notS3("a list that does not go on");
