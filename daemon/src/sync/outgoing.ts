@@ -64,6 +64,8 @@ async function* readAll(
     const bytes = await readSlice(exchange, slice);
     for (const { kind, hash, commit } of slice) {
       const object = commit?.bytes ?? bytes.get(`${kind} ${hash}`) ?? null;
+      // Whoever takes it may be done with it before the rest of the slice is asked for.
+      bytes.delete(`${kind} ${hash}`);
       if (object === null) throw exchange.isPruned() ? pruned(kind, hash) : damaged(kind, hash);
       yield { object: { kind, hash, bytes: object } };
       if (commit !== undefined) yield { end: 1 };

@@ -11,7 +11,8 @@ export const PACK_CUT = {
 } as const;
 
 export interface WrittenPack extends EncodedPack {
-  readonly objects: readonly StoredObject[];
+  /** Whoever needs their bytes no more may empty it: they are as much again as the pack. */
+  readonly objects: StoredObject[];
 }
 
 /** Splits a stream of objects into packs. Holds one pack in memory. */

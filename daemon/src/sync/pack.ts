@@ -1,5 +1,3 @@
-import { promisify } from "node:util";
-import { constants, zstdCompress, zstdDecompress } from "node:zlib";
 import {
   asBuffer,
   ByteReader,
@@ -15,6 +13,7 @@ import { HashedObject } from "../state/hashed-object.ts";
 import type { Kind, StoredObject } from "../storage/object-storage.ts";
 import { AGE_OVERHEAD } from "./vault/age-file.ts";
 import type { Sealer } from "./vault/sealer.ts";
+import { compressInto, decompressInto } from "./zstd-buffer.ts";
 import { zstdFrameLength } from "./zstd-frame.ts";
 
 /**
@@ -54,9 +53,6 @@ const CODES: Readonly<Record<Kind, number>> = {
 };
 const KIND_OF: ReadonlyMap<number, Kind> = new Map(Object.entries(CODES).map(([kind, code]) => [code, kind as Kind]));
 
-const compress = promisify(zstdCompress);
-const decompress = promisify(zstdDecompress);
-
 export interface EncodedPack {
   /** SHA-256 of `bytes`. */
   readonly name: Hash;
@@ -92,18 +88,35 @@ export async function encodePack(
     raw.set(bytes, offset);
     offset += bytes.length;
   }
-  const smaller = packed ? await compress(raw) : raw;
-  const compression = smaller.length < raw.length ? COMPRESSION.zstd : COMPRESSION.none;
+  const smaller = packed ? await compressed(raw) : null;
   const header = plain.subarray(0, HEADER).fill(0);
   MAGIC.copy(header);
   header[6] = VERSION;
-  header[7] = compression;
+  header[7] = smaller === null ? COMPRESSION.none : COMPRESSION.zstd;
   header[8] = sealer === null ? ENCRYPTION.none : ENCRYPTION.age;
   header.writeUInt32LE(length, 12);
-  const isSmaller = compression === COMPRESSION.zstd;
-  const body = sealer !== null ? await sealer.seal(isSmaller ? smaller : raw) : isSmaller ? smaller : null;
+  const body = sealer === null ? smaller : await sealer.seal(smaller ?? raw);
   const bytes = body === null ? plain : Buffer.concat([header, body]);
+  if (smaller !== null) for (const used of [smaller, plain]) free(used);
   return { name: sha256(bytes), bytes };
+}
+
+/** Null: it does not become smaller. */
+async function compressed(raw: Buffer): Promise<Buffer<ArrayBuffer> | null> {
+  // Of what is not filled, the system gives no memory.
+  const room = Buffer.allocUnsafeSlow(raw.length - 1);
+  const length = await compressInto(room, raw);
+  if (length !== null) return room.subarray(0, length);
+  free(room);
+  return null;
+}
+
+/**
+ * Gives the memory of a buffer back at once: the collector may leave several of this size. Nobody may use it any more, the
+ * compressor in its thread neither, which reads what it was given until it ends.
+ */
+function free({ buffer }: Buffer<ArrayBuffer>): void {
+  buffer.transfer(0);
 }
 
 /**
@@ -162,14 +175,19 @@ async function payload(stored: Buffer, sealer: Sealer | null): Promise<Buffer> {
 
 async function inflate(body: Buffer, length: number): Promise<Buffer> {
   if (zstdFrameLength(body) !== body.length) throw invalid("a pack has bytes behind its payload");
+  const raw = Buffer.allocUnsafeSlow(length);
+  let written: number | null;
   try {
-    return await decompress(body, {
-      maxOutputLength: length,
-      params: { [constants.ZSTD_d_windowLogMax]: 26 },
-    });
+    written = await decompressInto(raw, body);
   } catch (cause) {
-    throw invalid("a pack can't be decompressed to the length that its header says", { cause });
+    throw notThatLong(cause);
   }
+  if (written === null) throw notThatLong();
+  return raw.subarray(0, written);
+}
+
+function notThatLong(cause?: unknown): Error {
+  return invalid("a pack can't be decompressed to the length that its header says", { cause });
 }
 
 function newer(what: string): Error {

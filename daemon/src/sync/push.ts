@@ -99,9 +99,9 @@ export class AgentPush {
     const send = async (pack: WrittenPack | null): Promise<void> => {
       if (pack === null) return;
       const { name, bytes, objects: whole } = await withFreshName(pack, listing.marks, sealer);
-      // Their own bytes need not wait for the bucket, too.
-      const objects = whole.map(({ kind, hash }) => ({ kind, hash }));
       const counted = whole.reduce((sum, one) => sum + (COUNTED.has(one.kind) ? one.bytes.length : 0), 0);
+      // Their own bytes need not wait for the bucket, too.
+      const objects = whole.splice(0).map(({ kind, hash }) => ({ kind, hash }));
       state.comesBack(objects);
       const done = async (): Promise<void> => {
         await state.addPack(name, bytes.length, objects, { raw: packRawLength(bytes, sealer !== null) });

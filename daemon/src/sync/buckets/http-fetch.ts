@@ -3,6 +3,7 @@ import { isPassing, networkError, requestName } from "./http-error.ts";
 import { askedToWait, rateLimit } from "./http-hints.ts";
 import { HTTP_LIMITS, type HttpLimits } from "./http-limits.ts";
 import { guardedBody, HttpTry } from "./http-try.ts";
+import { uncopied } from "./uncopied-body.ts";
 
 export interface HttpFetchOptions {
   /** The bucket's, as errors show it. */
@@ -73,7 +74,7 @@ export class HttpFetch {
     try {
       const response = await attempt.within(
         this.#limits.reply + (request.bytes / this.#limits.slowest) * 1000,
-        fetch(input instanceof Request ? input.clone() : input, { ...init, signal: attempt.signal }),
+        fetch(input instanceof Request ? input.clone() : input, { ...uncopied(init), signal: attempt.signal }),
       );
       return await guardedBody(response, attempt, this.#limits.idle);
     } catch (error) {

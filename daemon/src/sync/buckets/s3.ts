@@ -17,6 +17,7 @@ import { parallel } from "./parallel.ts";
 import { bucketPathParts, checkBucketPrefix } from "./path.ts";
 import { S3Connection } from "./s3-connection.ts";
 import { isNotImplemented, s3Code, s3Error, s3Status } from "./s3-error.ts";
+import { collected } from "./collected.ts";
 import { isTrial, S3Creation } from "./s3-creation.ts";
 import { S3Files } from "./s3-files.ts";
 import { S3_KNOWLEDGE, type S3Knowledge } from "./s3-knowledge.ts";
@@ -220,11 +221,7 @@ class S3Bucket implements Bucket {
   async #body(reply: GetObjectCommandOutput, path: string): Promise<{ bytes: Buffer; isPart: boolean }> {
     const isPart = reply.ContentRange !== undefined;
     try {
-      const bytes = Buffer.from(
-        ((await reply.Body?.transformToByteArray()) ?? new Uint8Array()) as Uint8Array<ArrayBuffer>,
-      );
-      const { ContentLength: length = bytes.length } = reply;
-      if (length !== bytes.length) throw new Error(`${bytes.length} of ${length} bytes came`);
+      const bytes = await collected(reply.Body as AsyncIterable<Uint8Array> | undefined, reply.ContentLength);
       return { bytes, isPart };
     } catch (error) {
       const said = error instanceof Error ? error.message : "unknown error";
