@@ -2,6 +2,7 @@ import { openAsBlob } from "node:fs";
 import type * as Library from "@huggingface/hub";
 import { VlinderError } from "@vlinder/protocol";
 import type { Bucket, BucketEntry, BucketFile, ByteRange } from "./bucket.ts";
+import { collectGarbage } from "./collect-garbage.ts";
 import { type HfCall, HfService } from "./hf-service.ts";
 import { type HfToken, readHfToken } from "./hf-token.ts";
 import { type HfPlace, parseHfUri } from "./hf-uri.ts";
@@ -17,6 +18,8 @@ const MAX_PATHS = 1000;
 const MAX_BATCH = 100;
 /** Bytes of a commit of more than one file. */
 const MAX_COMMIT = 48 << 20;
+/** Of a commit after which the library's buffers, filled with as much, are worth a collection of garbage. */
+const GARBAGE = 8 << 20;
 
 export interface HfBucketOptions {
   /** Makes the bucket, private, when it is not there. Only `init` does. */
@@ -144,6 +147,7 @@ class HfBucket implements Bucket {
         await this.#upload(
           commit.map(({ path, bytes }) => ({ path, content: new Blob([bytes as Uint8Array<ArrayBuffer>]) })),
         );
+        if (commit.reduce((sum, { bytes }) => sum + bytes.length, 0) > GARBAGE) await collectGarbage();
       }
       const after = await this.#info(missing.map(([path]) => path));
       // One that is not shown yet was taken all the same; one that is shown with other bytes was replaced.
