@@ -11,8 +11,8 @@ const PREFIX = 2;
 const SEED_BYTES = 32;
 
 /**
- * What the library's `credsAuthenticator` gives, with the curve from Node: the library's own is JavaScript, and took a third of the
- * time that a command needs to connect. What is not of the usual form is the library's to judge.
+ * What the library's `credsAuthenticator` gives, with the curve from Node: the library's own is JavaScript, and computes the key three
+ * times for each connection. What is not of the usual form is the library's to judge.
  */
 export function authenticatorOf(creds: Uint8Array): Authenticator {
   const text = Buffer.from(creds).toString("utf8");

@@ -11,10 +11,7 @@ export function requestError(error: z.ZodError): VlinderError {
   if (issue === undefined) return new VlinderError("invalid", "the request is not valid", { cause: error });
   const path = issue.path.join(".");
   const where = path === "" ? "the request" : path;
-  const remedy =
-    path === "device"
-      ? "vlinder vault devices and vlinder sync status list the devices by their ids"
-      : "see the operation in PROTOCOL.md";
+  const remedy = "see the operation in PROTOCOL.md";
   if (issue.code === "custom" && issue.params?.[CAUSE] instanceof VlinderError) {
     const cause = issue.params[CAUSE];
     return new VlinderError(cause.code, path === "" ? cause.message : `${path}: ${cause.message}`, {

@@ -134,3 +134,12 @@ test("whatever a body holds, a request is accepted or refused with a code", () =
   };
   fc.assert(fc.property(fc.constantFrom(...schemas), bodies, check), { numRuns: 5000 });
 });
+
+test("a device that is meant by something else than its id is told where ids are shown", () => {
+  for (const operation of ["vault.distrust", "sync.retire"] as const) {
+    expect(() => checkRequest(adminRequests[operation], { device: "desk" })).toThrow(
+      expect.objectContaining({ code: "invalid", remedy: expect.stringContaining("vlinder vault devices") as string }),
+    );
+    expect(checkRequest(adminRequests[operation], { device: "00ff" })).toMatchObject({ device: "00ff" });
+  }
+});

@@ -4,7 +4,6 @@ import {
   canonicalJson,
   type DeviceId,
   type Hash,
-  invalid,
   isHash,
   type Json,
   parseAgentName,
@@ -16,6 +15,9 @@ import {
 import type { TheirBranch } from "../state/api.ts";
 import { type Device, isPublicKey, isSignature, isSignedBy, type PublicKey } from "./vault/device.ts";
 import { isVaultId, type VaultId } from "./vault/vault.ts";
+import { fileForm } from "./file-form.ts";
+
+const { bad, newer, fields } = fileForm("head");
 
 /**
  * A head is one device's statement of where its branches are and which packs hold all that they
@@ -152,13 +154,6 @@ function parseBranch(value: unknown): TheirBranch {
   return { id: id as BranchId, name: parseBranchName(name), head, deleted, sealed };
 }
 
-function fields(value: unknown, names: string, what: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw bad(`its ${what} is no object`);
-  // Canonical JSON has its members in order, so one comparison finds what lacks and what is unknown.
-  if (Object.keys(value).join() !== names) throw newer(`a ${what} with other fields than ${names}`);
-  return value as Record<string, unknown>;
-}
-
 function isHashes(value: unknown): value is Hash[] {
   return Array.isArray(value) && value.every(isHash);
 }
@@ -169,12 +164,4 @@ function isSorted(list: readonly string[]): boolean {
 
 export function isCounter(n: unknown): n is number {
   return Number.isSafeInteger(n) && (n as number) > 0;
-}
-
-function bad(what: string): Error {
-  return invalid(`not a good head: ${what}`);
-}
-
-function newer(what: string): Error {
-  return invalid(`a head has ${what}`, { remedy: "a newer vlinder may have written it: update this one" });
 }

@@ -11,6 +11,7 @@ import { FaultyBucket, type Outcome } from "./faulty-bucket.ts";
 import { Machine, tempBucket, TODO } from "./machine.ts";
 import { dice, noise } from "./noise.ts";
 import { IS_LONG } from "../../../test/harness/long.ts";
+import { wrapped } from "./wrapped-bucket.ts";
 
 if (existsSync("/dev/shm")) process.env["TMPDIR"] = "/dev/shm";
 
@@ -173,18 +174,11 @@ test("a forget that is cut off at the bucket is made good by the next push", asy
   await a.syncAll();
   await b.syncAll();
   await forget(a, "/secret");
-  a.wrap = (bucket) => ({
-    uri: bucket.uri,
-    get: (path, range) => bucket.get(path, range),
-    put: (files) =>
-      files.some(({ path }) => path.endsWith(".dropped")) ? Promise.reject(new Error("dead")) : bucket.put(files),
-    putFile: (path, source, memory) => bucket.putFile(path, source, memory),
-    sizes: (paths) => bucket.sizes(paths),
-    list: (prefix) => bucket.list(prefix),
-    delete: (paths) => bucket.delete(paths),
-    revision: () => bucket.revision(),
-    close: () => bucket.close(),
-  });
+  a.wrap = (bucket) =>
+    wrapped(bucket, {
+      put: (files) =>
+        files.some(({ path }) => path.endsWith(".dropped")) ? Promise.reject(new Error("dead")) : bucket.put(files),
+    });
   await a.sync.push();
   expect((await a.sync.status()).agents[0]?.notes.join()).toContain("tried again");
   a.wrap = (bucket) => bucket;

@@ -133,7 +133,7 @@ const MANIFESTS: Readonly<Record<string, Made & { readonly why: string }>> = {
   },
   "with another time in its name": { why: "time is not", name: (name) => name.replace("20261126", "20261127") },
   "that is no JSON": { why: "canonical JSON", bytes: () => Buffer.from("not at all") },
-  "that is no object": { why: "other fields", bytes: () => Buffer.from("[1]") },
+  "that is no object": { why: "its file is no object", bytes: () => Buffer.from("[1]") },
   "that is not canonical": { why: "canonical JSON", bytes: (bytes) => Buffer.from(`${String(bytes)} `) },
   "of another version": { why: "version is 2", change: (body) => ({ ...body, v: 2 }) },
   "of another vault": {

@@ -52,6 +52,14 @@ export const hashField: z.ZodType<Hash, unknown> = parsed((value) => {
   throw new VlinderError("invalid", "a hash is 64 lower-case hex digits");
 });
 
+/** A device that is meant by its id, or how it begins. */
+export const devicePrefixField: z.ZodType<string, unknown> = parsed((value) => {
+  if (typeof value === "string" && /^[0-9a-f]{4,32}$/.test(value)) return value;
+  throw new VlinderError("invalid", "a device is its id, or the first 4 to 32 hex digits of it", {
+    remedy: "vlinder vault devices and vlinder sync status list the devices by their ids",
+  });
+});
+
 /**
  * A branch's name, a commit (its hash, or 4 digits or more of it), a turn, or a time, also one on a branch (`fix@2026-11-20`);
  * which one is found out by the daemon.

@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { ErrorBody } from "../errors.ts";
 import type { Hash } from "../hash.ts";
 import type { DrillRecord, DrillReply } from "./drill.ts";
-import { absolutePathField, agentField } from "./fields.ts";
+import { absolutePathField, agentField, devicePrefixField } from "./fields.ts";
 import type { SyncLock } from "./kv.ts";
 import { deviceNameField, recoveryKeyField } from "./vault.ts";
 
@@ -29,7 +29,7 @@ export const syncRequests = {
   "sync.push": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
   "sync.pull": z.strictObject({ agent: agentField.optional(), progress: z.boolean().optional() }),
   "sync.retire": z.strictObject({
-    device: z.string().regex(/^[0-9a-f]{4,32}$/, "a device's id, or its first 4 to 32 hex digits"),
+    device: devicePrefixField,
     progress: z.boolean().optional(),
   }),
   "sync.drill": z.strictObject({

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { devicePrefixField } from "./fields.ts";
 
 /** A secret. */
 export const recoveryKeyField = z.string().min(1).max(256);
@@ -10,7 +11,7 @@ export const vaultRequests = {
   "vault.request": z.strictObject({ name: deviceNameField.optional() }),
   "vault.add": z.strictObject({ request: z.string().min(1).max(8192) }),
   "vault.distrust": z.strictObject({
-    device: z.string().regex(/^[0-9a-f]{4,32}$/, "must be a device's id, or how it begins"),
+    device: devicePrefixField,
     key: recoveryKeyField.optional(),
   }),
   "vault.rotate": z.strictObject({ key: recoveryKeyField.optional() }),

@@ -31,7 +31,7 @@ async function openFolder(bench: Bench): Promise<BucketPlace> {
 }
 
 /** The strict Hub of the tests: each chunk, hash and token is checked. */
-export async function openHub(bench: Bench): Promise<BucketPlace> {
+async function openHub(bench: Bench): Promise<BucketPlace> {
   const people = { [TOKEN]: { name: "me", role: "write" } } as const;
   const server = await HubServer.start({ people, folder: join(await bench.folder(), "xorbs") });
   bench.onEnd(() => server.close());

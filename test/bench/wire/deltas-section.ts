@@ -138,7 +138,13 @@ async function deltasOf(bench: Bench, place: BucketPlace): Promise<Found> {
     ["push", up],
     ["pull", down],
   ] as const) {
-    if (kind !== "file") bench.report.ratio("deltas", `${way}-memory-${kind}`, memory / 1024 / 1024, "");
+    if (kind !== "file")
+      bench.report.ratio(
+        "deltas",
+        `${way}-memory-${kind}`,
+        memory / 1024 / 1024,
+        `${megabytes(state.bytes)} of values`,
+      );
   }
   const shown = (way: string, one: Synced): string[] => [
     `${way} (${kind})`,
@@ -170,7 +176,7 @@ class WholeFile {
   /** @param remembers whether the client is told what was uploaded before */
   async put(source: string, remembers: boolean): Promise<number> {
     this.#place.traffic?.();
-    await this.#bucket.putFile?.(`objects-${this.#puts++}.db`, source, remembers ? this.#memory : undefined);
+    await this.#bucket.putFile(`objects-${this.#puts++}.db`, source, remembers ? this.#memory : undefined);
     return this.#place.traffic?.().up ?? Number.NaN;
   }
 

@@ -3,7 +3,6 @@ import {
   canonicalJson,
   type DeviceId,
   type Hash,
-  invalid,
   isHash,
   type Json,
   parseBranchName,
@@ -12,7 +11,10 @@ import {
 import { type Device, isPublicKey, isSignature, isSignedBy, type PublicKey } from "../vault/device.ts";
 import type { VaultId } from "../vault/vault.ts";
 import type { CopiedBranch } from "./database-copy.ts";
+import { fileForm } from "../file-form.ts";
 import { copyName, type DatabaseName, isDatabaseName } from "./names.ts";
+
+const { bad, fields } = fileForm("manifest of a copy");
 
 export interface CopyFile {
   readonly bytes: number;
@@ -78,7 +80,7 @@ const FIELDS = "about,agent,branches,device,files,key,signature,time,v,vault";
  * device's is for others to say. @throws invalid
  */
 export function decodeManifest(bytes: Buffer, place: ManifestPlace): Manifest {
-  const all = fields(parseCanonicalJson(bytes, "manifest"), FIELDS);
+  const all = fields(parseCanonicalJson(bytes, "manifest"), FIELDS, "file");
   const { signature, ...body } = all;
   const { agent, device, key, time, v, vault } = body;
   if (v !== 1) throw bad(`its version is ${JSON.stringify(v)}`);
@@ -105,7 +107,7 @@ function copyTime(time: string): string | null {
 
 function filesOf(value: unknown, time: Date, isSealed: boolean): CopyFile[] {
   const files = listOf(value, 1, 2).map((one): CopyFile => {
-    const { bytes, database, name, sha256 } = fields(one, "bytes,database,name,sha256");
+    const { bytes, database, name, sha256 } = fields(one, "bytes,database,name,sha256", "database");
     if (!Number.isSafeInteger(bytes) || (bytes as number) < 1) throw bad("the size of a file is none");
     if (!isHash(sha256)) throw bad("the hash of a file is none");
     if (!isDatabaseName(database)) throw bad("it has a file that is no database");
@@ -117,7 +119,7 @@ function filesOf(value: unknown, time: Date, isSealed: boolean): CopyFile[] {
 }
 
 function branchOf(value: unknown): CopiedBranch {
-  const { head, id, name } = fields(value, "head,id,name");
+  const { head, id, name } = fields(value, "head,id,name", "branch");
   if (!isHash(head) || !isHash(id)) throw bad("a branch has no head or id");
   return { head, id, name: parseBranchName(name) };
 }
@@ -125,16 +127,4 @@ function branchOf(value: unknown): CopiedBranch {
 function listOf(value: unknown, least: number, most: number): unknown[] {
   if (Array.isArray(value) && value.length >= least && value.length <= most) return value;
   throw bad("a list in it is none, or too long");
-}
-
-function fields(value: unknown, names: string): Record<string, unknown> {
-  // Canonical JSON has its members in order.
-  if (typeof value !== "object" || value === null || Object.keys(value).join() !== names) {
-    throw bad(`it has other fields than ${names}`);
-  }
-  return value as Record<string, unknown>;
-}
-
-function bad(what: string): Error {
-  return invalid(`not a good manifest of a copy: ${what}`);
 }

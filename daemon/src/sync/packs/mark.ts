@@ -3,7 +3,6 @@ import {
   canonicalJson,
   type DeviceId,
   type Hash,
-  invalid,
   isHash,
   type Json,
   parseAgentName,
@@ -12,6 +11,9 @@ import {
 } from "@vlinder/protocol";
 import { type Device, isPublicKey, isSignature, isSignedBy, type PublicKey } from "../vault/device.ts";
 import { isVaultId, type VaultId } from "../vault/vault.ts";
+import { fileForm } from "../file-form.ts";
+
+const { bad, newer, fields } = fileForm("mark");
 
 /** A pack that a mark names as a replacement. */
 export interface Replacement {
@@ -113,20 +115,6 @@ function parseReplacement(value: unknown): Replacement {
   return { name, raw: raw as number };
 }
 
-function fields(value: unknown, names: string, what: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw bad(`its ${what} is no object`);
-  if (Object.keys(value).join() !== names) throw newer(`a ${what} with other fields than ${names}`);
-  return value as Record<string, unknown>;
-}
-
 function isNames(value: unknown): value is Hash[] {
   return Array.isArray(value) && value.every(isHash) && new Set(value).size === value.length;
-}
-
-function bad(what: string): Error {
-  return invalid(`not a good mark: ${what}`);
-}
-
-function newer(what: string): Error {
-  return invalid(`a mark has ${what}`, { remedy: "a newer vlinder may have written it: update this one" });
 }

@@ -118,7 +118,8 @@ export class Route {
     if (replaced.length === 0 || (by.length === 0 && left === null)) return false;
     if (!by.every(({ name }) => this.#state.hasPack(name))) return false;
     // What the marking machine had before these packs, with what stands in their place, is whole: the others may need it.
-    const lacking = await this.#leftSince(mark);
+    const before = new Set(this.#state.replacedPacks().map(({ name }) => name));
+    const lacking = await this.#leftSince(mark, before);
     this.#state.replace(replaced, lacking, await this.#marks.behind(packs), (now) => this.#closed(mark, now));
     return true;
   }
@@ -127,15 +128,14 @@ export class Route {
    * What is left out by a mark and by those of its replacements that were replaced before it counted here: a pack may come to be known after
    * what stands for it is gone. Null: not known.
    */
-  async #leftSince({ by, left }: Mark, asked = new Set<Hash>()): Promise<Hash[] | null> {
+  async #leftSince({ by, left }: Mark, replaced: Set<Hash>): Promise<Hash[] | null> {
     if (left === null) return null;
     const found = new Set(left);
-    const replaced = new Set(this.#state.replacedPacks().map(({ name }) => name));
     for (const { name } of by) {
-      if (asked.has(name) || !replaced.has(name)) continue;
-      asked.add(name);
+      // Each is asked once.
+      if (!replaced.delete(name)) continue;
       const next = await this.#marks.of(name);
-      const more = next === null ? null : await this.#leftSince(next, asked);
+      const more = next === null ? null : await this.#leftSince(next, replaced);
       if (more === null) return null;
       for (const hash of more) found.add(hash);
     }

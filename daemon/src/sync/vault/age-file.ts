@@ -13,7 +13,7 @@ export const AGE_RECIPIENTS = 256;
 /** Bytes by which an age file for one recipient is larger than 64 MiB of plaintext, at most. */
 export const AGE_OVERHEAD = 32 * 1024;
 
-/** Loaded when something is encrypted: with its curves it is a tenth of what the daemon would load at its start. */
+/** Loaded when something is encrypted: with its curves it has 57 files, which no start waits for. */
 export const ageLibrary = async () => await import("age-encryption");
 /** More than the header for one recipient has. */
 export const AGE_HEAD = 1024;

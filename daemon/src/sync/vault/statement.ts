@@ -2,7 +2,6 @@ import {
   canonicalJson,
   type DeviceId,
   type Hash,
-  invalid,
   isHash,
   type Json,
   parseCanonicalJson,
@@ -13,6 +12,9 @@ import { AGE_RECIPIENTS, type AgeRecipient, isAgeRecipient } from "./age-file.ts
 import { isPublicKey, isSignature, isSignedBy, type PublicKey } from "./device.ts";
 import type { Authority } from "./keys.ts";
 import { type Founder, isTime } from "./vault.ts";
+import { fileForm } from "../file-form.ts";
+
+const { bad, newer, fields } = fileForm("statement about members");
 
 /** A device as a member of a vault. */
 export interface MemberKeys {
@@ -126,12 +128,6 @@ function parseRecovery(value: unknown): Founder | null {
   return { key, recipient };
 }
 
-function fields(value: unknown, names: string, what: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw bad(`its ${what} is no object`);
-  if (Object.keys(value).join() !== names) throw newer(`a ${what} with other fields than ${names}`);
-  return value as Record<string, unknown>;
-}
-
 /** Each once and in order. */
 function isList<T extends string>(value: unknown, is: (one: unknown) => one is T): value is T[] {
   return Array.isArray(value) && value.length <= MOST && value.every((one) => is(one)) && isSorted(value);
@@ -139,14 +135,4 @@ function isList<T extends string>(value: unknown, is: (one: unknown) => one is T
 
 function isSorted(list: readonly string[]): boolean {
   return list.every((item, i) => i === 0 || (list[i - 1] as string) < item);
-}
-
-function bad(what: string): Error {
-  return invalid(`not a good statement about members: ${what}`);
-}
-
-function newer(what: string): Error {
-  return invalid(`a statement about members has ${what}`, {
-    remedy: "a newer vlinder may have written it: update this one",
-  });
 }
