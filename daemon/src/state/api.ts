@@ -81,6 +81,14 @@ export interface History {
   value(hash: Hash, size: number): Promise<Uint8Array | null>;
 }
 
+/** For what takes objects in several calls of which the next begins before the last one ends. */
+export interface Beside {
+  /** Ends with the call before, whose objects these may need: only values are stored earlier than that. Its error is thrown. */
+  readonly earlier?: Promise<void>;
+  /** All but the commits is stored, or can't be: the next call may begin. */
+  readonly onValues?: () => void;
+}
+
 export interface Exchange extends History {
   /** The objects that a commit brings besides itself: change list, contract, values, chunk lists, then their chunks. */
   objectsOf(commit: Commit): AsyncIterable<{ readonly kind: Kind; readonly hash: Hash }>;
@@ -95,6 +103,8 @@ export interface Exchange extends History {
     /** Of these values those that commits need, whether they are here or not: some commit gave one to a key, and no `erase` commit covers that. */
     needed(hashes: readonly Hash[]): Promise<Hash[]>;
   };
+  /** True: what `receive` was given it needs no longer when it has resolved, so that its memory can be given back. */
+  readonly keepsCopies?: boolean;
   /**
    * Takes objects from outside: every hash is checked, nodes, lists, snapshots and commits must be
    * canonical, a commit's parents must be here or earlier in the call, its values must be here or in the call, and its changes must
@@ -106,6 +116,7 @@ export interface Exchange extends History {
   receive(
     objects: readonly StoredObject[],
     erasures?: readonly StoredObject[],
+    beside?: Beside,
   ): Promise<{ readonly commits: number; readonly objects: number }>;
   /** Moves branches as sync.md's rules say: fast-forward, merge, take over, tombstones, seals. `theirs` may hold several heads of one branch. */
   integrate(theirs: readonly TheirBranch[]): Promise<Integrated[]>;

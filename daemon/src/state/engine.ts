@@ -17,7 +17,7 @@ import { MemorySegments } from "../storage/segments/segment-storage.ts";
 import { andThen } from "./and-then.ts";
 import { askedOf, isPut, once, sizeOf } from "./asked.ts";
 import type { EngineOptions } from "./engine-options.ts";
-import type { Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
+import type { Beside, Exchange, Integrated, ReadCommit, Space, TheirBranch } from "./api.ts";
 import { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
 import { newCommits, objectsOf, treeObjects } from "./exchanged.ts";
@@ -367,13 +367,18 @@ export class StateEngine implements Exchange {
     return this.#keeping.pruned.count > 0;
   }
 
+  get keepsCopies(): boolean {
+    return this.#storage.keepsCopies === true;
+  }
+
   receive(
     objects: readonly StoredObject[],
     erasures: readonly StoredObject[] = [],
+    beside?: Beside,
   ): Promise<{ commits: number; objects: number }> {
     const { erased, watch } = this.#keeping;
     const receiver = new Receiver(this.agent, this.#storage, this.#objects, this.#heads, erased, watch);
-    const received = receiver.receive(objects, erasures);
+    const received = receiver.receive(objects, erasures, beside);
     // What is refused is told to the caller.
     const taken = (): void => this.turns.index.received(objects);
     received.then(taken, () => {});

@@ -2,41 +2,49 @@ import {
   type AgentName,
   asBuffer,
   type Changes,
-  type ChunkList,
   type Commit,
-  decodeChunkList,
   decodeCommit,
   decodeContract,
-  decodeSnapshot,
-  decodeTreeNode,
   encodeCommit,
-  encodeTreeNode,
   type Hash,
   hashSnapshot,
-  invalid,
   INLINE_CHANGES,
-  LIMITS,
   changeCount,
   parseCanonicalJson,
   parseChanges,
-  sha256,
   type Snapshot,
 } from "@vlinder/protocol";
-import { createHash } from "node:crypto";
-import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Kind, Note, ObjectStorage, StoredObject } from "../storage/object-storage.ts";
+import type { Note, ObjectStorage, StoredObject } from "../storage/object-storage.ts";
 import { timeOf } from "./ancestry.ts";
+import type { Beside } from "./api.ts";
 import { adopted, advance, applyChanges, type Head, type LayeredNodes } from "./head.ts";
-import { HashedObject } from "./hashed-object.ts";
 import type { Heads } from "./heads.ts";
+import { bad, Intake, missing } from "./intake.ts";
 import { naming, type Objects, valueKind } from "./objects.ts";
 import { decodeErased, ERASED, type Erased, type ErasedValue } from "./retention/erased.ts";
 import type { Watch } from "./retention/watch.ts";
 
 /** Commits that are checked and stored together. */
 const SLICE = 256;
+/** Bytes of values that are stored together, and how many such slices are on the way at once. */
+const SLICE_BYTES = 4 << 20;
+const UNDER_WAY = 2;
 /** States that are kept at hand between slices. */
 const KEPT_STATES = 64;
+
+function* slicesOf(objects: readonly StoredObject[]): Generator<StoredObject[]> {
+  let slice: StoredObject[] = [];
+  let bytes = 0;
+  for (const object of objects) {
+    slice.push(object);
+    bytes += object.bytes.length;
+    if (bytes < SLICE_BYTES) continue;
+    yield slice;
+    slice = [];
+    bytes = 0;
+  }
+  if (slice.length > 0) yield slice;
+}
 
 /** What was computed so far is stored: only the newest states are likely to be built on. */
 function settle(states: Map<Hash, Head>): void {
@@ -77,8 +85,9 @@ export class Receiver {
   async receive(
     objects: readonly StoredObject[],
     erasures: readonly StoredObject[],
+    { earlier = Promise.resolve(), onValues = () => {} }: Beside = {},
   ): Promise<{ commits: number; objects: number }> {
-    const intake = new Intake(this.#storage, this.#watch);
+    const intake = new Intake(this.#storage, this.#watch, earlier);
     for (const object of objects) intake.add(object);
     await intake.checkLists();
     for (const [commit, values] of await this.#erasuresIn(objects, intake)) this.#erasures.set(commit, values);
@@ -86,8 +95,24 @@ export class Receiver {
 
     // Nodes and snapshots are those that are computed here: what came along served only the check.
     const others = objects.filter(({ kind }) => kind !== "commit" && kind !== "node" && kind !== "snapshot");
+    // Erasures that an earlier call is still bringing are carried out behind this one.
     this.#notes.push(...this.#erased.cameBack(new Set(others.map(({ hash }) => hash))));
-    await this.#store(others);
+    const values = this.#storeValues(others, onValues);
+    values.catch(() => {}); // told below
+    try {
+      await earlier;
+      return await this.#commits(objects, intake, values);
+    } finally {
+      await values;
+    }
+  }
+
+  /** Checks and stores the commits; the checks go on while what they need is being stored. */
+  async #commits(
+    objects: readonly StoredObject[],
+    intake: Intake,
+    values: Promise<void>,
+  ): Promise<{ commits: number; objects: number }> {
     const states = new Map<Hash, Head>();
     let commits = 0;
     let store: StoredObject[] = [];
@@ -96,12 +121,30 @@ export class Receiver {
       store.push(object, ...(await this.#commit(object, intake, states)));
       commits++;
       if (commits % SLICE > 0) continue;
+      await values;
       await this.#store(store);
       store = [];
       settle(states);
     }
+    await values;
     await this.#store(store);
     return { commits, objects: objects.length };
+  }
+
+  /** In slices, so that little is on the way to the storage at once. `nearly`: the last of them are. */
+  async #storeValues(objects: readonly StoredObject[], nearly: () => void): Promise<void> {
+    const underWay: Promise<void>[] = [];
+    try {
+      for (const slice of slicesOf(objects)) {
+        if (underWay.length === UNDER_WAY) await underWay.shift();
+        const stored = this.#store(slice);
+        stored.catch(() => {}); // told below
+        underWay.push(stored);
+      }
+    } finally {
+      nearly();
+      await Promise.all(underWay);
+    }
   }
 
   async #store(objects: readonly StoredObject[]): Promise<void> {
@@ -130,7 +173,7 @@ export class Receiver {
   }
 
   async #announce(objects: readonly StoredObject[]): Promise<void> {
-    const intake = new Intake(this.#storage, this.#watch);
+    const intake = new Intake(this.#storage, this.#watch, Promise.resolve());
     for (const object of objects) intake.add(object);
     await intake.checkLists();
     for (const values of (await this.#erasuresIn(objects, intake)).values()) {
@@ -221,130 +264,4 @@ export class Receiver {
       if (decodeContract(bytes).name !== this.#agent) throw bad("commit", hash, "its contract is another agent's");
     }
   }
-}
-
-/** The objects of one call, over those in the storage. */
-class Intake {
-  readonly #storage: ObjectStorage;
-  readonly #watch: Watch;
-  readonly #objects = new Map<string, Uint8Array>();
-
-  constructor(storage: ObjectStorage, watch: Watch) {
-    this.#storage = storage;
-    this.#watch = watch;
-  }
-
-  /** Checks what can be checked of an object by itself. */
-  add(object: StoredObject): void {
-    const { kind, hash, bytes } = object;
-    if (kind !== "list" && !(object instanceof HashedObject) && sha256(bytes) !== hash)
-      throw bad(kind, hash, "its bytes have another hash");
-    if (kind === "node") {
-      const node = naming(kind, hash, () => decodeTreeNode(bytes));
-      if (Buffer.compare(encodeTreeNode(node), bytes) !== 0) throw bad(kind, hash, "it is not canonical");
-    }
-    if (kind === "snapshot") naming(kind, hash, () => decodeSnapshot(bytes));
-    if (kind === "changes") naming(kind, hash, () => parseChanges(parseCanonicalJson(bytes, "change list")));
-    // A list's name does not fix its bytes: of two, the one that is not looked at might be stored.
-    const earlier = this.#objects.get(`${kind} ${hash}`);
-    if (kind === "list" && earlier !== undefined && Buffer.compare(earlier, bytes) !== 0) {
-      throw bad(kind, hash, "it came twice, and not the same");
-    }
-    this.#objects.set(`${kind} ${hash}`, bytes);
-  }
-
-  async find(kind: Kind, hash: Hash): Promise<Uint8Array | null> {
-    const here = this.#objects.get(`${kind} ${hash}`);
-    if (here !== undefined) return here;
-    if (this.#watch.isCondemned(kind, hash)) return null;
-    // Before it is read: it is relied on from now on, and may not be stored again.
-    this.#watch.object(kind, hash);
-    const [bytes] = await this.#storage.read(kind, [hash]);
-    return bytes ?? null;
-  }
-
-  /** A value's bytes; null when they are not here. */
-  async value(hash: Hash, size: number): Promise<Uint8Array | null> {
-    const kind = valueKind(size);
-    const bytes = await this.find(kind, hash);
-    if (bytes === null || kind === "value") return bytes;
-    const parts: Uint8Array[] = [];
-    await this.#walk(bytes, hash, (part) => parts.push(part));
-    return Buffer.concat(parts);
-  }
-
-  /** A top list lies under its value's hash: all the parts, one after another, must have it. */
-  async checkLists(): Promise<void> {
-    for (const [name, bytes] of this.#objects) {
-      const [kind, hash] = name.split(" ") as [Kind, Hash];
-      if (kind !== "list" || sha256(bytes) === hash) continue;
-      const sum = createHash("sha256");
-      const size = totalOf(decodeChunkList(bytes));
-      // Lists of the same list name more than could ever be hashed.
-      if (size > LIMITS.uploadBytes) throw bad("list", hash, `its ${size} bytes are more than a value may have`);
-      await this.#walk(bytes, hash, (part) => sum.update(part));
-      if (sum.digest("hex") !== hash) throw bad("list", hash, "its parts have another hash");
-    }
-  }
-
-  async #walk(list: Uint8Array, hash: Hash, visit: (part: Uint8Array) => void): Promise<void> {
-    const { level, parts } = naming("list", hash, () => decodeChunkList(list));
-    // Reads may come back at once: what else is to be done must not wait for a gigabyte.
-    await nextTurn();
-    for (const part of parts) {
-      const bytes = await this.find(level === 1 ? "chunk" : "list", part.hash);
-      if (bytes === null)
-        throw missing("list", hash, "part", { kind: level === 1 ? "chunk" : "list", hash: part.hash });
-      if (level === 1) {
-        if (bytes.length !== part.size) throw bad("list", hash, `the size of its part ${part.hash} is wrong`);
-        visit(bytes);
-      } else {
-        const inner = decodeChunkList(bytes);
-        if (inner.level !== level - 1) throw bad("list", hash, "its levels are wrong");
-        if (totalOf(inner) !== part.size) throw bad("list", hash, `the size of its part ${part.hash} is wrong`);
-        await this.#walk(bytes, hash, visit);
-      }
-    }
-  }
-
-  /** Bytes of a value that is here, stored as its size asks for; null when it is not. */
-  async sizeOf(hash: Hash, size: number): Promise<number | null> {
-    const kind = valueKind(size);
-    const bytes = await this.find(kind, hash);
-    if (bytes === null) return null;
-    if (kind === "value") return bytes.length;
-    // A list under its own hash is a part of another one: no value has this hash.
-    if (sha256(bytes) === hash) return null;
-    const list = decodeChunkList(bytes);
-    return (await this.#isWhole(list)) ? totalOf(list) : null;
-  }
-
-  /** While a collection is under way a list may be here, and its parts may be going: each is looked for, and relied on. */
-  async #isWhole({ level, parts }: ChunkList): Promise<boolean> {
-    if (!this.#watch.isActive) return true;
-    for (const { hash } of parts) {
-      const bytes = await this.find(level === 1 ? "chunk" : "list", hash);
-      if (bytes === null || (level > 1 && !(await this.#isWhole(decodeChunkList(bytes))))) return false;
-    }
-    return true;
-  }
-}
-
-function totalOf(list: ChunkList): number {
-  return list.parts.reduce((sum, part) => sum + part.size, 0);
-}
-
-/** `details.missing` says what would have to come along: who knows where it is can bring it. */
-function missing(kind: Kind, hash: Hash, what: string, object: { readonly kind: Kind; readonly hash: Hash }): Error {
-  return invalid(`the ${kind} ${hash} from outside is refused: its ${what} ${object.hash} is not here`, {
-    details: { kind, hash, missing: object },
-    remedy: "the sender or the bucket is damaged or hostile; nothing of it was stored",
-  });
-}
-
-function bad(kind: Kind, hash: Hash, what: string): Error {
-  return invalid(`the ${kind} ${hash} from outside is refused: ${what}`, {
-    details: { kind, hash },
-    remedy: "the sender or the bucket is damaged or hostile; nothing of it was stored",
-  });
 }

@@ -73,6 +73,20 @@ export function objectStorageConformance(name: string, open: () => Promise<Opene
       for (const [index, { bytes }] of all.entries()) expect(Buffer.compare(found[index] as Buffer, bytes)).toBe(0);
     });
 
+    test("when it says that it keeps copies, the memory of what was stored can be given back", async () => {
+      const bytes = Buffer.from(new ArrayBuffer(2_000_000)).fill("bytes");
+      const parts = [bytes.subarray(0, 1000), bytes.subarray(1000)];
+      const objects = parts.map((part): StoredObject => ({ kind: "value", hash: hashOf(part), bytes: part }));
+      const expected = parts.map((part) => Buffer.from(part));
+      await storage.apply(transaction({ objects }));
+      if (storage.keepsCopies === true) bytes.buffer.transfer(0);
+      const found = await storage.read(
+        "value",
+        objects.map(({ hash }) => hash),
+      );
+      for (const [index, part] of expected.entries()) expect(Buffer.compare(found[index] as Buffer, part)).toBe(0);
+    });
+
     test("reads in the order asked for, with null for what is missing, and duplicates", async () => {
       const [one, two] = [object("one"), object("two")];
       await storage.apply(transaction({ objects: [one, two] }));

@@ -179,6 +179,12 @@ export interface ObjectStorage extends ObjectReader {
   readonly readerAddress?: ReaderAddress;
 
   /**
+   * True: when `apply` has resolved, it needs no longer the bytes of objects without a lineage; whoever had them for nothing else can give their
+   * memory back, which matters where they come in tens of megabytes.
+   */
+  readonly keepsCopies?: true;
+
+  /**
    * All or nothing, and durable when it resolves. Objects that are there already are left as they
    * are. Moves are compare-and-set, later ones of a transaction see what earlier ones did, and each is recorded
    * in the reflog. A reply whose id is there

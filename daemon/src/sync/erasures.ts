@@ -1,5 +1,5 @@
 import { asBuffer, decodeChunkList, decodeCommit, type Hash, VlinderError } from "@vlinder/protocol";
-import type { Exchange } from "../state/api.ts";
+import type { Beside, Exchange } from "../state/api.ts";
 import { ERASED } from "../state/retention/erased.ts";
 import { valueKind } from "../state/objects.ts";
 import type { Kind, StoredObject } from "../storage/object-storage.ts";
@@ -46,21 +46,28 @@ export class ErasedAhead {
     this.#exchange = exchange;
   }
 
-  /** @param later the packs behind this one */
+  /**
+   * @param later the packs behind this one
+   * @param beside as `Exchange.receive` has it
+   */
   async receive(
     objects: readonly StoredObject[],
     later: () => AsyncIterable<readonly StoredObject[]>,
+    beside: Beside = {},
   ): Promise<{ readonly commits: number }> {
+    const known = this.#ahead;
     try {
-      return await this.#exchange.receive(objects, this.#ahead);
+      return await this.#exchange.receive(objects, known, beside);
     } catch (error) {
       const missing = missingIn(error);
-      if (this.#looked || missing === undefined || !VALUES.has(missing.kind)) throw error;
-      this.#looked = true;
-      const found: StoredObject[] = [];
-      for await (const pack of later()) found.push(...erasuresIn(pack));
-      this.#ahead = found;
-      return await this.#exchange.receive(objects, this.#ahead);
+      if (missing === undefined || !VALUES.has(missing.kind)) throw error;
+      if (!this.#looked) {
+        this.#looked = true;
+        const found: StoredObject[] = [];
+        for await (const pack of later()) found.push(...erasuresIn(pack));
+        this.#ahead = found;
+      } else if (this.#ahead === known) throw error;
+      return await this.#exchange.receive(objects, this.#ahead, beside);
     }
   }
 }

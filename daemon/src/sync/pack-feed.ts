@@ -2,7 +2,7 @@ import type { Hash } from "@vlinder/protocol";
 
 /**
  * Fetches what is asked for in order, and the next one while the last is being worked on: never more than one ahead, so that
- * two packs are held in memory at most.
+ * few packs are held in memory.
  */
 export class PackFeed<Pack> {
   readonly #fetch: (name: Hash) => Promise<Pack>;

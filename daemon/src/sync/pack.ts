@@ -143,6 +143,16 @@ export async function decodePack(stored: Uint8Array, sealer: Sealer | null = nul
   return objects;
 }
 
+/** From so many bytes on a buffer is a pack's own, and no part of a pool. */
+const OWN_BUFFER = 1 << 20;
+
+/** Gives the memory of a pack's objects back at once; they, and the bytes that it was decoded from, may not be used any more. */
+export function freePack(objects: readonly StoredObject[]): void {
+  for (const buffer of new Set(objects.map(({ bytes }) => bytes.buffer))) {
+    if (buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_BUFFER) buffer.transfer(0);
+  }
+}
+
 /** Checks a pack's header; the length that it gives its raw payload. @throws invalid */
 export function packRawLength(stored: Buffer, isSealed = false): number {
   if (stored.length < HEADER || !stored.subarray(0, 6).equals(MAGIC)) throw invalid("not a pack");

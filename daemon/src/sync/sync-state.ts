@@ -227,6 +227,8 @@ function openDatabase(file: string): Database.Database {
     db.pragma("journal_mode = WAL");
     // A kill loses nothing; a power cut may lose the last steps, which are then done again.
     db.pragma("synchronous = NORMAL");
+    // Hashes fall anywhere, so each pack touches most of the pages: 16 MiB of log, as checkpoints are made on the thread that serves.
+    db.pragma("wal_autocheckpoint = 4096");
     const version = db.pragma("user_version", { simple: true });
     if (version === 0) {
       db.transaction(() => {

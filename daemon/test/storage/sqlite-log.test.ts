@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import Database from "better-sqlite3";
 import { expect, test } from "vitest";
 import type { Hash } from "@vlinder/protocol";
 import { hashOf, objects, openSqlite, temporaryFolder, value } from "./samples.ts";
@@ -72,4 +73,34 @@ test("the log starts anew under steady load beside readers", { timeout: 60_000 }
   expect(warnings).toEqual([]);
   await storage.close();
   expect(() => statSync(log)).toThrow(/ENOENT/);
+});
+
+test("a log that grew under load is cut when it is quiet, as soon as nobody reads an old state", async () => {
+  const path = join(await temporaryFolder(), "objects.db");
+  const storage = await openSqlite(path, { quietMs: 50 });
+  const size = (): number => statSync(`${path}-wal`).size;
+  const fill = async (from: number): Promise<void> => {
+    for (let index = from; index < from + 10; index++) await storage.apply(objects(value(index, 2_000_000)));
+  };
+  await fill(0);
+  expect(size()).toBeGreaterThan(8 * MIB);
+  await expect.poll(size, { timeout: 20_000 }).toBe(0);
+
+  const reader = new Database(path, { readonly: true });
+  reader.exec("BEGIN");
+  reader.prepare("SELECT count(*) FROM block").get();
+  await fill(10);
+  const before = size();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(size()).toBe(before);
+  // It stops nobody meanwhile.
+  await storage.apply(objects(value(20)));
+  expect(Buffer.from((await storage.read("value", [value(20).hash]))[0] as Uint8Array)).toEqual(value(20).bytes);
+  reader.exec("COMMIT");
+  reader.close();
+  await expect.poll(size, { timeout: 20_000 }).toBe(0);
+  for (const index of [0, 9, 10, 19]) {
+    const one = value(index, 2_000_000);
+    expect(Buffer.compare((await storage.read("value", [one.hash]))[0] as Uint8Array, one.bytes)).toBe(0);
+  }
 });

@@ -3,11 +3,10 @@ import { existsSync } from "node:fs";
 import { mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { Client, connect, type Vlinder, VlinderError } from "@vlinder/agent-runtime";
 import { NODE_FLAGS } from "../../../daemon/src/node-flags.ts";
+import { VLINDERD } from "../../harness/programs.ts";
 
-const PROGRAM = fileURLToPath(new URL("../../../daemon/bin/vlinderd.mjs", import.meta.url));
 const START_MS = 60_000;
 
 /** What a daemon is started with. */
@@ -41,7 +40,7 @@ export class Daemon {
     await rm(ready, { force: true });
     const log = await open(logFile, "w");
     const flags = profile === null ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`];
-    const child = spawn(process.execPath, [...NODE_FLAGS, ...flags, PROGRAM], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, ...flags, VLINDERD], {
       env: { ...process.env, ...env, VLINDER_HOME: home },
       stdio: ["ignore", log.fd, log.fd],
     });

@@ -39,7 +39,7 @@ export interface Bucket {
   /** As the user gave it; what errors and `status` show. No secrets. */
   readonly uri: string;
 
-  /** The file's bytes, or the part in `range`; null when there is no such file. */
+  /** The file's bytes, or the part in `range`, which are the caller's from then on; null when there is no such file. */
   get(path: string, range?: ByteRange): Promise<Buffer | null>;
 
   /**

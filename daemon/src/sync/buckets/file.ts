@@ -297,7 +297,7 @@ async function readFile(path: string, range?: ByteRange): Promise<Buffer | null>
     if (!found.isFile()) return null;
     const start = range?.start ?? 0;
     const end = Math.min(range?.end ?? found.size, found.size);
-    const bytes = Buffer.alloc(Math.max(0, end - start));
+    const bytes = Buffer.allocUnsafeSlow(Math.max(0, end - start));
     let length = 0;
     while (length < bytes.length) {
       const { bytesRead } = await file.read(bytes, length, bytes.length - length, start + length);

@@ -33,6 +33,14 @@ export interface HeldObject {
   readonly packs: readonly number[];
 }
 
+type LedgerObject = { readonly kind: Kind; readonly hash: Hash };
+
+interface AddedPack {
+  readonly raw?: number;
+  readonly first?: boolean;
+  readonly stored?: Promise<unknown>;
+}
+
 /** Rows of one transaction, so that the serving thread is never held for long. */
 const ROWS = 2000;
 
@@ -121,20 +129,23 @@ export class PackLedger {
    * A pack is in the bucket, and all that it holds is in the state here.
    *
    * @param first it needs nothing, and others may need it: it is to stand before all
+   * @param stored all that it holds comes to be in the state only with this; what it holds is written down meanwhile. Its error is thrown, and
+   *   nothing is known of the pack then
    */
   async addPack(
     name: Hash,
     size: number,
-    objects: readonly { readonly kind: Kind; readonly hash: Hash }[],
-    { raw = 0, first = false }: { readonly raw?: number; readonly first?: boolean } = {},
+    objects: readonly LedgerObject[],
+    { raw = 0, first = false, stored }: AddedPack = {},
   ): Promise<void> {
     const seq = this.#nextSeq();
-    const insert = this.db.prepare("INSERT INTO objects VALUES (?, ?, ?) ON CONFLICT DO NOTHING");
-    for (let i = 0; i < objects.length; i += ROWS) {
-      this.db.transaction(() => {
-        for (const { kind, hash } of objects.slice(i, i + ROWS)) insert.run(hashToBytes(hash), kind, seq);
-      })();
-      await setImmediate();
+    const noting = this.#ofEach(objects, seq, "INSERT INTO objects VALUES (?, ?, ?) ON CONFLICT DO NOTHING");
+    try {
+      await Promise.all([stored, noting]);
+    } catch (error) {
+      await noting;
+      await this.#ofEach(objects, seq, "DELETE FROM objects WHERE hash = ? AND kind = ? AND pack = ?");
+      throw error;
     }
     this.db.transaction(() => {
       // One that was claimed before and is read now: its place stays.
@@ -143,6 +154,17 @@ export class PackLedger {
       const place = (before as { place: number } | undefined)?.place ?? this.#place(first);
       this.#insert({ seq, name, size, raw, place, state: STATE.read });
     })();
+  }
+
+  async #ofEach(objects: readonly LedgerObject[], seq: number, sql: string): Promise<void> {
+    const each = this.db.prepare(sql);
+    for (let i = 0; i < objects.length; i += ROWS) {
+      // First of all: what the caller began meanwhile gets to where others work on it.
+      await setImmediate();
+      this.db.transaction(() => {
+        for (const { kind, hash } of objects.slice(i, i + ROWS)) each.run(hashToBytes(hash), kind, seq);
+      })();
+    }
   }
 
   /** A mark says that this pack holds only what is here. */

@@ -15,12 +15,17 @@ export interface WriterOptions {
   readonly maxPages?: number;
   /** For tests of the index: entries at which a run of it is begun. */
   readonly runEntries?: number;
+  /** For tests of the log: how long nothing is written before it is cut, in milliseconds. */
+  readonly quietMs?: number;
 }
 
 /** How long a connection waits for another program's lock, in milliseconds: a wait stops all who share the thread. */
 const BUSY_MS = 1000;
-/** The log is cut to this size when it starts anew, so that many quiet agents don't keep a large one each. */
-const LOG_BYTES = 8 * 1024 * 1024;
+/**
+ * The log is cut to this size when it starts anew. Under load it grows to 32 MiB and more each time: to cut it and let it grow again took a third of
+ * the writer's time. When it is quiet it is cut further, see the writer's thread.
+ */
+const LOG_BYTES = 64 * 1024 * 1024;
 const CACHE_KIB = 8 * 1024;
 
 /** Makes file and schema where there are none, and migrates an older one. @throws StorageFailure, SqliteError, a system error */

@@ -70,6 +70,7 @@ export async function openSqliteObjects(options: SqliteOptions): Promise<ObjectS
 class SqliteObjects implements ObjectStorage {
   readonly uri: string;
   readonly readerAddress: ReaderAddress;
+  readonly keepsCopies = true;
   readonly #path: string;
   readonly #writer: WriterConnection;
   readonly #reader: Reader;

@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { BlockRemoval } from "./block-removal.ts";
 import { type Block, SLOT, slotCount, slotFlags, slotLength } from "./block.ts";
 import type { WriterOptions } from "./connection.ts";
@@ -109,6 +110,21 @@ export class WriterDatabase {
   /** Moves what is left of the log into the file; the next transaction then starts the log anew. */
   emptyLog(): void {
     this.#session?.db.pragma("wal_checkpoint(PASSIVE)");
+  }
+
+  /** Of a log with more bytes, empties it and gives its space back. False: somebody reads, and stands in the way; nobody waited for that. */
+  cutLog(bytes: number): boolean {
+    const db = this.#session?.db;
+    if (db === undefined || (statSync(`${this.options.path}-wal`, { throwIfNoEntry: false })?.size ?? 0) <= bytes)
+      return true;
+    const timeout = db.pragma("busy_timeout", { simple: true }) as number;
+    db.pragma("busy_timeout = 0");
+    try {
+      const [busy] = db.prepare<[], [number, number, number]>("PRAGMA wal_checkpoint(TRUNCATE)").raw().get() ?? [1];
+      return busy === 0;
+    } finally {
+      db.pragma(`busy_timeout = ${timeout}`);
+    }
   }
 
   close(): void {

@@ -17,6 +17,9 @@ const CHECKPOINT_PAGES = 1024;
  * anew: a checkpoint beside writes never gets to the end of it.
  */
 const RESET_PAGES = 8192;
+/** Bytes of log that an agent keeps for whom nothing is written, as there may be many of them; and when that is so. */
+const QUIET_BYTES = 8 << 20;
+const QUIET_MS = 10_000;
 /** Transactions of one database that share an fsync at most. */
 const GROUP_MAX = 64;
 const GROUP_BYTES = 8 * 1024 * 1024;
@@ -35,9 +38,12 @@ class ServedDatabase {
   checkpointAt = CHECKPOINT_PAGES;
   /** The call that waits for the end of a checkpoint. */
   closing: number | null = null;
+  /** Until it is quiet. */
+  readonly quiet: NodeJS.Timeout;
 
-  constructor(database: WriterDatabase) {
+  constructor(database: WriterDatabase, onQuiet: () => void) {
     this.database = database;
+    this.quiet = setTimeout(onQuiet, database.options.quietMs ?? QUIET_MS).unref();
   }
 }
 
@@ -50,7 +56,7 @@ parentPort?.on("message", (message: WriterMessage) => {
   if (message.op === "attach") {
     const { database, options } = message;
     const say = (notice: string): void => report({ database, notice });
-    databases.set(database, new ServedDatabase(new WriterDatabase(options, say)));
+    databases.set(database, new ServedDatabase(new WriterDatabase(options, say), () => cutLog(database)));
   } else if (queue.push(message) === 1) {
     // What arrived together is taken together.
     setImmediate(round);
@@ -72,6 +78,7 @@ function round(): void {
     for (const group of groups(own)) answers.push(...serve(number, group));
     if (answers.length > 0) report({ answers });
     considerCheckpoint(number);
+    databases.get(number)?.quiet.refresh();
   }
 }
 
@@ -140,6 +147,7 @@ function close(number: number, call: number): WriterAnswer[] {
     return [];
   }
   databases.delete(number);
+  clearTimeout(served?.quiet);
   if (served === undefined) return [answer(call, null)];
   try {
     served.database.close();
@@ -162,6 +170,16 @@ function considerCheckpoint(number: number): void {
   if (checkpointsEnded) return checkpointed({ database: number, failure: null });
   const request: CheckpointRequest = { database: number, path: served.database.options.path };
   checkpoints.postMessage(request);
+}
+
+function cutLog(number: number): void {
+  const served = databases.get(number);
+  if (served === undefined) return;
+  try {
+    if (served.checkpointing || !served.database.cutLog(QUIET_BYTES)) served.quiet.refresh();
+  } catch (error) {
+    report({ database: number, warning: failureOf(error, served.database.options.path) });
+  }
 }
 
 function checkpointed({ database: number, failure }: CheckpointReport): void {
