@@ -31,7 +31,7 @@ const COMMANDS = {
   bench: { broker: true, s3: true, run: bench },
   soak: { broker: true, run: script("test/soak/main.ts") },
   "hub-check": { broker: false, run: script("test/hub-check/main.ts") },
-  vlinderd: { broker: true, run: script("daemon/bin/vlinderd.mjs", "--max-semi-space-size=16") },
+  vlinderd: { broker: true, run: script("daemon/bin/vlinderd.mjs", "--max-semi-space-size=8") },
   check: { broker: false, run: check },
   format: { broker: false, run: script("node_modules/oxfmt/bin/oxfmt") },
   build: { broker: false, run: build },

@@ -9,8 +9,8 @@ export class Child {
   }
 
   /** `file`: from this folder. Resolves when it says that it is ready. */
-  static async start(file: string, args: readonly string[]): Promise<Child> {
-    const process = fork(new URL(file, import.meta.url), args, { execArgv: [] });
+  static async start(file: string, args: readonly string[], flags: readonly string[] = []): Promise<Child> {
+    const process = fork(new URL(file, import.meta.url), args, { execArgv: [...flags] });
     const child = new Child(process);
     await child.next();
     return child;

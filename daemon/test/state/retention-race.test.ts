@@ -5,7 +5,10 @@ import type { StateEngine } from "../../src/state/engine.ts";
 import { contract } from "./harness.ts";
 import { machine, objectsFor } from "./machines.ts";
 import { noise } from "./property.ts";
+import { IS_LONG } from "../../../test/harness/long.ts";
 import { codeOf, DAY, newHome, openHome, put, stateAt, StepObjects } from "./retention-harness.ts";
+
+const ROUNDS = IS_LONG ? 25 : 10;
 
 const VALUES = Array.from({ length: 12 }, (_, i) => (i % 4 === 0 ? noise(i, 90_000) : Buffer.from(`value ${i}`)));
 
@@ -30,7 +33,7 @@ async function expectWhole(engine: StateEngine): Promise<void> {
 
 test("puts of exactly what is being collected lose nothing, in many rounds", async () => {
   let collected = 0;
-  for (let round = 0; round < 25; round++) {
+  for (let round = 0; round < ROUNDS; round++) {
     const { engine } = await aged();
     let done = false;
     const collecting = engine.retention.collect(true).finally(() => (done = true));
@@ -55,7 +58,7 @@ test("puts of exactly what is being collected lose nothing, in many rounds", asy
 
 test("states that are forked, rewound to or merged meanwhile are kept whole, or refused", async () => {
   const seen = new Map<string, number>();
-  for (let round = 0; round < 25; round++) {
+  for (let round = 0; round < ROUNDS; round++) {
     const { engine, old } = await aged();
     let done = false;
     const collecting = engine.retention.collect(true).finally(() => (done = true));

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import Database from "better-sqlite3";
 import { expect, test } from "vitest";
+import { IS_LONG } from "../../../test/harness/long.ts";
 import { objectsOfApply } from "./apply-load-objects.ts";
 import { has, openSqlite, temporaryFolder } from "./samples.ts";
 
@@ -27,7 +28,7 @@ async function killedLoad(path: string, first: number, milliseconds: number): Pr
 test("kill -9 in the midst of applies loses nothing that was acknowledged", { timeout: 120_000 }, async () => {
   const path = join(await temporaryFolder(), "objects.db");
   let first = 0;
-  for (let round = 0; round < 6; round++) {
+  for (let round = 0; round < (IS_LONG ? 6 : 3); round++) {
     const acknowledged = await killedLoad(path, first, 50 + 70 * round);
     expect(acknowledged.length).toBeGreaterThan(0);
     const storage = await openSqlite(path);

@@ -1,10 +1,13 @@
-import { copyFile, open, rename } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { copyFile, open, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Vlinder } from "@vlinder/agent-runtime";
 import type { Bucket } from "../../../daemon/src/sync/buckets/bucket.ts";
-import { openHfBucket } from "../../../daemon/src/sync/buckets/hf.ts";
+import { MAX_COMMIT, openHfBucket } from "../../../daemon/src/sync/buckets/hf.ts";
+import { NODE_FLAGS } from "../../../daemon/src/node-flags.ts";
 import { SentMap } from "../../../daemon/src/sync/databases/sent-map.ts";
 import type { Bench } from "../bench.ts";
+import { Child } from "../child.ts";
 import { kilobytes, megabytes, seconds } from "../figures.ts";
 import { databaseBytes } from "../io.ts";
 import { makeMixed } from "../states/mixed-state.ts";
@@ -18,6 +21,8 @@ const TIMEOUT = 3_600_000;
 /** Of SQLite, and about that of Xet's chunks. */
 const PAGE = 4096;
 const CHUNK = 64 << 10;
+/** About what a pack has, whose values do not compress. */
+const PACK = 16 << 20;
 
 const CHANGES = [
   {
@@ -50,9 +55,10 @@ export async function deltasSection(bench: Bench): Promise<void> {
   bench.report.table({
     section: "deltas",
     title: `A first push of ${megabytes(bytes)} of values, and a first pull, by kind of bucket`,
-    columns: ["", "bytes", "time", "memory above idle"],
+    columns: ["", "bytes", "time", "memory above idle", "@huggingface/hub alone"],
     rows: first,
     notes: [
+      "The client alone uploads and downloads as many bytes in a process of its own, in commits of the same size.",
       "On `hf` and `s3` bytes on the wire, with headers; on `file` those of the packs. The servers run on the same machine and check or store all that they get: times are theirs as well.",
     ],
   });
@@ -96,6 +102,8 @@ async function deltasOf(bench: Bench, place: BucketPlace): Promise<Found> {
   const second = await bench.startDaemon(join(folder, "second"), { env, syncsWhenAsked: true });
   say("the first pull");
   const down = await synced(place, second, "pull");
+  if (kind === "hf") say("the client alone");
+  const alone = kind === "hf" ? await clientAlone(bench, place, down.bytes) : null;
   // The heads of both are known to both from now on.
   await synced(place, second, "push");
   await synced(place, first, "pull");
@@ -138,21 +146,42 @@ async function deltasOf(bench: Bench, place: BucketPlace): Promise<Found> {
     ["push", up],
     ["pull", down],
   ] as const) {
-    if (kind !== "file")
-      bench.report.ratio(
-        "deltas",
-        `${way}-memory-${kind}`,
-        memory / 1024 / 1024,
-        `${megabytes(state.bytes)} of values`,
-      );
+    if (kind === "file") continue;
+    const of = alone === null ? "" : `${megabytes(memory)} in all, ${megabytes(alone[way])} the client by itself; `;
+    const own = Math.max(0, memory - (alone?.[way] ?? 0)) / 1024 / 1024;
+    bench.report.ratio("deltas", `${way}-memory-${kind}`, own, `${of}${megabytes(state.bytes)} of values`);
   }
-  const shown = (way: string, one: Synced): string[] => [
+  const shown = (way: "push" | "pull", one: Synced): string[] => [
     `${way} (${kind})`,
     megabytes(one.bytes),
     seconds(one.took),
     megabytes(one.memory),
+    alone === null ? "" : megabytes(alone[way]),
   ];
   return { bytes: state.bytes, first: [shown("push", up), shown("pull", down)], rows };
+}
+
+/** What the official client takes of memory, in bytes, for as many bytes as the vault's packs have, in a process of its own. */
+async function clientAlone(
+  bench: Bench,
+  { env }: BucketPlace,
+  bytes: number,
+): Promise<{ readonly push: number; readonly pull: number }> {
+  const folder = await bench.folder();
+  for (let file = 0; file * PACK < bytes; file++) await writeFile(join(folder, `${file}`), randomBytes(PACK));
+  const args = [env["HF_ENDPOINT"] ?? "", env["HF_TOKEN"] ?? "", "me/alone", folder, String(MAX_COMMIT)];
+  const client = await Child.start("wire/hf-client-process.ts", args, NODE_FLAGS);
+  try {
+    const push = (await client.ask("push")) as number;
+    await client.stop();
+    const other = await Child.start("wire/hf-client-process.ts", args, NODE_FLAGS);
+    bench.onEnd(() => other.stop());
+    const pull = (await other.ask("pull")) as number;
+    await other.stop();
+    return { push, pull };
+  } finally {
+    await client.stop();
+  }
 }
 
 /** A database that is put whole into a bucket of Hugging Face. */

@@ -17,7 +17,7 @@ import { XetUpload } from "./xet-upload.ts";
 const MAX_PATHS = 1000;
 const MAX_BATCH = 100;
 /** Bytes of a commit of more than one file. */
-const MAX_COMMIT = 48 << 20;
+export const MAX_COMMIT = 48 << 20;
 /** Of a commit after which the library's buffers, filled with as much, are worth a collection of garbage. */
 const GARBAGE = 8 << 20;
 
