@@ -45,11 +45,13 @@ test("a read does not wait for the writes beside it, but for those of its own ke
   const { kv } = stage.vlinder;
   await kv.put("/a", "1");
   stage.responder.delay = () => 500;
+  stage.responder.received.length = 0;
   const done: string[] = [];
   const note = (what: string) => (): void => void done.push(what);
   const writes = Promise.all(Array.from({ length: 10 }, (_, i) => kv.put(`/w/${i}`, "x"))).then(note("writes"));
   const own = kv.get("/w/3").then((value) => done.push(`own ${value?.text()}`));
-  await sleep(5);
+  // They are there, and will take long.
+  await expect.poll(() => stage.responder.received.length).toBeGreaterThan(0);
   stage.responder.delay = () => 0;
   await Promise.all([kv.get("/a").then(note("read a")), kv.get("/b").then(note("read b")), writes, own]);
   expect(done).toEqual(["read a", "read b", "writes", "own x"]);

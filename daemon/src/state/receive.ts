@@ -96,8 +96,8 @@ export class Receiver {
     // Nodes and snapshots are those that are computed here: what came along served only the check.
     const others = objects.filter(({ kind }) => kind !== "commit" && kind !== "node" && kind !== "snapshot");
     // Erasures that an earlier call is still bringing are carried out behind this one.
-    this.#notes.push(...this.#erased.cameBack(new Set(others.map(({ hash }) => hash))));
-    const values = this.#storeValues(others, onValues);
+    const back = this.#erased.cameBack(new Set(others.map(({ hash }) => hash)));
+    const values = this.#storeValues(others, back, onValues);
     values.catch(() => {}); // told below
     try {
       await earlier;
@@ -122,36 +122,35 @@ export class Receiver {
       commits++;
       if (commits % SLICE > 0) continue;
       await values;
-      await this.#store(store);
+      await this.#store(store, this.#notes.splice(0));
       store = [];
       settle(states);
     }
     await values;
-    await this.#store(store);
+    await this.#store(store, this.#notes.splice(0));
     return { commits, objects: objects.length };
   }
 
   /** In slices, so that little is on the way to the storage at once. `nearly`: the last of them are. */
-  async #storeValues(objects: readonly StoredObject[], nearly: () => void): Promise<void> {
+  async #storeValues(objects: readonly StoredObject[], notes: Note[], nearly: () => void): Promise<void> {
     const underWay: Promise<void>[] = [];
     try {
       for (const slice of slicesOf(objects)) {
         if (underWay.length === UNDER_WAY) await underWay.shift();
-        const stored = this.#store(slice);
+        const stored = this.#store(slice, notes.splice(0));
         stored.catch(() => {}); // told below
         underWay.push(stored);
       }
     } finally {
       nearly();
+      await Promise.allSettled(underWay);
       await Promise.all(underWay);
     }
   }
 
-  async #store(objects: readonly StoredObject[]): Promise<void> {
+  async #store(objects: readonly StoredObject[], notes: readonly Note[]): Promise<void> {
     if (objects.length === 0) return;
     for (const { kind, hash } of objects) this.#watch.object(kind, hash);
-    const notes = this.#notes;
-    this.#notes = [];
     await this.#storage.apply({ objects, branches: [], replies: [], notes });
     for (const { kind, hash } of objects) {
       const values = kind === "commit" ? this.#erasures.get(hash) : undefined;

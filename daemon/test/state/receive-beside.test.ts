@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { type BranchName, type Hash, MAIN, parseKey } from "@vlinder/protocol";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { StoredObject } from "../../src/storage/object-storage.ts";
@@ -111,4 +111,29 @@ describe("a call that begins before the one ends on which it rests", () => {
     expect(secret).toHaveLength(1);
     expect(await has(secret)).toEqual([false]);
   });
+});
+
+test("what an erase commit says is stored with it, and not with values beside it", async () => {
+  const { engine, clock } = sender;
+  clock.tick(1000);
+  await put(engine, { "/secret": "told once" });
+  clock.tick(1000);
+  await engine.retention.forget({ key: parseKey("/secret"), isPrefix: false }, true);
+  const erase = engine.branch(MAIN).head;
+  clock.tick(1000);
+  await put(engine, Object.fromEntries([1, 2, 3, 4, 5].map((n) => [`/more/${n}`, noise(n, 4_000_000)])));
+  const last = (await put(engine, { "/last": "does not come along" })) as Hash;
+  const all = await objectsFor(engine, [last]);
+  const objects = all.filter(({ bytes }) => !Buffer.from(bytes).equals(Buffer.from("does not come along")));
+  const { storage } = receiver;
+  const apply = storage.apply.bind(storage);
+  storage.apply = async (transaction) => {
+    await sleep(5);
+    return await apply(transaction);
+  };
+  await expect(receiver.engine.receive(objects)).rejects.toMatchObject({ code: "invalid" });
+  expect(await receiver.engine.has([erase])).toEqual([false]);
+  expect(await receiver.storage.notes("eras")).toEqual([]);
+  await receiver.engine.receive(all);
+  expect((await receiver.storage.notes("erased/")).map(({ name }) => name)).toEqual([`erased/${erase}`]);
 });

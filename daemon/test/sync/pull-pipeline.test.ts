@@ -1,14 +1,15 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { type AgentName, type DeviceId, type Hash, invalid, VlinderError } from "@vlinder/protocol";
 import Database from "better-sqlite3";
-import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { StateEngine } from "../../src/state/engine.ts";
 import { MemoryObjects } from "../../src/storage/backends/memory.ts";
 import { openSqliteObjects } from "../../src/storage/backends/sqlite/sqlite-objects.ts";
 import { openBucket } from "../../src/sync/buckets/open.ts";
 import { listAgent, packPath } from "../../src/sync/listing.ts";
+import { PackLedger } from "../../src/sync/packs/pack-ledger.ts";
 import { contents, contract, put } from "../state/harness.ts";
 import { Machine, tempBucket, tempFolder, TODO } from "./machine.ts";
 import { noise } from "./noise.ts";
@@ -166,5 +167,67 @@ describe("a pull of several packs", () => {
     await isSame();
     expect(rows("packs")).toBe(ROUNDS);
     db.close();
+  });
+
+  test("that waits for one of them begins no more than two behind it, and fetches none behind one that is gone", async () => {
+    const all = await packs();
+    const order: string[] = [];
+    b.wrap = (bucket) =>
+      wrapped(bucket, {
+        get: async (path, range) => {
+          if (!all.some((pack) => path === packPath(TODO, pack))) return await bucket.get(path, range);
+          if (!order.includes(path)) order.push(path);
+          return path === order[gone] ? null : await bucket.get(path, range);
+        },
+      });
+    let gone = -1;
+    await b.add();
+    const engine = b.todo;
+    const receive = engine.receive.bind(engine);
+    let underWay = 0;
+    let most = 0;
+    engine.receive = async (...args) => {
+      most = Math.max(most, ++underWay);
+      args[2]?.onValues?.();
+      for (let turn = 0; underWay < 4 && turn < 30; turn++) await sleep(10);
+      return await receive(...args).finally(() => underWay--);
+    };
+    expect(await b.pull()).toMatchObject({ error: null });
+    expect(most).toBe(3);
+    await isSame();
+
+    order.length = 0;
+    gone = 1;
+    const c = await box(true);
+    c.wrap = b.wrap;
+    expect((await c.sync.pull()).agents[0]?.error).toMatchObject({ code: "unavailable" });
+    // The one behind it was on its way when it was found to be gone.
+    expect(order.length).toBeLessThanOrEqual(3);
+  });
+
+  test("ends when all that it began has ended, also when sync.db fails, and says why the pack could not be taken", async () => {
+    await b.add();
+    const engine = b.todo;
+    const receive = engine.receive.bind(engine);
+    let [begun, ended] = [0, 0];
+    engine.receive = async (...args) => {
+      begun++;
+      try {
+        for (let turn = 0; turn < 50; turn++) await nextTurn();
+        if (begun > 1) throw new VlinderError("unavailable", "the disk is full", { retryable: true });
+        return await receive(...args);
+      } finally {
+        ended++;
+      }
+    };
+    const add = vi
+      .spyOn(PackLedger.prototype, "addPack")
+      .mockImplementation(() => Promise.reject(new Error("SQLITE_FULL")));
+    expect((await b.sync.pull()).agents[0]?.error).toMatchObject({ code: "internal" });
+    expect(ended).toBe(begun);
+    add.mockRestore();
+    engine.receive = receive;
+    expect(await b.pull()).toMatchObject({ error: null });
+    await isSame();
   });
 });

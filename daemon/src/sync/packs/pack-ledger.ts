@@ -41,6 +41,8 @@ interface AddedPack {
   readonly stored?: Promise<unknown>;
 }
 
+const FORGET = "DELETE FROM objects WHERE hash = ? AND kind = ? AND pack = ?";
+
 /** Rows of one transaction, so that the serving thread is never held for long. */
 const ROWS = 2000;
 
@@ -143,8 +145,7 @@ export class PackLedger {
     try {
       await Promise.all([stored, noting]);
     } catch (error) {
-      await noting;
-      await this.#ofEach(objects, seq, "DELETE FROM objects WHERE hash = ? AND kind = ? AND pack = ?");
+      await noting.then(() => this.#ofEach(objects, seq, FORGET)).catch(() => {}); // rows without a pack count as absent
       throw error;
     }
     this.db.transaction(() => {

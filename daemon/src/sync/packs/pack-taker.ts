@@ -3,6 +3,9 @@ import { ErasedAhead } from "../erasures.ts";
 import { PackFeed } from "../pack-feed.ts";
 import { type FetchedPack, type PackJob, readPack, takePack, type Taking } from "./take-pack.ts";
 
+/** Packs whose values are stored, or on their way, and whose commits are not yet. */
+const UNDER_WAY = 3;
+
 interface Begun {
   /** Ends when all but the commits is stored, or nearly. */
   readonly values: Promise<void>;
@@ -11,7 +14,7 @@ interface Begun {
 }
 
 /**
- * Takes packs, each once, and knows which can't be taken. Two are on their way at a time: while the commits of one are checked and stored, the
+ * Takes packs, each once, and knows which can't be taken. Some are on their way at a time: while the commits of one are checked and stored, the
  * values of the next are. One of which the pack before is refused is not taken either.
  */
 export class PackTaker {
@@ -77,13 +80,20 @@ export class PackTaker {
     let last: Begun = { values: Promise.resolve(), done: Promise.resolve(null) };
     let failed = false;
     const ended = (error: unknown): void => void (failed ||= error !== null);
-    for (const [i, pack] of packs.entries()) {
-      last = await this.#begin(pack, packs.slice(i + 1), ahead, last.done);
-      last.done.then(ended, ended);
-      await Promise.race([last.values, last.done]);
-      if (failed) break;
+    const begun: Promise<void>[] = [];
+    try {
+      for (const [i, pack] of packs.entries()) {
+        last = await this.#begin(pack, packs.slice(i + 1), ahead, last.done);
+        begun.push(last.done.then(ended, ended));
+        // A pack may wait long for others: no more than these are held.
+        await Promise.race([Promise.all([last.values, begun.at(-UNDER_WAY)]), last.done]);
+        if (failed) break;
+      }
+      return await last.done;
+    } finally {
+      // Also when one throws what nobody foresaw: the bucket is closed behind this.
+      await Promise.all(begun);
     }
-    return await last.done;
   }
 
   /** Reads a pack and begins to take it. */
@@ -93,8 +103,9 @@ export class PackTaker {
     ahead: ErasedAhead,
     before: Promise<VlinderError | null>,
   ): Promise<Begun> {
+    // Nothing behind it is begun before that is known.
     const refused = (error: VlinderError): Begun => ({
-      values: Promise.resolve(),
+      values: new Promise(() => {}),
       done: before.then((earlier) => earlier ?? error),
     });
     const known = this.#failed.get(pack);

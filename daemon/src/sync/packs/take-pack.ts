@@ -64,7 +64,12 @@ export async function takePack(
     ahead.receive(all, () => objectsOf(job, later), { earlier, onValues });
   state.comesBack(objects);
   const stored = naming(agent, name, () => receiveWhole(job, objects, receive));
-  await state.addPack(name, size, objects, { raw, stored });
+  try {
+    await state.addPack(name, size, objects, { raw, stored });
+  } catch (error) {
+    await stored.catch(() => {}); // what addPack threw is told, and nothing goes on behind it
+    throw error;
+  }
   const { commits } = await stored;
   if (exchange.keepsCopies === true) freePack(objects);
   return { commits, objects: objects.length, bytes: size };

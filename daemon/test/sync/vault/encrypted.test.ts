@@ -336,8 +336,9 @@ describe("distrust and rotate", () => {
     }
     await expect(b.sync.vault.distrust(b.device)).rejects.toMatchObject({ code: "conflict" });
     await expect(b.sync.vault.distrust("ffff")).rejects.toMatchObject({ code: "not_found" });
-    for (const work of [b.sync.vault.rotate(), b.sync.vault.add((await a.sync.vault.request()).request)]) {
-      await expect(work).rejects.toMatchObject({ code: "invalid" });
+    const { request } = await a.sync.vault.request();
+    for (const work of [() => b.sync.vault.rotate(), () => b.sync.vault.add(request)]) {
+      await expect(work()).rejects.toMatchObject({ code: "invalid" });
     }
   });
 });
