@@ -22,10 +22,10 @@ import type { Watch } from "./retention/watch.ts";
 export class Intake {
   readonly #storage: ObjectStorage;
   readonly #watch: Watch;
-  readonly #earlier: Promise<void>;
+  readonly #earlier: Promise<void> | undefined;
   readonly #objects = new Map<string, Uint8Array>();
 
-  constructor(storage: ObjectStorage, watch: Watch, earlier: Promise<void>) {
+  constructor(storage: ObjectStorage, watch: Watch, earlier?: Promise<void>) {
     this.#storage = storage;
     this.#watch = watch;
     this.#earlier = earlier;
@@ -54,7 +54,7 @@ export class Intake {
     const here = this.#objects.get(`${kind} ${hash}`);
     if (here !== undefined) return here;
     const stored = await this.#stored(kind, hash);
-    if (stored !== null) return stored;
+    if (stored !== null || this.#earlier === undefined) return stored;
     await this.#earlier;
     return this.#stored(kind, hash);
   }

@@ -85,7 +85,7 @@ export class Receiver {
   async receive(
     objects: readonly StoredObject[],
     erasures: readonly StoredObject[],
-    { earlier = Promise.resolve(), onValues = () => {} }: Beside = {},
+    { earlier, onValues = () => {} }: Beside = {},
   ): Promise<{ commits: number; objects: number }> {
     const intake = new Intake(this.#storage, this.#watch, earlier);
     for (const object of objects) intake.add(object);
@@ -143,9 +143,10 @@ export class Receiver {
       }
     } finally {
       nearly();
+      // A collection waits for this: nothing may come to the storage behind it.
       await Promise.allSettled(underWay);
-      await Promise.all(underWay);
     }
+    await Promise.all(underWay);
   }
 
   async #store(objects: readonly StoredObject[], notes: readonly Note[]): Promise<void> {
@@ -172,7 +173,7 @@ export class Receiver {
   }
 
   async #announce(objects: readonly StoredObject[]): Promise<void> {
-    const intake = new Intake(this.#storage, this.#watch, Promise.resolve());
+    const intake = new Intake(this.#storage, this.#watch);
     for (const object of objects) intake.add(object);
     await intake.checkLists();
     for (const values of (await this.#erasuresIn(objects, intake)).values()) {

@@ -22,7 +22,7 @@ export interface WriterOptions {
 /** How long a connection waits for another program's lock, in milliseconds: a wait stops all who share the thread. */
 const BUSY_MS = 1000;
 /**
- * The log is cut to this size when it starts anew. Under load it grows to 32 MiB and more each time: to cut it and let it grow again took a third of
+ * The log is cut to this size when it starts anew. Under load it grows to 32 MiB and more each time: to cut it and let it grow again took a fifth of
  * the writer's time. When it is quiet it is cut further, see the writer's thread.
  */
 const LOG_BYTES = 64 * 1024 * 1024;
