@@ -12,6 +12,7 @@ import {
   sha256,
   VlinderError,
 } from "../src/index.ts";
+import { rounds } from "../../test/harness/long.ts";
 
 /** The error that a request gets. */
 function refusal(operation: keyof typeof agentRequests, body: unknown): VlinderError {
@@ -132,7 +133,7 @@ test("whatever a body holds, a request is accepted or refused with a code", () =
       expect((error as VlinderError).code).not.toBe("internal");
     }
   };
-  fc.assert(fc.property(fc.constantFrom(...schemas), bodies, check), { numRuns: 5000 });
+  fc.assert(fc.property(fc.constantFrom(...schemas), bodies, check), { numRuns: rounds(6000) });
 });
 
 test("a device that is meant by something else than its id is told where ids are shown", () => {

@@ -304,7 +304,7 @@ test("property: what retention keeps reads as before, the rest is pruned, and ve
     }
     await engine.close();
   });
-  await holds("retention", property, 15);
+  await holds("retention", property, 45);
   expect(pruned).toBeGreaterThan(100);
   expect(undone).toBeGreaterThan(0);
 }, 120_000);

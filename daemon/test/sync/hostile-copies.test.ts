@@ -121,7 +121,8 @@ const MANIFESTS: Readonly<Record<string, Made & { readonly why: string }>> = {
   "by a machine that nobody knows": { why: "not trusted", device: stranger },
   "with another signature": {
     why: "signature is wrong",
-    bytes: (bytes) => Buffer.from(String(bytes).replace(/"signature":"../, '"signature":"00')),
+    bytes: (bytes) =>
+      Buffer.from(String(bytes).replace(/"signature":"(.)/, (_, first) => `"signature":"${first === "0" ? 1 : 0}`)),
   },
   "changed after it was signed": {
     why: "signature is wrong",

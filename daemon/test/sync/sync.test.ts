@@ -5,6 +5,7 @@ import type { AgentName } from "@vlinder/protocol";
 import { describe, expect, test } from "vitest";
 import { listAgent } from "../../src/sync/listing.ts";
 import { openBucket } from "../../src/sync/buckets/open.ts";
+import { rounds } from "../../../test/harness/long.ts";
 import { FaultyBucket } from "./faulty-bucket.ts";
 import { Machine, newDevice, tempBucket, tempFolder, TODO } from "./machine.ts";
 import { noise } from "./noise.ts";
@@ -185,7 +186,8 @@ describe("push and pull", () => {
     const [a, b] = all as [Machine, Machine];
     await a.syncAll();
     await b.syncAll();
-    for (let i = 0; i < 20; i++) {
+    const times = rounds(20);
+    for (let i = 0; i < times; i++) {
       a.todo.put(`/a${i}`, "a");
       b.todo.put(`/b${i}`, "b");
       await Promise.all([a.push(), b.push()]);
@@ -193,7 +195,7 @@ describe("push and pull", () => {
     }
     for (const machine of [a, b, a, b]) await machine.syncAll();
     expect(a.todo.head()).toBe(b.todo.head());
-    expect(Object.keys(a.todo.contents()).length).toBe(40);
+    expect(Object.keys(a.todo.contents()).length).toBe(2 * times);
   });
 
   test("a deleted branch and a seal travel; a branch goes with its name", async () => {
