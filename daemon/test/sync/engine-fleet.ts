@@ -1,5 +1,5 @@
 import { cp } from "node:fs/promises";
-import { existsSync, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type AgentName, asBuffer, type DeviceId, type Hash } from "@vlinder/protocol";
 import { expect, onTestFinished } from "vitest";
@@ -44,7 +44,6 @@ export class EngineFleet {
 
   /** So many machines, of which all have what the first one began. */
   static async start(count: number, options: FleetOptions = {}): Promise<{ fleet: EngineFleet; boxes: Box[] }> {
-    if (existsSync("/dev/shm")) process.env["TMPDIR"] = "/dev/shm";
     const fleet = new EngineFleet(await tempBucket(), options);
     const boxes: Box[] = [];
     for (let i = 0; i < count; i++) boxes.push(await fleet.box());

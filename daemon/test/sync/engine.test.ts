@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import type { AgentName, BranchName, DeviceId } from "@vlinder/protocol";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { StateEngine } from "../../src/state/engine.ts";
@@ -13,8 +12,6 @@ import { dice, noise } from "./noise.ts";
 import { IS_LONG } from "../../../test/harness/long.ts";
 
 // The real engine in place of the model: what both promise each other, seen from end to end.
-
-if (existsSync("/dev/shm")) process.env["TMPDIR"] = "/dev/shm";
 
 const FIX = "fix" as BranchName;
 

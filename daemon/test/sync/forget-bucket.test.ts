@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import type { AgentName, DeviceId, Hash } from "@vlinder/protocol";
 import { expect, onTestFinished, test } from "vitest";
 import { StateEngine } from "../../src/state/engine.ts";
@@ -12,8 +11,6 @@ import { Machine, tempBucket, TODO } from "./machine.ts";
 import { dice, noise } from "./noise.ts";
 import { IS_LONG } from "../../../test/harness/long.ts";
 import { wrapped } from "./wrapped-bucket.ts";
-
-if (existsSync("/dev/shm")) process.env["TMPDIR"] = "/dev/shm";
 
 const GRACE = 7 * 24 * 3_600_000;
 

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { type Hash, sha256 } from "@vlinder/protocol";
 import { describe, expect, test } from "vitest";
 import type { Bucket } from "../../src/sync/buckets/bucket.ts";
@@ -16,8 +15,6 @@ import { FaultyBucket, type Outcome } from "./faulty-bucket.ts";
 import { Machine, tempBucket, TODO } from "./machine.ts";
 import { dice, noise } from "./noise.ts";
 import { wrapped } from "./wrapped-bucket.ts";
-
-if (existsSync("/dev/shm")) process.env["TMPDIR"] = "/dev/shm";
 
 const DAY = 24 * 3_600_000;
 const GRACE = 7 * DAY;

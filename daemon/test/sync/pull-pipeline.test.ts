@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { type AgentName, type DeviceId, type Hash, invalid, VlinderError } from "@vlinder/protocol";
@@ -16,8 +15,6 @@ import { noise } from "./noise.ts";
 import { wrapped } from "./wrapped-bucket.ts";
 
 // A pull of several packs, of which the next is on its way while the last is, into the storage that a daemon has.
-
-if (existsSync("/dev/shm")) process.env["TMPDIR"] = "/dev/shm";
 
 type Box = Machine<StateEngine>;
 
