@@ -10,7 +10,7 @@ import { Trial, type TrialOptions, type TrialResult } from "./trial-run.ts";
 // docs/sync-trials.md says what is tried. The short run writes less by each machine than the long one, in which it is 1,000 operations.
 
 const OPERATIONS = IS_LONG ? 1000 : 40;
-const SEEDS = Array.from({ length: IS_LONG ? 20 : 2 }, (_, i) => i + 1);
+const SEEDS = Array.from({ length: IS_LONG ? 20 : 3 }, (_, i) => i + 1);
 
 async function tried(options: Omit<TrialOptions, "folder" | "operations">): Promise<TrialResult> {
   const folder = await mkdtemp(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "vlinder-trial-"));
