@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { type DeviceId, type Hash, hashFromBytes, hashToBytes, invalid, VlinderError } from "@vlinder/protocol";
 import { lookBeforeLog } from "../storage/sqlite-log.ts";
-import { LEDGER_FROM_1, LEDGER_SCHEMA, LEDGER_TABLES, PackLedger } from "./packs/pack-ledger.ts";
+import { LEDGER_FROM_1, LEDGER_FROM_2, LEDGER_SCHEMA, LEDGER_TABLES, PackLedger } from "./packs/pack-ledger.ts";
 import type { VaultId } from "./vault/vault.ts";
 
 /** A head file that this home wrote, or was about to write. */
@@ -28,7 +28,7 @@ export interface SeenHead {
 /** Small things to remember; each is plain JSON. */
 export type FactName = "vault" | "pushed" | "pulled" | "error" | "notes" | "retired" | "databases" | "made";
 
-const VERSION = 2;
+const VERSION = 3;
 const SCHEMA = `
   ${LEDGER_SCHEMA}
   CREATE TABLE tips (hash BLOB PRIMARY KEY) WITHOUT ROWID;
@@ -227,7 +227,7 @@ function openDatabase(file: string): Database.Database {
     db.pragma("journal_mode = WAL");
     // A kill loses nothing; a power cut may lose the last steps, which are then done again.
     db.pragma("synchronous = NORMAL");
-    // Hashes fall anywhere, so each pack touches most of the pages: 16 MiB of log, as checkpoints are made on the thread that serves.
+    // Checkpoints are made on the thread that serves: they are to be few.
     db.pragma("wal_autocheckpoint = 4096");
     const version = db.pragma("user_version", { simple: true });
     if (version === 0) {
@@ -235,9 +235,9 @@ function openDatabase(file: string): Database.Database {
         db.exec(SCHEMA);
         db.pragma(`user_version = ${VERSION}`);
       })();
-    } else if (version === 1) {
+    } else if (version === 1 || version === 2) {
       db.transaction(() => {
-        db.exec(LEDGER_FROM_1);
+        db.exec(version === 1 ? LEDGER_FROM_1 : LEDGER_FROM_2);
         db.pragma(`user_version = ${VERSION}`);
       })();
     }

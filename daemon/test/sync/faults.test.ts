@@ -238,15 +238,30 @@ describe("sync.db", () => {
     state.close();
   });
 
+  test("of the release before goes on with what it knew", async () => {
+    const file = join(await tempFolder(), "sync.db");
+    const before = SyncState.open(file);
+    await before.addPack(one, 10, [object]);
+    expect(before.has("value", object.hash)).toBe(true);
+    before.close();
+    const db = new Database(file);
+    db.exec("DROP TABLE recent; PRAGMA user_version = 2;");
+    db.close();
+    const state = SyncState.open(file);
+    await state.addPack(two, 20, [object]);
+    expect(state.packsOf(object.hash).toSorted()).toEqual([one, two].toSorted());
+    state.close();
+  });
+
   test("of a newer release is refused", async () => {
     const file = join(await tempFolder(), "sync.db");
     SyncState.open(file).close();
     const db = new Database(file);
-    db.pragma("user_version = 3");
+    db.pragma("user_version = 4");
     db.close();
     const before = await readFile(file);
     expect(() => SyncState.open(file)).toThrow(
-      expect.objectContaining({ code: "invalid", message: `${file} has format 3; this release knows 2` }),
+      expect.objectContaining({ code: "invalid", message: `${file} has format 4; this release knows 3` }),
     );
     expect(await readFile(file)).toEqual(before);
   });
@@ -256,7 +271,7 @@ describe("sync.db", () => {
     const [made, file] = [join(folder, "made.db"), join(folder, "sync.db")];
     SyncState.open(made).close();
     const db = new Database(made);
-    db.pragma("user_version = 3");
+    db.pragma("user_version = 4");
     for (const suffix of ["", "-wal"]) await copyFile(made + suffix, file + suffix);
     db.close();
     const read = (): Promise<Buffer[]> => Promise.all([file, `${file}-wal`].map((path) => readFile(path)));

@@ -4,6 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import type Database from "better-sqlite3";
 import { type Hash, hashFromBytes, hashToBytes } from "@vlinder/protocol";
 import type { Kind } from "../../storage/object-storage.ts";
+import { type LedgerObject, ObjectRows, OBJECTS_SCHEMA, RECENT_SCHEMA, ROWS } from "./object-rows.ts";
 
 /** A pack in the bucket, as far as is known, whose objects are in this agent's state; heads name it. */
 export interface KnownPack {
@@ -33,18 +34,11 @@ export interface HeldObject {
   readonly packs: readonly number[];
 }
 
-type LedgerObject = { readonly kind: Kind; readonly hash: Hash };
-
 interface AddedPack {
   readonly raw?: number;
   readonly first?: boolean;
   readonly stored?: Promise<unknown>;
 }
-
-const FORGET = "DELETE FROM objects WHERE hash = ? AND kind = ? AND pack = ?";
-
-/** Rows of one transaction, so that the serving thread is never held for long. */
-const ROWS = 2000;
 
 /** A pack was read here, or is claimed to hold what others did, or was replaced by such. */
 const STATE = { read: 0, claimed: 1, replaced: 2 } as const;
@@ -52,7 +46,8 @@ const STATE = { read: 0, claimed: 1, replaced: 2 } as const;
 export const LEDGER_SCHEMA = `
   CREATE TABLE packs (seq INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, raw INTEGER NOT NULL,
     place INTEGER NOT NULL, state INTEGER NOT NULL);
-  CREATE TABLE objects (hash BLOB NOT NULL, kind TEXT NOT NULL, pack INTEGER NOT NULL, PRIMARY KEY (hash, kind, pack)) WITHOUT ROWID;
+  ${OBJECTS_SCHEMA}
+  ${RECENT_SCHEMA}
   CREATE TABLE left_out (hash BLOB NOT NULL, kind TEXT NOT NULL, pack INTEGER NOT NULL, PRIMARY KEY (hash, kind, pack)) WITHOUT ROWID;
   CREATE TABLE forgotten (hash BLOB PRIMARY KEY, back INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE marks (pack BLOB PRIMARY KEY, bytes BLOB NOT NULL);
@@ -75,7 +70,10 @@ export const LEDGER_FROM_1 = `
   DROP TABLE counter_1;
 `;
 
-export const LEDGER_TABLES = ["packs", "objects", "left_out", "forgotten", "marks", "sightings"] as const;
+/** From version 2, which put all rows into one table at once. */
+export const LEDGER_FROM_2 = RECENT_SCHEMA;
+
+export const LEDGER_TABLES = ["packs", "objects", "recent", "left_out", "forgotten", "marks", "sightings"] as const;
 
 /**
  * Which packs the bucket has and what they hold. Objects point to a sequence number that is never used twice, and a pack's row
@@ -87,9 +85,11 @@ export const LEDGER_TABLES = ["packs", "objects", "left_out", "forgotten", "mark
 export class PackLedger {
   protected readonly db: Database.Database;
   readonly #has: Database.Statement;
+  readonly #rows: ObjectRows;
 
   protected constructor(db: Database.Database) {
     this.db = db;
+    this.#rows = new ObjectRows(db);
     this.#has = db.prepare("SELECT 1 FROM objects JOIN packs ON seq = pack WHERE hash = ? AND kind = ?");
   }
 
@@ -114,11 +114,13 @@ export class PackLedger {
 
   /** Whether a known pack holds the object. */
   has(kind: Kind, hash: Hash): boolean {
+    this.#rows.settle();
     return this.#has.get(hashToBytes(hash), kind) !== undefined;
   }
 
   /** The known packs that hold an object of any kind with this hash, also those whose replacements lack it. */
   packsOf(hash: Hash): Hash[] {
+    this.#rows.settle();
     const rows = this.db
       .prepare(`
         SELECT name FROM objects JOIN packs ON seq = pack WHERE hash = @hash
@@ -141,11 +143,11 @@ export class PackLedger {
     { raw = 0, first = false, stored }: AddedPack = {},
   ): Promise<void> {
     const seq = this.#nextSeq();
-    const noting = this.#ofEach(objects, seq, "INSERT INTO objects VALUES (?, ?, ?) ON CONFLICT DO NOTHING");
+    const noting = this.#rows.add(objects, seq);
     try {
       await Promise.all([stored, noting]);
     } catch (error) {
-      await noting.then(() => this.#ofEach(objects, seq, FORGET)).catch(() => {}); // rows without a pack count as absent
+      await noting.then(() => this.#rows.drop(objects, seq)).catch(() => {}); // rows without a pack count as absent
       throw error;
     }
     this.db.transaction(() => {
@@ -155,17 +157,6 @@ export class PackLedger {
       const place = (before as { place: number } | undefined)?.place ?? this.#place(first);
       this.#insert({ seq, name, size, raw, place, state: STATE.read });
     })();
-  }
-
-  async #ofEach(objects: readonly LedgerObject[], seq: number, sql: string): Promise<void> {
-    const each = this.db.prepare(sql);
-    for (let i = 0; i < objects.length; i += ROWS) {
-      // First of all: what the caller began meanwhile gets to where others work on it.
-      await setImmediate();
-      this.db.transaction(() => {
-        for (const { kind, hash } of objects.slice(i, i + ROWS)) each.run(hashToBytes(hash), kind, seq);
-      })();
-    }
   }
 
   /** A mark says that this pack holds only what is here. */
@@ -188,6 +179,7 @@ export class PackLedger {
     behind: readonly Hash[],
     first: (live: ReadonlySet<Hash>) => readonly Hash[],
   ): void {
+    this.#rows.settle();
     this.db.transaction(() => {
       const set = this.db.prepare("UPDATE packs SET state = ? WHERE name = ?");
       for (const name of names) set.run(STATE.replaced, hashToBytes(name));
@@ -240,6 +232,7 @@ export class PackLedger {
 
   /** Every object of known packs, with the packs that hold it. In slices; rows that point nowhere are removed on the way. */
   async *held(): AsyncGenerator<readonly HeldObject[]> {
+    this.#rows.settle();
     const drop = this.db.prepare(
       "DELETE FROM objects WHERE (hash, kind, pack) > (?, ?, ?) AND (hash, kind, pack) <= (?, ?, ?) AND pack NOT IN (SELECT seq FROM packs)",
     );
@@ -303,6 +296,7 @@ export class PackLedger {
 
   /** The same, also by what replaced packs say of packs that were never read. */
   forgottenHeld(): ForgottenObject[] {
+    this.#rows.settle();
     const rows = this.db
       .prepare(`
         SELECT forgotten.hash, kind, name, state FROM forgotten CROSS JOIN objects USING (hash) JOIN packs ON seq = pack
