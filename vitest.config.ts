@@ -11,6 +11,7 @@ export default defineConfig({
     isolate: false,
     // The sources as Node itself loads them, as in the daemon; Vite's own loader takes four times as long.
     experimental: { viteModuleRunner: false },
+    restoreMocks: true,
     setupFiles: ["./test/harness/setup.ts"],
     testTimeout: 30_000,
     hookTimeout: 30_000,

@@ -54,17 +54,26 @@ export class SyncState extends PackLedger {
     this.note = note;
   }
 
+  static #of(db: Database.Database, note: string | null): SyncState {
+    try {
+      return new SyncState(db, note);
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  }
+
   /** Opens or makes the file. A damaged one is set aside and begun anew. @throws unavailable, invalid */
   static open(file: string): SyncState {
     try {
       mkdirSync(dirname(file), { recursive: true });
-      return new SyncState(openDatabase(file), null);
+      return SyncState.#of(openDatabase(file), null);
     } catch (error) {
       const code = (error as { code?: unknown }).code;
       if (code === "SQLITE_CORRUPT" || code === "SQLITE_NOTADB") {
         const aside = `${file}.damaged-${Date.now()}`;
         renameSync(file, aside);
-        return new SyncState(openDatabase(file), `${file} was damaged: set aside as ${aside} and begun anew`);
+        return SyncState.#of(openDatabase(file), `${file} was damaged: set aside as ${aside} and begun anew`);
       }
       if (error instanceof VlinderError) throw error;
       throw new VlinderError("unavailable", `${file} can't be opened: ${String(code)}`, {

@@ -238,6 +238,32 @@ describe("sync.db", () => {
     state.close();
   });
 
+  test("knows at once what a pack holds, and reading writes nothing", async () => {
+    const file = join(await tempFolder(), "sync.db");
+    const state = SyncState.open(file);
+    await state.addPack(one, 10, [object]);
+    const db = new Database(file);
+    const gathered = (): unknown => db.prepare("SELECT count(*) AS count FROM recent").get();
+    const read = (): unknown[] => [
+      state.has("value", object.hash),
+      state.has("chunk", object.hash),
+      state.packsOf(object.hash),
+      state.forgottenIn().map(({ hash, pack }) => [hash, pack]),
+    ];
+    expect(read()).toEqual([true, false, [one], []]);
+    state.forget([object.hash]);
+    const all = [true, false, [one], [[object.hash, one]]];
+    expect(read()).toEqual(all);
+    expect(gathered()).toEqual({ count: 1 });
+    const held = [];
+    for await (const slice of state.held()) held.push(...slice);
+    expect(held).toMatchObject([{ kind: "value", hash: object.hash }]);
+    expect(gathered()).toEqual({ count: 0 });
+    expect(read()).toEqual(all);
+    db.close();
+    state.close();
+  });
+
   test("of the release before goes on with what it knew", async () => {
     const file = join(await tempFolder(), "sync.db");
     const before = SyncState.open(file);
@@ -245,7 +271,7 @@ describe("sync.db", () => {
     expect(before.has("value", object.hash)).toBe(true);
     before.close();
     const db = new Database(file);
-    db.exec("DROP TABLE recent; PRAGMA user_version = 2;");
+    db.exec("INSERT INTO objects SELECT * FROM recent; DROP TABLE recent; PRAGMA user_version = 2;");
     db.close();
     const state = SyncState.open(file);
     await state.addPack(two, 20, [object]);

@@ -54,7 +54,7 @@ test("whatever is added, taken back and read meanwhile, all rows are there, each
     const done = async ({ what, from, count }: { what: string; from: number; count: number }): Promise<void> => {
       if (what === "settle") {
         await Promise.resolve(); // while others are at work
-        rows.settle();
+        rows.settleNow();
         expect(rowsIn(db, "recent")).toEqual([]);
       }
       if (what !== "add" && what !== "drop") return;
@@ -69,7 +69,7 @@ test("whatever is added, taken back and read meanwhile, all rows are there, each
       await Promise.all(together.map(done));
       if (together.some(({ what }) => what === "open")) rows = new ObjectRows(db);
     }
-    rows.settle();
+    rows.settleNow();
     expect(rowsIn(db, "recent")).toEqual([]);
     expect(rowsIn(db, "objects").join("\n") === [...model].toSorted().join("\n")).toBe(true);
     db.close();
@@ -89,7 +89,7 @@ test("few rows wait for others, and go on together when they are many; those of 
   expect(counts()).toEqual([0, 13_200]);
   await rows.add(ALL.slice(20_000, 20_000 + 1), 6);
   expect(counts()).toEqual([1, 13_200]);
-  new ObjectRows(db).settle();
+  new ObjectRows(db).settleNow();
   expect(counts()).toEqual([0, 13_201]);
   db.close();
 });
@@ -101,8 +101,27 @@ test("who reads while rows go on has all of them", async () => {
   const adding = rows.add(ALL.slice(8000, 8500), 4);
   while (rowsIn(db, "objects").length === 0) await setImmediate();
   expect(rowsIn(db, "recent").length).toBeGreaterThan(0);
-  rows.settle();
+  rows.settleNow();
   expect(rowsIn(db, "objects")).toHaveLength(8500);
   await adding;
+  db.close();
+});
+
+test("what the disk refuses as a move is committed is still to be moved", async () => {
+  const db = newDatabase();
+  const rows = new ObjectRows(db);
+  await rows.add(ALL.slice(0, 1500), 1);
+  // A foreign key that is looked at by the commit.
+  db.exec(`
+    PRAGMA foreign_keys = ON;
+    CREATE TABLE one (id INTEGER PRIMARY KEY);
+    CREATE TABLE other (id INTEGER REFERENCES one (id) DEFERRABLE INITIALLY DEFERRED);
+    CREATE TRIGGER refusing AFTER INSERT ON objects BEGIN INSERT INTO other VALUES (1); END;`);
+  expect(() => rows.settleNow()).toThrow("FOREIGN KEY");
+  await expect(rows.settle()).rejects.toThrow("FOREIGN KEY");
+  expect(rows.isSettled).toBe(false);
+  db.exec("DROP TRIGGER refusing");
+  rows.settleNow();
+  expect([rowsIn(db, "recent").length, rowsIn(db, "objects").length]).toEqual([0, 1500]);
   db.close();
 });

@@ -19,7 +19,8 @@ export const RECENT_SCHEMA = `CREATE TABLE recent (${COLUMNS}) WITHOUT ROWID;`;
 
 /**
  * Which packs hold which objects, in `objects`. The hashes of a pack fall anywhere, so that its rows would touch most pages of that table, each
- * time: they are gathered in `recent`, which is small, and go on together and in their order. `add` leaves some there; who reads calls `settle` first.
+ * time: they are gathered in `recent`, which is small, and go on together and in their order. So a row is in one of the two: who reads looks
+ * into both, or calls `settle` first.
  */
 export class ObjectRows {
   readonly #db: Database.Database;
@@ -31,39 +32,48 @@ export class ObjectRows {
     this.#gathered = (db.prepare("SELECT count(*) AS count FROM recent").get() as { count: number }).count;
   }
 
+  /** Whether all rows are in `objects`. */
+  get isSettled(): boolean {
+    return this.#gathered === 0;
+  }
+
   /** In slices; until all are there, some of the rows may be. */
   async add(objects: readonly LedgerObject[], pack: number): Promise<void> {
     // Of many, neighbours share a page anyway.
     const table = objects.length > GATHERED / 2 ? "objects" : "recent";
     const insert = this.#db.prepare(`INSERT INTO ${table} VALUES (?, ?, ?) ON CONFLICT DO NOTHING`);
     await this.#ofEach(objects.toSorted(byHash), (rows) => {
-      for (const { kind, hash } of rows) insert.run(hashToBytes(hash), kind, pack);
       if (table === "recent") this.#gathered += rows.length;
+      for (const { kind, hash } of rows) insert.run(hashToBytes(hash), kind, pack);
     });
-    if (this.#gathered <= GATHERED) return;
-    while (this.#moveSome()) await setImmediate();
+    if (this.#gathered > GATHERED) await this.settle();
   }
 
   /** Takes rows of `add` back, in slices. */
   async drop(objects: readonly LedgerObject[], pack: number): Promise<void> {
-    this.settle();
+    await this.settle();
     const forget = this.#db.prepare("DELETE FROM objects WHERE hash = ? AND kind = ? AND pack = ?");
     await this.#ofEach(objects, (rows) => {
       for (const { kind, hash } of rows) forget.run(hashToBytes(hash), kind, pack);
     });
   }
 
-  /** All rows are in `objects` then. */
-  settle(): void {
-    if (this.#gathered === 0) return;
-    this.#db.transaction(() => {
-      while (this.#moveSome());
-    })();
+  /** All rows are in `objects` then; in slices. */
+  async settle(): Promise<void> {
+    while (!this.isSettled) {
+      this.#moveSome();
+      await setImmediate();
+    }
   }
 
-  /** Moves the first rows; whether there may be more. */
-  #moveSome(): boolean {
-    return this.#db.transaction(() => {
+  /** The same at once. */
+  settleNow(): void {
+    while (!this.isSettled) this.#moveSome();
+  }
+
+  /** Moves the first rows. @throws what SQLite does; all is as before then */
+  #moveSome(): void {
+    const left = this.#db.transaction(() => {
       const order = "ORDER BY hash, kind, pack";
       const last = this.#db.prepare(`SELECT * FROM recent ${order} LIMIT 1 OFFSET ?`).get(ROWS - 1);
       const { hash, kind, pack } = (last ?? {}) as { hash?: Buffer; kind?: string; pack?: number };
@@ -73,9 +83,10 @@ export class ObjectRows {
         .prepare(`INSERT INTO objects SELECT * FROM recent WHERE ${where} ${order} ON CONFLICT DO NOTHING`)
         .run(...bound);
       const { changes } = this.#db.prepare(`DELETE FROM recent WHERE ${where}`).run(...bound);
-      this.#gathered = last === undefined ? 0 : Math.max(1, this.#gathered - changes);
-      return last !== undefined;
+      return last === undefined ? 0 : Math.max(1, this.#gathered - changes);
     })();
+    // Not before it is committed: what the disk refuses is still to be moved.
+    this.#gathered = left;
   }
 
   async #ofEach(objects: readonly LedgerObject[], work: (rows: readonly LedgerObject[]) => void): Promise<void> {

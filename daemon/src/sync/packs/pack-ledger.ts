@@ -84,13 +84,15 @@ export const LEDGER_TABLES = ["packs", "objects", "recent", "left_out", "forgott
  */
 export class PackLedger {
   protected readonly db: Database.Database;
-  readonly #has: Database.Statement;
+  readonly #has: Readonly<Record<"objects" | "recent", Database.Statement>>;
   readonly #rows: ObjectRows;
 
   protected constructor(db: Database.Database) {
     this.db = db;
     this.#rows = new ObjectRows(db);
-    this.#has = db.prepare("SELECT 1 FROM objects JOIN packs ON seq = pack WHERE hash = ? AND kind = ?");
+    const has = (table: string): Database.Statement =>
+      db.prepare(`SELECT 1 FROM ${table} JOIN packs ON seq = pack WHERE hash = ? AND kind = ?`);
+    this.#has = { objects: has("objects"), recent: has("recent") };
   }
 
   /** Those that a head is to name, in an order in which they can be taken. */
@@ -114,16 +116,17 @@ export class PackLedger {
 
   /** Whether a known pack holds the object. */
   has(kind: Kind, hash: Hash): boolean {
-    this.#rows.settle();
-    return this.#has.get(hashToBytes(hash), kind) !== undefined;
+    const key = hashToBytes(hash);
+    if (this.#has.objects.get(key, kind) !== undefined) return true;
+    return !this.#rows.isSettled && this.#has.recent.get(key, kind) !== undefined;
   }
 
   /** The known packs that hold an object of any kind with this hash, also those whose replacements lack it. */
   packsOf(hash: Hash): Hash[] {
-    this.#rows.settle();
     const rows = this.db
       .prepare(`
         SELECT name FROM objects JOIN packs ON seq = pack WHERE hash = @hash
+        UNION SELECT name FROM recent JOIN packs ON seq = pack WHERE hash = @hash
         UNION SELECT name FROM left_out JOIN packs ON seq = pack WHERE hash = @hash`)
       .all({ hash: hashToBytes(hash) }) as { name: Buffer }[];
     return rows.map(({ name }) => hashFromBytes(name));
@@ -179,7 +182,7 @@ export class PackLedger {
     behind: readonly Hash[],
     first: (live: ReadonlySet<Hash>) => readonly Hash[],
   ): void {
-    this.#rows.settle();
+    this.#rows.settleNow();
     this.db.transaction(() => {
       const set = this.db.prepare("UPDATE packs SET state = ? WHERE name = ?");
       for (const name of names) set.run(STATE.replaced, hashToBytes(name));
@@ -232,7 +235,7 @@ export class PackLedger {
 
   /** Every object of known packs, with the packs that hold it. In slices; rows that point nowhere are removed on the way. */
   async *held(): AsyncGenerator<readonly HeldObject[]> {
-    this.#rows.settle();
+    await this.#rows.settle();
     const drop = this.db.prepare(
       "DELETE FROM objects WHERE (hash, kind, pack) > (?, ?, ?) AND (hash, kind, pack) <= (?, ?, ?) AND pack NOT IN (SELECT seq FROM packs)",
     );
@@ -296,12 +299,15 @@ export class PackLedger {
 
   /** The same, also by what replaced packs say of packs that were never read. */
   forgottenHeld(): ForgottenObject[] {
-    this.#rows.settle();
-    const rows = this.db
-      .prepare(`
-        SELECT forgotten.hash, kind, name, state FROM forgotten CROSS JOIN objects USING (hash) JOIN packs ON seq = pack
-        WHERE back = 0 AND kind IN ('value', 'list')`)
-      .all() as { hash: Buffer; kind: Kind; name: Buffer; state: number }[];
+    const held = (table: string): string => `
+      SELECT forgotten.hash, kind, name, state FROM forgotten CROSS JOIN ${table} USING (hash) JOIN packs ON seq = pack
+      WHERE back = 0 AND kind IN ('value', 'list')`;
+    const rows = this.db.prepare(`${held("objects")} UNION ALL ${held("recent")}`).all() as {
+      hash: Buffer;
+      kind: Kind;
+      name: Buffer;
+      state: number;
+    }[];
     return rows.map(({ hash, kind, name, state }) => {
       return { kind, hash: hashFromBytes(hash), pack: hashFromBytes(name), isLive: state !== STATE.replaced };
     });
