@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
+import { MEMORY_FOLDER } from "../memory-folder.ts";
 
 const FOLDER = path.resolve(import.meta.dirname, "../../../.tools/swift");
 
@@ -22,8 +22,7 @@ export interface S3Server {
 export async function startSwift(): Promise<S3Server> {
   if (!existsSync(FOLDER)) throw new Error("there is no .tools/swift: `npm test` fetches it");
   // Its databases are synced to disk with each write: memory costs the tests no time.
-  const place = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
-  const folder = await mkdtemp(path.join(place, "vlinder-swift-"));
+  const folder = await mkdtemp(path.join(MEMORY_FOLDER, "vlinder-swift-"));
   const keys = { accessKeyId: "test:tester", secretAccessKey: "testing" };
   const machine = process.arch === "arm64" ? "aarch64" : "x86_64";
   const child = spawn(

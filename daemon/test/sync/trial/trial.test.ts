@@ -1,9 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
-import { existsSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { IS_LONG } from "../../../../test/harness/long.ts";
+import { MEMORY_FOLDER } from "../../../../test/harness/memory-folder.ts";
 import { startHub, TOKEN, URI } from "../hub.ts";
 import { Trial, type TrialOptions, type TrialResult } from "./trial-run.ts";
 
@@ -13,7 +12,7 @@ const OPERATIONS = IS_LONG ? 1000 : 40;
 const SEEDS = Array.from({ length: IS_LONG ? 20 : 3 }, (_, i) => i + 1);
 
 async function tried(options: Omit<TrialOptions, "folder" | "operations">): Promise<TrialResult> {
-  const folder = await mkdtemp(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "vlinder-trial-"));
+  const folder = await mkdtemp(join(MEMORY_FOLDER, "vlinder-trial-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const result = await new Trial({ ...options, folder, operations: OPERATIONS, drills: IS_LONG ? 4 : 1 }).run();
   const faults = [...result.fired].map(([fault, times]) => `${fault} ${times}`).toSorted();
