@@ -129,14 +129,14 @@ export class Client {
   }
 
   /** The same for a body that is checked, complete and encoded. @throws VlinderError */
-  async send<Op extends AgentOperation>(
+  send<Op extends AgentOperation>(
     agent: AgentName,
     operation: Op,
     body: Uint8Array,
     options: RequestOptions = NO_OPTIONS,
   ): Promise<AgentReplies[Op]> {
-    const reply = await this.exchange(agentSubject(agent, operation), operation, body, options);
-    return reply as unknown as AgentReplies[Op];
+    const reply: Promise<unknown> = this.exchange(agentSubject(agent, operation), operation, body, options);
+    return reply as Promise<AgentReplies[Op]>;
   }
 
   /** Asks what only the administrator may ask. @throws VlinderError */

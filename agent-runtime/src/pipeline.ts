@@ -90,7 +90,22 @@ export class Pipeline {
   }
 
   /** Sends a message and what of it must be asked again, until every operation is settled. */
-  private async run(message: readonly Entry[], attempt: number): Promise<void> {
+  private run(message: readonly Entry[], attempt: number): Promise<void> {
+    const [first] = message;
+    return message.length === 1 && first !== undefined ? this.runOne(first) : this.runAll(message, attempt);
+  }
+
+  private runOne(entry: Entry): Promise<void> {
+    const { work } = entry;
+    const sent = typeof work === "function" ? work() : this.client.send(this.agent, `kv.${work.op}`, alone(work));
+    return sent.then(
+      (ok) => this.answer(entry, ok),
+      // The client has tried again already where that helps.
+      (error: unknown) => entry.reject(asVlinderError(error)),
+    );
+  }
+
+  private async runAll(message: readonly Entry[], attempt: number): Promise<void> {
     const outcomes = await this.exchange(message);
     if (this.allDone(message, outcomes)) return;
     const { failed, unread } = this.settle(message, outcomes, attempt);
@@ -104,14 +119,6 @@ export class Pipeline {
   }
 
   private async exchange(message: readonly Entry[]): Promise<readonly Outcome[]> {
-    if (message.length === 1) {
-      try {
-        return [{ ok: await this.sendOne((message[0] as Entry).work) }];
-      } catch (error) {
-        // The client has tried again already where that helps.
-        return [{ error: asVlinderError(error), final: true }];
-      }
-    }
     // What is sent by itself is in no message with others.
     const body = together(message.map(({ work }) => work as Operation));
     const { results } = await this.client.send(this.agent, "kv.pipeline", body);
@@ -121,11 +128,6 @@ export class Pipeline {
       });
     }
     return results.every(isOk) ? results : results.map(outcomeOf);
-  }
-
-  private async sendOne(work: Entry["work"]): Promise<unknown> {
-    if (typeof work === "function") return work();
-    return this.client.send(this.agent, `kv.${work.op}`, alone(work));
   }
 
   /** Answers all of a message, when nothing of it went wrong. */

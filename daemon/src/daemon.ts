@@ -248,13 +248,16 @@ function publishLock(broker: Broker, log: Logger, { agent, lock, error }: LockNe
   publish(broker, log, agent, eventSubject(agent, "sync"), message);
 }
 
+/** Behind the answers that are given now: each is a system call, and who asked waits. In order, as all of them come here. */
 function publish(broker: Broker, log: Logger, agent: AgentName, subject: string, message: object): void {
-  try {
-    broker.connection.publish(subject, encodeBody(message, "json"));
-  } catch (error) {
-    // The connection is closing: who watches reads on from the last commit that they saw.
-    log.warn({ agent, err: error }, "an event could not be published");
-  }
+  setImmediate(() => {
+    try {
+      broker.connection.publish(subject, encodeBody(message, "json"));
+    } catch (error) {
+      // The connection is closing: who watches reads on from the last commit that they saw.
+      log.warn({ agent, err: error }, "an event could not be published");
+    }
+  });
 }
 
 /** Undoes in reverse; a step that fails does not keep the ones after it. */

@@ -111,6 +111,7 @@ export class StateEngine implements Exchange {
       committer,
       branches: new BranchTable(branches),
       watch: keeping.watch,
+      onValue: (hash, bytes) => this.#objects.rememberValue(hash, bytes),
       onCommit: (hash, commit, changes) => {
         this.timeline.index.stored(hash, commit, changes);
         this.turns.index.met(hash, commit);

@@ -15,7 +15,7 @@ import {
   type Snapshot,
   VlinderError,
 } from "@vlinder/protocol";
-import { type Kind, Lineage, type ObjectStorage } from "../storage/object-storage.ts";
+import { type Beside, type Kind, Lineage, type ObjectStorage } from "../storage/object-storage.ts";
 import { andThen } from "./and-then.ts";
 import { chunksOf, inBatches } from "./chunk-walk.ts";
 import type { FindObject } from "./find-object.ts";
@@ -70,6 +70,8 @@ export class Objects implements NodeReader {
   readonly #commits = new TwoGenerations<Hash, Commit>(4096);
   readonly #snapshots = new TwoGenerations<Hash, Snapshot>(1024);
   readonly #values = new ValueCache();
+  /** What was written together is likely to be read together. */
+  readonly #offer: Beside = (hash, bytes) => this.#values.offer(hash, bytes);
 
   constructor(storage: ObjectStorage) {
     this.#storage = storage;
@@ -81,8 +83,9 @@ export class Objects implements NodeReader {
     hash: Hash,
     unsaved?: FindObject,
     lineage?: Lineage,
+    beside?: Beside,
   ): Uint8Array | null | Promise<Uint8Array | null> {
-    const bytes = unsaved?.(kind, hash) ?? this.#storage.readNow?.(kind, hash, lineage);
+    const bytes = unsaved?.(kind, hash) ?? this.#storage.readNow?.(kind, hash, lineage, beside);
     if (bytes !== undefined) return checked(kind, hash, bytes);
     return this.#storage.read(kind, [hash]).then(([read = null]) => checked(kind, hash, read));
   }
@@ -178,10 +181,17 @@ export class Objects implements NodeReader {
   askedValue(hash: Hash, size: number, unsaved?: FindObject): Uint8Array | Promise<Uint8Array> {
     const known = this.#values.get(hash) ?? unsaved?.("value", hash);
     if (known !== undefined) return known;
-    return andThen(this.requiredValue(hash, size, unsaved), (bytes) => {
+    if (valueKind(size) === "list") return this.requiredValue(hash, size, unsaved);
+    return andThen(this.#bytes("value", hash, undefined, undefined, this.#offer), (read) => {
+      const bytes = present("value", hash, read);
       this.#values.set(hash, bytes);
       return bytes;
     });
+  }
+
+  /** A value that is stored now: who wrote it is likely to read it. */
+  rememberValue(hash: Hash, bytes: Uint8Array): void {
+    this.#values.set(hash, bytes);
   }
 
   async #joined(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array | null> {

@@ -46,6 +46,7 @@ export class Writer {
   readonly #storage: ObjectStorage;
   readonly #source: Source;
   readonly #committer: Committer;
+  readonly #onValue: (hash: Hash, bytes: Uint8Array) => void;
   readonly #onCommit: (hash: Hash, commit: Commit, changes: Changes) => void;
   readonly #onDurable: (moves: readonly DurableMove[]) => void;
   #durable: BranchTable;
@@ -68,6 +69,8 @@ export class Writer {
     committer: Committer;
     branches: BranchTable;
     watch: Watch;
+    /** For each value that became durable. */
+    onValue: (hash: Hash, bytes: Uint8Array) => void;
     /** For each commit that became durable, before `onDurable`. */
     onCommit: (hash: Hash, commit: Commit, changes: Changes) => void;
     onDurable: (moves: readonly DurableMove[]) => void;
@@ -75,6 +78,7 @@ export class Writer {
     this.#storage = options.storage;
     this.#source = options.source;
     this.#committer = options.committer;
+    this.#onValue = options.onValue;
     this.#onCommit = options.onCommit;
     this.#onDurable = options.onDurable;
     this.#durable = options.branches;
@@ -268,6 +272,7 @@ export class Writer {
       // Only what was stored: the nodes between are of no use to anybody.
       for (const [hash, node] of retiring.nodes) Objects.rememberNode(hash, node);
     }
+    for (const { kind, hash, bytes } of batch.objects) if (kind === "value") this.#onValue(hash, bytes);
     for (const hash of batch.commits) {
       const saved = this.#working.unsaved.get(hash);
       if (saved !== undefined) this.#onCommit(hash, saved.commit, saved.changes);

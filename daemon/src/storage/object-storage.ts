@@ -129,6 +129,9 @@ export class BranchConflict extends Error {
   }
 }
 
+/** Told of an object that lies beside one that is read, and was read with it; its bytes are to be copied at once. */
+export type Beside = (hash: Hash, bytes: Uint8Array) => void;
+
 /** What only reads an agent's objects. */
 export interface ObjectReader {
   /**
@@ -139,9 +142,10 @@ export interface ObjectReader {
 
   /**
    * The same for one hash and at once, where the backend can do that; absent where it can't. What it finds may be
-   * noted at the lineage, so that the next version need not look for it.
+   * noted at the lineage, so that the next version need not look for it. Others of the kind that cost nothing more are
+   * told to `beside`.
    */
-  readNow?(kind: Kind, hash: Hash, lineage?: Lineage): Uint8Array | null;
+  readNow?(kind: Kind, hash: Hash, lineage?: Lineage, beside?: Beside): Uint8Array | null;
 
   /**
    * Every object of a kind, each once, some at a time, in the order that is fastest to read: as they lie there.

@@ -3,6 +3,7 @@ import { afterEach, expect, onTestFinished, test } from "vitest";
 import { Objects } from "../../src/state/objects.ts";
 import { ValueCache } from "../../src/state/value-cache.ts";
 import { MemoryObjects } from "../../src/storage/backends/memory.ts";
+import { dice } from "../sync/noise.ts";
 import { BACKENDS } from "./backends.ts";
 import { key, op, openEngine, put } from "./harness.ts";
 
@@ -16,19 +17,19 @@ function keep<T extends { close(): unknown }>(one: T): T {
   return one;
 }
 
-test("what was read lately is found at once, at the head and after a restart; a past state is found too", async () => {
+test("what was written or read lately is found at once, at the head and after a restart; a past state is found too", async () => {
   const { engine, storage } = await openEngine();
   const first = await put(engine, { "/a": "1", "/b": "other" });
   const state = await put(engine, { "/a": "2" });
   const expected = { state, value: { hash: sha256("2"), size: 1, bytes: Buffer.from("2") } };
-  expect(engine.find(key("/a"))).toBeInstanceOf(Promise);
-  expect(await engine.find(key("/a"))).toEqual(expected);
+  // At once, as it was written just now.
   expect(engine.find(key("/a"))).toEqual(expected);
   expect(engine.find(key("/none"))).toEqual({ state, value: null });
   const past = await engine.find(key("/a"), MAIN, first.slice(0, 10));
   expect(past).toMatchObject({ state: first, value: { bytes: Buffer.from("1") } });
 
   const again = keep((await openEngine({ storage, contract: null })).engine);
+  expect(again.find(key("/a"))).toBeInstanceOf(Promise);
   expect(await again.find(key("/a"))).toEqual(expected);
   expect(again.find(key("/a"))).toEqual(expected);
   // What is found at once is what is durable now.
@@ -104,17 +105,41 @@ test("a value that is removed from the storage can't be read any more, once it i
   await expect(objects.askedValue(hash, bytes.length)).rejects.toThrow("missing");
 });
 
+test("what lies beside a value that is read is there without another look at the file; what is damaged of it is not believed", async () => {
+  const place = await BACKENDS["sqlite"]!();
+  onTestFinished(() => place.dispose());
+  const storage = await place.open();
+  const objects = keep(new Objects(storage));
+  onTestFinished(() => storage.close());
+  const values = Array.from({ length: 8 }, (_, i) => Buffer.from(`value ${i} `.repeat(20)));
+  const hashes = values.map((value) => sha256(value));
+  // One of them was damaged on its way to the disk.
+  const stored = values.map((value, i) => ({
+    kind: "value" as const,
+    hash: hashes[i]!,
+    bytes: i === 5 ? values[6]! : value,
+  }));
+  await storage.apply({ objects: stored, branches: [], replies: [] });
+  const reads: Hash[] = [];
+  const readNow = storage.readNow!.bind(storage);
+  storage.readNow = (kind, hash, ...more) => (reads.push(hash), readNow(kind, hash, ...more));
+  for (const i of [3, 0, 1, 2, 4, 6, 7]) expect(objects.askedValue(hashes[i]!, values[i]!.length)).toEqual(values[i]);
+  expect(reads).toEqual([hashes[3]]);
+  expect(() => objects.askedValue(hashes[5]!, values[5]!.length)).toThrow("damaged");
+  expect(reads).toEqual([hashes[3], hashes[5]]);
+});
+
 test("caches hold within one bound what is used, apart from each other", () => {
   const [one, other] = [keep(new ValueCache()), keep(new ValueCache())];
-  const value = new Uint8Array(10_000);
+  const value = Buffer.alloc(10_000, 7);
   const used = sha256("used");
   one.set(used, value);
-  for (let i = 0; i < 4000; i++) {
+  for (let i = 0; i < 8000; i++) {
     other.set(sha256(`${i}`), value);
-    expect(one.get(used)?.buffer).toBe(value.buffer);
+    if (i % 100 === 0) expect(one.get(used)).toEqual(value);
   }
-  const held = Array.from({ length: 4000 }, (_, i) => other.get(sha256(`${i}`))).filter((bytes) => bytes !== undefined);
-  expect(held.length).toBeGreaterThan(400);
+  const held = Array.from({ length: 8000 }, (_, i) => other.get(sha256(`${i}`))).filter((bytes) => bytes !== undefined);
+  expect(held.length * value.length).toBeGreaterThan(24 * 1024 * 1024);
   expect(held.length * value.length).toBeLessThan(32 * 1024 * 1024);
   expect(other.get(used)).toBeUndefined();
   one.set(sha256("large"), new Uint8Array(100_000));
@@ -122,4 +147,33 @@ test("caches hold within one bound what is used, apart from each other", () => {
   one.close();
   one.set(used, value);
   expect(one.get(used)).toBeUndefined();
+});
+
+test("a cache gives what was put, whatever is taken out, changed or put between", () => {
+  const model = new Map<Hash, Buffer>();
+  const cache = keep(new ValueCache());
+  const roll = dice(117);
+  let hits = 0;
+  for (let i = 0; i < 200_000; i++) {
+    const hash = sha256(`${roll(30_000)}`);
+    const what = roll(100);
+    if (what < 5) {
+      cache.delete(hash);
+      model.delete(hash);
+    } else if (what < 50) {
+      const bytes = model.get(hash) ?? Buffer.alloc(roll(2000), hash);
+      cache.set(hash, bytes);
+      model.set(hash, Buffer.from(bytes));
+      // What the caller does to its bytes afterwards is its own affair.
+      bytes.fill(0);
+      bytes.set(model.get(hash)!);
+    } else {
+      const got = cache.get(hash);
+      if (got === undefined) continue;
+      hits++;
+      if (!model.get(hash)?.equals(got)) throw new Error(`step ${i}: ${hash} is not what was put`);
+      got.fill(1);
+    }
+  }
+  expect(hits).toBeGreaterThan(50_000);
 });

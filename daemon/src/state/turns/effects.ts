@@ -74,7 +74,7 @@ export class Effects {
       return await this.#tell(open, last, id);
     }
     // What became of it may not be stored yet, and is known from there.
-    if (last !== null) await open.durable();
+    if (last !== null) await open.storing.durable();
     const now = this.#standing(effect);
     if (now?.status === "done") return await this.#done(effect, now.said as Said);
     if (now?.status === "running") throw underWay(key, effect, now.last.turn);
@@ -92,7 +92,7 @@ export class Effects {
 
   /** Tells the caller to do it, once that it may have been done is durable. */
   async #tell(open: OpenTurn, running: RunningEffect, id: string | undefined): Promise<EffectBeginReply> {
-    await open.durable();
+    await open.storing.durable();
     const { effect, key, begun } = running;
     if (await open.goesOn()) {
       open.effects.tell(running, id);
@@ -132,7 +132,7 @@ export class Effects {
     if (open !== null && running?.begun === begun && (await open.goesOn())) {
       running.word ??= { text, commit: await open.record(event) };
       if (running.word.text !== text) throw saidOtherwise(effect);
-      await open.durable();
+      await open.storing.durable();
       return running.word.commit;
     }
     const said = [...effect.said.values()].filter(({ attempts }) => attempts.includes(begun));

@@ -2,7 +2,7 @@ import { type BranchName, type CommitEvent, type Hash, invalid, type Key, Vlinde
 import { andThen } from "../and-then.ts";
 import type { Space } from "../api.ts";
 import { askedOf, isPut, once, sizeOf } from "../asked.ts";
-import type { Idempotency, Work } from "../batch.ts";
+import type { Work } from "../batch.ts";
 import { BranchTable } from "../branch-table.ts";
 import { Draft, type LiveBranch, type Working } from "../draft.ts";
 import type { Found } from "../found.ts";
@@ -18,6 +18,7 @@ import { Trace } from "./trace.ts";
 import { recorded, storeValues } from "./recorded.ts";
 import { ReplyMemory } from "./reply-memory.ts";
 import { RunningEffects } from "./running-effects.ts";
+import { type Chain, Storing } from "./storing.ts";
 import type { Instead, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts";
 import { turnNote } from "./turn-note.ts";
 import { type Taken, Unstored } from "./unstored.ts";
@@ -32,7 +33,7 @@ const MOST_UNSTORED = 8 << 20;
  * A turn's private chain of commits: from the branch's head, in memory, seen by nobody else. Writes are answered
  * from it at once. Whatever of it is stored before the turn ends is reached only from the turn's note.
  */
-export class OpenTurn implements TurnFacts {
+export class OpenTurn implements TurnFacts, Chain {
   readonly turn: string;
   readonly session: string;
   readonly first: string;
@@ -57,9 +58,8 @@ export class OpenTurn implements TurnFacts {
   readonly #unstored = new Unstored();
   /** The last of what is computed; null: nothing is. */
   #last: Promise<unknown> | null = null;
-  #storing: Promise<void> | null = null;
-  #timer: NodeJS.Timeout | null = null;
   readonly #ending: Ending;
+  readonly storing: Storing;
   /** How it has ended; null: it has not. */
   end: Ended | null = null;
   /** The contract that it began from. */
@@ -72,6 +72,7 @@ export class OpenTurn implements TurnFacts {
     this.#ground = ground;
     this.turn = facts.turn;
     this.#ending = new Ending(facts.turn);
+    this.storing = new Storing(this, this.#ending, ground.writer);
     this.session = facts.session;
     this.first = facts.first;
     this.isReplay = facts.isReplay;
@@ -120,6 +121,10 @@ export class OpenTurn implements TurnFacts {
     return this.#working.heads.get(this.branch.id) as Head;
   }
 
+  get isStored(): boolean {
+    return this.#unstored.isEmpty;
+  }
+
   get unstored(): number {
     return this.#unstored.bytes;
   }
@@ -144,7 +149,7 @@ export class OpenTurn implements TurnFacts {
 
   /** The state for a search, which reads more than it answers. All of it is stored. @throws unavailable, conflict */
   async searched(): Promise<StateView> {
-    const head = await this.flush();
+    const head = await this.storing.flush();
     this.#ending.check();
     return new StateView(head, this.#ground.objects);
   }
@@ -189,7 +194,7 @@ export class OpenTurn implements TurnFacts {
     const told = recorded(event);
     const work: Work<Hash> = async (draft) => {
       // Answers of models are large.
-      if (this.#unstored.bytes > MOST_UNSTORED) await this.flush();
+      if (this.#unstored.bytes > MOST_UNSTORED) await this.storing.flush();
       storeValues(draft, told);
       const head = await draft.commit(draft.table.required(this.branchName), {}, this.told(told.event));
       return head.commit;
@@ -219,7 +224,7 @@ export class OpenTurn implements TurnFacts {
   #room({ ops }: UploadedWrite): void | Promise<void> {
     const admitted = ops.some(isPut) ? this.#ground.quota().admit(() => sizeOf(ops)) : undefined;
     if (this.#unstored.bytes <= MOST_UNSTORED) return admitted;
-    return andThen(admitted, async () => void (await this.flush()));
+    return andThen(admitted, async () => void (await this.storing.flush()));
   }
 
   #took({ space, ops }: UploadedWrite, { applied }: WriteReply): void {
@@ -229,7 +234,7 @@ export class OpenTurn implements TurnFacts {
 
   #grew(): void {
     const { bytes, commits } = this.#unstored;
-    this.#flushSoon(bytes > STORE_OVER.bytes || commits.length > STORE_OVER.commits ? 0 : STORE_AFTER_MS);
+    this.storing.soon(bytes > STORE_OVER.bytes || commits.length > STORE_OVER.commits ? 0 : STORE_AFTER_MS);
   }
 
   /** One after the other: each builds on the one before. At once where it can be. `took` is called as it becomes part of the chain. */
@@ -292,66 +297,8 @@ export class OpenTurn implements TurnFacts {
     return this.#unstored.store(draft);
   }
 
-  /**
-   * Stores the chain as it is now; waits for a storing that is under way. Returns the end of what is stored. Of a turn that
-   * is being ended it stores nothing: that transaction has all of it, and takes the note away. @throws unavailable
-   */
-  async flush(): Promise<Head> {
-    while (this.#storing !== null) await this.#storing.catch(() => {});
-    let head = this.head;
-    if (this.#unstored.isEmpty || this.#ending.isOn) return head;
-    await this.#store(() => (head = this.head));
-    return head;
-  }
-
-  /** All that was recorded is stored when it resolves: now, or by what ends the turn. @throws unavailable */
-  async durable(): Promise<void> {
-    for (;;) {
-      if (this.#storing !== null) await this.#storing.catch(() => {});
-      else if (!this.#ending.isOn) return void (await this.flush());
-      else if (!(await this.#ending.goesOn())) return;
-    }
-  }
-
-  /** Stores the beginning, with the reply that its id gets. @throws unavailable */
-  storeBeginning(reply: object, asked: Idempotency | undefined): Promise<void> {
-    return this.#store(() => reply, asked);
-  }
-
-  /** @param reply called as it is computed */
-  #store(reply: () => object, asked?: Idempotency): Promise<void> {
-    this.#stopTimer();
-    let taken: Taken | null = null;
-    const work = (draft: Draft): object => {
-      taken = this.store(draft);
-      return reply();
-    };
-    this.#storing = this.#ground.writer
-      .write(work, asked)
-      .then(() => {
-        if (taken !== null) this.#stored(taken);
-      })
-      .finally(() => {
-        this.#storing = null;
-      });
-    return this.#storing;
-  }
-
-  #stored(taken: Taken): void {
+  stored(taken: Taken): void {
     for (const hash of this.#unstored.drop(taken)) this.#working.unsaved.delete(hash);
-  }
-
-  #flushSoon(milliseconds: number): void {
-    if (this.#storing !== null) return;
-    if (milliseconds > 0 && this.#timer !== null) return;
-    this.#stopTimer();
-    // What the storage refuses stays in memory, and the end of the turn meets it again.
-    this.#timer = setTimeout(() => void this.flush().catch(() => {}), milliseconds).unref();
-  }
-
-  #stopTimer(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
   }
 
   /** A draft on the end of the chain, which is not part of it: to compute a last commit that may not come to be. */
@@ -365,7 +312,7 @@ export class OpenTurn implements TurnFacts {
    */
   async close(how: string, by?: string): Promise<boolean> {
     const isFirst = this.#ending.begin(how, by);
-    this.#stopTimer();
+    this.storing.close();
     while (this.#last !== null) await this.#last;
     return isFirst;
   }
@@ -377,7 +324,7 @@ export class OpenTurn implements TurnFacts {
 
   /** What the storage refused is tried again. */
   storeSoon(): void {
-    if (!this.#unstored.isEmpty && !this.#ending.isOn) this.#flushSoon(STORE_AFTER_MS);
+    if (!this.#unstored.isEmpty && !this.#ending.isOn) this.storing.soon(STORE_AFTER_MS);
   }
 
   /** Waits while something is ending it. Whether it goes on. */

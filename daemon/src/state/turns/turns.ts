@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { asVlinderError, type BranchName, type Hash, sha256, VlinderError } from "@vlinder/protocol";
 import type { ObjectStorage, StoredNote } from "../../storage/object-storage.ts";
 import { once } from "../asked.ts";
@@ -162,7 +162,7 @@ export class Turns {
       const head = base?.commit === branch.head ? base : await source.at(branch.head);
       const open = await OpenTurn.begin(this.#ground, facts, head, event);
       const begun = { turn, session, branch: branch.name as BranchName, base: branch.head, state: open.head.commit };
-      const stored = open.storeBeginning(begun, asked);
+      const stored = open.storing.beginning(begun, asked);
       stored.catch(() => open.storeSoon());
       if (durably) await stored;
       this.#add(open);
@@ -308,7 +308,7 @@ export class Turns {
 
   /** Stores what the open ones have. Returns the ends of what is stored of them. @throws unavailable */
   async store(): Promise<Hash[]> {
-    return await Promise.all([...this.#open.values()].map(async (open) => (await open.flush()).commit));
+    return await Promise.all([...this.#open.values()].map(async (open) => (await open.storing.flush()).commit));
   }
 
   /** Bytes that are in no file yet. */
@@ -370,7 +370,7 @@ function isAway(error: unknown): boolean {
   return asVlinderError(error).code === "unavailable";
 }
 
-/** Unique, and in the order in which they were made: milliseconds, then chance. */
+/** Unique, and in the order in which they were made: milliseconds, then chance. (Node has UUIDs in store; random bytes it asks for each time.) */
 function stamp(): string {
-  return Date.now().toString(36) + randomBytes(4).toString("hex");
+  return Date.now().toString(36) + randomUUID().slice(0, 8);
 }

@@ -91,7 +91,7 @@ describe("large values that were uploaded", () => {
     if (how === "dropped") engine.uploads.drop("u");
     clock.tick(3 * DAY);
     await engine.retention.collect(true);
-    await turn.flush();
+    await turn.storing.flush();
     clock.tick(9 * DAY);
     await engine.retention.collect(true);
     expect((await turn.find(key("/large"))).value?.hash).toBe(sha256(large));
@@ -227,7 +227,7 @@ describe("many", () => {
       if (i % 50 === 0) await sleep(0);
     }
     expect(most).toBeLessThan(10 << 20);
-    await turn.flush();
+    await turn.storing.flush();
     expect(turn.unstored).toBe(0);
     await engine.turns.complete(turn.turn, null);
   });

@@ -74,7 +74,7 @@ async function run(place: Place, all: readonly Round[]): Promise<void> {
       ...open.map((id) =>
         engine.turns
           .find(id)
-          ?.flush()
+          ?.storing.flush()
           .catch(() => {}),
       ),
       twin.end(last),

@@ -119,10 +119,10 @@ describe("what is stored in the background", () => {
     const turn = await begin(engine);
     await set(turn, "/a", "1");
     storage.hold();
-    const first = turn.flush();
+    const first = turn.storing.flush();
     await sleep(5);
     await set(turn, "/a", "2");
-    const second = turn.flush();
+    const second = turn.storing.flush();
     const completed = engine.turns.complete(turn.turn, null);
     await sleep(5);
     storage.release();

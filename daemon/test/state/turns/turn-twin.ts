@@ -103,7 +103,7 @@ export class Twin {
   }
 
   async #flush(turn: Open): Promise<void> {
-    await this.engine.turns.required(turn.id).flush();
+    await this.engine.turns.required(turn.id).storing.flush();
   }
 
   async #begin(branch: BranchName): Promise<void> {

@@ -166,7 +166,7 @@ describe("a turn", () => {
     const read = async (): Promise<number> =>
       Buffer.compare(Buffer.from((await turn.find(key("/large"))).value?.bytes ?? []), large);
     expect(await read()).toBe(0);
-    await turn.flush();
+    await turn.storing.flush();
     expect(turn.unstored).toBe(0);
     expect(await read()).toBe(0);
     expect((await storage.usage()).counts.commit).toBe(2 + 1 + 700 + 1);
@@ -177,13 +177,27 @@ describe("a turn", () => {
     expect((await engine.verify()).damage).toEqual([]);
   });
 
+  test("is stored behind its answer, and before anything else of it: the beginning with the reply that its id gets", async () => {
+    const { engine, storage } = await open();
+    const soon = await engine.turns.begin({ branch: MAIN }, "soon");
+    expect([await storage.reply("soon"), await storage.notes("turn/")]).toEqual([null, []]);
+    await expect.poll(() => storage.reply("soon")).toMatchObject({ reply: JSON.stringify(soon) });
+    const now = await engine.turns.begin({ branch: MAIN }, "now");
+    await engine.turns.required(now.turn).storing.flush();
+    expect(await storage.reply("now")).toMatchObject({ reply: JSON.stringify(now) });
+    const done = await engine.turns.begin({ branch: MAIN }, "done");
+    await engine.turns.complete(done.turn, null);
+    expect(await storage.reply("done")).toMatchObject({ reply: JSON.stringify(done) });
+    expect(await storage.notes("turn/")).toHaveLength(2);
+  });
+
   test("that was open when the daemon died is a failed one, with what was durable of it", async () => {
     const storage = new MemoryObjects("memory://shared");
     const { engine } = await openEngine({ storage });
     const before = await put(engine, { "/a": "1" });
     const turn = await begin(engine);
     await set(turn, "/a", "2");
-    await turn.flush();
+    await turn.storing.flush();
     await set(turn, "/a", "lost");
     // The process is gone: nothing is closed.
     const again = await open({ storage });

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Hash, hashFromBytes, hashToBytes, ownBuffer } from "@vlinder/protocol";
 import {
+  type Beside,
   type Kind,
   KINDS,
   type Moves,
@@ -13,7 +14,7 @@ import {
 import { SLOT, slotCount, slotFlags, slotHash, slotLength } from "./block.ts";
 import type { Bases } from "./bases.ts";
 import type { NewBlock, Stored } from "./blocks-of.ts";
-import { locationOf } from "./location.ts";
+import { blockOf, locationOf, shelfOf, slotOf } from "./location.ts";
 import { type Found, ReaderSession } from "./reader-session.ts";
 import { pageInOrder } from "./scan.ts";
 import { SoundIndex } from "./sound-index.ts";
@@ -65,6 +66,23 @@ export class Reader {
 
   find(shelf: number, hash: Buffer, prefix?: number): Found | null {
     return this.#read((session) => session.find(shelf, hash, prefix));
+  }
+
+  /** What else of its shelf is in the block of what was found just now. */
+  tellBeside(location: number, beside: Beside): void {
+    this.#read((session) => {
+      const block = session.block(blockOf(location));
+      if (block === undefined) return;
+      const [shelf, own] = [shelfOf(location), slotOf(location)];
+      let start = 0;
+      for (let slot = 0; slot < slotCount(block); slot++) {
+        const [flags, length] = [slotFlags(block.head, slot), slotLength(block.head, slot)];
+        if (slot !== own && (flags & (SLOT.shelf | SLOT.removed | SLOT.delta)) === shelf) {
+          beside(hashFromBytes(slotHash(block.head, slot)), block.data.subarray(start, start + length));
+        }
+        start += length;
+      }
+    });
   }
 
   /** Whether there is surely nothing with this prefix of what this process has stored; with no look at the file. */
