@@ -102,6 +102,7 @@ export class StateEngine implements Exchange {
     this.#reads = new ValueReads(this.#objects, this.#heads, keeping);
     this.timeline = new Timeline(this.#source, segments);
     this.#moves.add((moves) => {
+      this.#reads.entries.moved(moves);
       for (const { branch, to } of moves) if (to !== null) this.timeline.index.catchUp(branch, to);
     });
     const committer = { agent, device, now };
@@ -115,6 +116,7 @@ export class StateEngine implements Exchange {
       onCommit: (hash, commit, changes) => {
         this.timeline.index.stored(hash, commit, changes);
         this.turns.index.met(hash, commit);
+        this.#reads.entries.met(hash, commit, changes);
       },
       onDurable: (moves) => this.#moves.tell(moves),
     });
@@ -223,7 +225,7 @@ export class StateEngine implements Exchange {
   /** What a key holds at a branch's head or at a past commit; at once where all that it takes can be read so. */
   find(key: Key, branch?: BranchName, at?: string): Found | Promise<Found> {
     if (at !== undefined) return this.resolve(at).then((commit) => this.#reads.findInPast(commit, key));
-    return andThen(this.stateOf(branch), (view) => this.#reads.findIn(view, key));
+    return andThen(this.stateOf(branch), (view) => this.#reads.findAtHead(view, key));
   }
 
   async view(commit: Hash): Promise<StateView> {
@@ -390,11 +392,8 @@ export class StateEngine implements Exchange {
     return integrateAll(this.#writer, theirs);
   }
 
-  async #dropReplies(): Promise<void> {
-    try {
-      await this.#storage.dropReplies(this.#now().getTime() - LIMITS.replyMemory);
-    } catch {
-      // The storage is away; old ids cost only space, and the next sweep comes in an hour.
-    }
+  /** Where the storage is away, old ids cost only space, and the next sweep comes in an hour. */
+  #dropReplies(): Promise<void> {
+    return this.#storage.dropReplies(this.#now().getTime() - LIMITS.replyMemory).catch(() => {});
   }
 }

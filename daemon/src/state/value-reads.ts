@@ -1,6 +1,7 @@
 import type { Hash, Key } from "@vlinder/protocol";
 import { andThen } from "./and-then.ts";
 import type { Entry } from "./api.ts";
+import { EntryCache } from "./entry-cache.ts";
 import type { FindObject } from "./find-object.ts";
 import { type Found, foundAt } from "./found.ts";
 import type { Heads } from "./heads.ts";
@@ -16,6 +17,7 @@ const READS_BEFORE_TREES = 3;
 
 /** Values, by key or by hash. Of one that is missing it is said whether it was erased or is lost. */
 export class ValueReads {
+  readonly entries = new EntryCache();
   readonly #objects: Objects;
   readonly #heads: Heads;
   /** How often commits of the past were read lately. */
@@ -28,9 +30,9 @@ export class ValueReads {
     this.#keeping = keeping;
   }
 
-  /** What a key holds in a state; at once where all that it takes is at hand. @throws erased */
-  findIn(view: StateView, key: Key): Found | Promise<Found> {
-    return andThen(view.getNow("kv", key), (entry) => this.found(view.commit, entry));
+  /** What a key holds in the state of a branch's head; at once where all that it takes is at hand. @throws erased */
+  findAtHead(view: StateView, key: Key): Found | Promise<Found> {
+    return andThen(this.entries.find(view, key), (entry) => this.found(view.commit, entry));
   }
 
   /** What a key held at a commit. @throws pruned, erased */
@@ -38,7 +40,8 @@ export class ValueReads {
     this.#keeping.pruned.check(commit);
     const past = this.#isWorthTrees(commit) ? undefined : await pastEntry(this.#objects, commit, "kv", key);
     if (past !== undefined) return await this.found(commit, past);
-    return await this.findIn(new StateView(await this.#heads.at(commit), this.#objects), key);
+    const view = new StateView(await this.#heads.at(commit), this.#objects);
+    return await this.found(commit, await view.getNow("kv", key));
   }
 
   /** Whether a commit's trees are at hand, or it was read so often that they soon pay. */

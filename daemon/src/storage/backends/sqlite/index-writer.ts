@@ -1,7 +1,8 @@
 import type Database from "better-sqlite3";
 import { SLOT, SLOT_BYTES, slotCount, slotFlags, slotPrefix } from "./block.ts";
 import { blockOf, locationOf, shelfOf } from "./location.ts";
-import { Bloom, encodePage, locationAt, pageEntries, pageId, pageOf, pagesFor, prefixAt } from "./run.ts";
+import { byPrefix, PagedEntries } from "./paged-entries.ts";
+import { Bloom, encodePage, type Entry, locationAt, pageEntries, pageId, pageOf, pagesFor, prefixAt } from "./run.ts";
 import { REPLY_SHELF } from "./shelves.ts";
 
 /** Entries that are not in a run yet, at which the next run is begun. */
@@ -13,8 +14,6 @@ const PACE = 5;
 const STEP_MIN = 560;
 /** Pages of runs that were merged, dropped in one transaction. */
 const DROP_PAGES = 64;
-
-type Entry = readonly [prefix: number, location: number];
 
 interface RunRow {
   readonly id: number;
@@ -120,8 +119,7 @@ export class IndexWriter {
 
   #flush(): Job {
     const upto = this.#db.prepare<[], number>("SELECT max(id) FROM block").pluck().get() ?? 0;
-    const pages = pagesFor(this.#waiting);
-    const sorted: Entry[][] = Array.from({ length: pages }, () => []);
+    const entries = new PagedEntries(pagesFor(this.#waiting), this.#waiting);
     const heads = this.#db
       .prepare<[number, number], [number, Buffer]>("SELECT id, head FROM block WHERE id > ? AND id <= ?")
       .raw();
@@ -129,11 +127,10 @@ export class IndexWriter {
       for (let slot = 0; slot < slotCount({ head }); slot++) {
         const flags = slotFlags(head, slot);
         if ((flags & SLOT.removed) !== 0) continue;
-        const prefix = slotPrefix(head, slot);
-        sorted[pageOf(prefix, pages)]?.push([prefix, locationOf(id, slot, flags & SLOT.shelf)]);
+        entries.add(slotPrefix(head, slot), locationOf(id, slot, flags & SLOT.shelf));
       }
     }
-    const job = this.#begin(0, this.#waiting, upto, [], (page) => (sorted[page] as Entry[]).sort(byPrefix));
+    const job = this.#begin(0, this.#waiting, upto, [], (page) => entries.page(page));
     this.#upto = upto;
     this.#waiting = 0;
     return job;
@@ -196,10 +193,6 @@ export class IndexWriter {
       id = first.get(pageId(run + 1, 0));
     }
   }
-}
-
-function byPrefix([a, x]: Entry, [b, y]: Entry): number {
-  return a - b || x - y;
 }
 
 /** Reads the entries of a run in order. */

@@ -22,6 +22,8 @@ export interface RunShape {
   readonly pages: number;
 }
 
+export type Entry = readonly [prefix: number, location: number];
+
 export function pagesFor(entries: number): number {
   return Math.max(1, Math.ceil(entries / PAGE_ENTRIES));
 }
@@ -54,7 +56,7 @@ export function locationAt(page: Buffer, entry: number): number {
 }
 
 /** @param entries in the order of their prefixes */
-export function encodePage(entries: readonly (readonly [prefix: number, location: number])[]): Buffer {
+export function encodePage(entries: readonly Entry[]): Buffer {
   const page = Buffer.allocUnsafe(entries.length * ENTRY_BYTES + SUM_BYTES);
   let at = 0;
   for (const [prefix, location] of entries) {

@@ -1,0 +1,163 @@
+/*
+ * An entry, little-endian: u32 owner, u16 length of the name, u16 length, u8 mark, name, bytes, and room that stays free:
+ * it stands for what the table takes for it.
+ */
+const NAMES = 4;
+const LENGTH = 6;
+const MARK = 8;
+const NAME = 9;
+const ROOM = 24;
+
+/** The ring is taken and written over piece by piece, of so many bytes. */
+const PIECE = 1 << 20;
+/** Of a name and its bytes, each. */
+const LONGEST = 0xffff;
+const SMALLEST_TABLE = 1 << 12;
+
+/** How names are written: `hex` takes half as much. */
+export type Naming = "latin1" | "hex";
+
+/**
+ * Small things by owner and name in a ring of memory, found by a table of plain numbers: a hundred thousand of them are
+ * nothing that the garbage collector looks at, and the oldest go by being written over. What is asked for in the
+ * oldest quarter is written anew.
+ */
+export class Ring {
+  readonly #naming: Naming;
+  readonly #most: number;
+  readonly #pieces: Buffer[] = [];
+  /** Places count on and on; the ring has those from the start of a piece to where the next entry goes. */
+  #start = 0;
+  #end = 0;
+  /** By its tag, an entry's place and 1 more; 0: there never was one. */
+  #places = new Float64Array(SMALLEST_TABLE);
+  #tags = new Int32Array(SMALLEST_TABLE);
+  #used = 0;
+
+  /** @param most pieces of 1 MB */
+  constructor(naming: Naming, most: number) {
+    this.#naming = naming;
+    this.#most = most;
+  }
+
+  /** A copy, as the ring goes on; undefined: it is not here. `check` is asked about what bears a mark: true takes that away, false throws it out. */
+  get(owner: number, name: string, check?: (bytes: Buffer) => boolean): Buffer | undefined {
+    const slot = this.#find(owner, name);
+    if (slot < 0) return undefined;
+    const place = (this.#places[slot] as number) - 1;
+    const [piece, at] = [this.#piece(place), place % PIECE];
+    const start = at + NAME + piece.readUInt16LE(at + NAMES);
+    const bytes = Buffer.from(piece.subarray(start, start + piece.readUInt16LE(at + LENGTH)));
+    if (piece[at + MARK] !== 0) {
+      if (check?.(bytes) === false) {
+        this.#erase(place);
+        return undefined;
+      }
+      piece[at + MARK] = 0;
+    }
+    if (place < this.#end - (this.#most * PIECE * 3) / 4) {
+      this.#places[slot] = this.#write(owner, name, bytes, false) + 1;
+    }
+    return bytes;
+  }
+
+  has(owner: number, name: string): boolean {
+    return this.#find(owner, name) >= 0;
+  }
+
+  /** Keeps a copy of what is not here. What is too large is not kept. */
+  add(owner: number, name: string, bytes: Uint8Array, marked = false): void {
+    if (bytes.length > LONGEST || name.length > LONGEST || this.has(owner, name)) return;
+    this.#note(tagOf(name), this.#write(owner, name, bytes, marked));
+  }
+
+  /** Nothing of it stays in this memory. */
+  delete(owner: number, name: string): void {
+    const slot = this.#find(owner, name);
+    if (slot >= 0) this.#erase((this.#places[slot] as number) - 1);
+  }
+
+  #piece(place: number): Buffer {
+    return this.#pieces[Math.floor(place / PIECE) % this.#most] as Buffer;
+  }
+
+  #erase(place: number): void {
+    const [piece, at] = [this.#piece(place), place % PIECE];
+    piece.fill(0, at, at + NAME + piece.readUInt16LE(at + NAMES) + piece.readUInt16LE(at + LENGTH));
+  }
+
+  /** Where it was written. */
+  #write(owner: number, name: string, bytes: Uint8Array, marked: boolean): number {
+    const names = this.#naming === "hex" ? name.length / 2 : name.length;
+    const size = NAME + names + bytes.length + ROOM;
+    if ((this.#end % PIECE) + size > PIECE) this.#end = Math.ceil(this.#end / PIECE) * PIECE;
+    const place = this.#end;
+    const at = place % PIECE;
+    if (at === 0) {
+      // What was in this piece is gone.
+      this.#start = Math.max(0, place - (this.#most - 1) * PIECE);
+      this.#pieces[(place / PIECE) % this.#most] ??= Buffer.allocUnsafeSlow(PIECE);
+    }
+    const piece = this.#piece(place);
+    piece.writeUInt32LE(owner, at);
+    piece.writeUInt16LE(names, at + NAMES);
+    piece.writeUInt16LE(bytes.length, at + LENGTH);
+    piece[at + MARK] = marked ? 1 : 0;
+    piece.write(name, at + NAME, names, this.#naming);
+    piece.set(bytes, at + NAME + names);
+    this.#end += size;
+    return place;
+  }
+
+  /** The slot of an entry; -1: there is none. */
+  #find(owner: number, name: string): number {
+    const tag = tagOf(name);
+    const mask = this.#tags.length - 1;
+    for (let slot = tag & mask; ; slot = (slot + 1) & mask) {
+      const there = this.#places[slot] as number;
+      if (there === 0) return -1;
+      if (this.#tags[slot] === tag && there > this.#start && this.#is(there - 1, owner, name)) return slot;
+    }
+  }
+
+  #is(place: number, owner: number, name: string): boolean {
+    const [piece, at] = [this.#piece(place), place % PIECE];
+    if (piece.readUInt32LE(at) !== owner) return false;
+    const end = at + NAME + piece.readUInt16LE(at + NAMES);
+    return piece.toString(this.#naming, at + NAME, end) === name;
+  }
+
+  /** The slot of one that is gone is as good as an empty one. */
+  #note(tag: number, place: number): void {
+    if (this.#used * 4 > this.#tags.length * 3) this.#rebuild();
+    const mask = this.#tags.length - 1;
+    let slot = tag & mask;
+    while ((this.#places[slot] as number) > this.#start) slot = (slot + 1) & mask;
+    if (this.#places[slot] === 0) this.#used++;
+    this.#places[slot] = place + 1;
+    this.#tags[slot] = tag;
+  }
+
+  #rebuild(): void {
+    const [places, tags] = [this.#places, this.#tags];
+    let live = 0;
+    for (const place of places) if (place > this.#start) live++;
+    let slots = SMALLEST_TABLE;
+    while (slots < live * 2) slots *= 2;
+    this.#places = new Float64Array(slots);
+    this.#tags = new Int32Array(slots);
+    this.#used = 0;
+    for (let slot = 0; slot < places.length; slot++) {
+      const place = places[slot] as number;
+      if (place > this.#start) this.#note(tags[slot] as number, place - 1);
+    }
+  }
+}
+
+/** FNV-1a. */
+function tagOf(name: string): number {
+  let tag = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) tag = Math.imul(tag ^ name.charCodeAt(i), 0x01000193);
+  // Its low bits alone are not good enough.
+  return tag ^ (tag >>> 15);
+}
