@@ -29,6 +29,8 @@ export interface StoredObject {
   readonly bytes: Uint8Array;
   /** Of an object that resembles its earlier versions. */
   readonly lineage?: Lineage;
+  /** Of one that a sweep gave: where it lies, for `readAt`. */
+  readonly place?: number;
 }
 
 /** A branch as it is stored. `head` null: it is deleted, a tombstone. */
@@ -146,6 +148,9 @@ export interface ObjectReader {
    * told to `beside`.
    */
   readNow?(kind: Kind, hash: Hash, lineage?: Lineage, beside?: Beside): Uint8Array | null;
+
+  /** The same of one that `sweep` gave, from where it lay then, with no look at an index; null: it is not there any more. */
+  readAt?(kind: Kind, hash: Hash, place: number): Uint8Array | null;
 
   /**
    * Every object of a kind, each once, some at a time, in the order that is fastest to read: as they lie there.

@@ -1,9 +1,14 @@
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import Database from "better-sqlite3";
 import type { Hash } from "@vlinder/protocol";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { openSqliteReader } from "../../src/storage/backends/sqlite/object-reader.ts";
+import { byPrefix, PagedEntries } from "../../src/storage/backends/sqlite/paged-entries.ts";
+import { type Entry, pageOf } from "../../src/storage/backends/sqlite/run.ts";
 import type { StoredObject } from "../../src/storage/object-storage.ts";
 import { sweepObjects } from "../../src/storage/sweep.ts";
+import { dice } from "../sync/noise.ts";
 import { has, objects, openSqlite, temporaryFolder, value } from "./samples.ts";
 
 interface Run {
@@ -131,4 +136,37 @@ describe("a damaged index: what is not found by its hash any more is not swept e
     for await (const some of sweepObjects(storage, "value")) swept.push(...some);
     expect(swept.map(({ bytes }) => Buffer.from(bytes))).toEqual(found);
   });
+});
+
+test("what a sweep gave is read again from where it lay, unless it is gone or something else is asked for", async () => {
+  const path = join(await temporaryFolder(), "objects.db");
+  const storage = await openSqlite(path);
+  const all = Array.from({ length: 300 }, (_, index) => value(index));
+  for (let at = 0; at < all.length; at += 30) await storage.apply(objects(...all.slice(at, at + 30)));
+  const reader = openSqliteReader(path);
+  onTestFinished(() => reader.close());
+  const swept: StoredObject[] = [];
+  for await (const some of sweepObjects(reader, "value")) swept.push(...some);
+  expect(swept).toHaveLength(300);
+  const readAt = (of: StoredObject, at: StoredObject): Uint8Array | null => reader.readAt!("value", of.hash, at.place!);
+  for (const one of swept) expect(Buffer.from(readAt(one, one)!)).toEqual(Buffer.from(one.bytes));
+  const [first, second] = swept as [StoredObject, StoredObject];
+  expect(readAt(first, second)).toBeNull();
+  expect(reader.readAt!("node", first.hash, first.place!)).toBeNull();
+  expect(reader.readAt!("value", first.hash, 2 ** 40)).toBeNull();
+  await storage.remove("value", [first.hash]);
+  await nextTurn();
+  expect(readAt(first, first)).toBeNull();
+  expect(readAt(second, second)).not.toBeNull();
+  await storage.close();
+});
+
+test("entries that wait for a run are on its pages in order, however many come", () => {
+  const entries = new PagedEntries(7, 3);
+  const random = dice(5);
+  const all = Array.from({ length: 1000 }, (_, i): Entry => [random(2 ** 31) * 2 ** 17 + random(1000), i]);
+  for (const [prefix, location] of [...all, all[0]!]) entries.add(prefix, location);
+  const pages = Array.from({ length: 7 }, (_, page) => entries.page(page));
+  pages.forEach((page, i) => expect(page.every(([prefix]) => pageOf(prefix, 7) === i)).toBe(true));
+  expect(pages.flat()).toEqual([...all, all[0]!].sort(byPrefix));
 });

@@ -18,6 +18,8 @@ const REACHED = 8;
 
 interface Shelf {
   readonly table: ObjectTable;
+  /** Where the sweep found each, of a kind that is read again and again; null: it is not, or the reader does not say. */
+  places: Float64Array | null;
   /** All that is there was hashed: what is not in the table is missing. */
   swept: boolean;
   reached: number;
@@ -36,7 +38,11 @@ export class CheckedObjects {
 
   constructor(reader: ObjectReader, counts: Usage["counts"] | null) {
     this.reader = reader;
-    const shelf = (kind: Kind): Shelf => ({ table: new ObjectTable(counts?.[kind]), swept: false, reached: 0 });
+    const places = (kind: Kind): Float64Array | null =>
+      kind === "node" && counts !== null && reader.readAt !== undefined ? new Float64Array(counts[kind]) : null;
+    const shelf = (kind: Kind): Shelf => {
+      return { table: new ObjectTable(counts?.[kind]), places: places(kind), swept: false, reached: 0 };
+    };
     this.#shelves = Object.fromEntries(KINDS.map((kind) => [kind, shelf(kind)])) as Record<Kind, Shelf>;
   }
 
@@ -92,10 +98,14 @@ export class CheckedObjects {
   /** The same at once, of an object that is known to be good; null where the reader can't do that, or it is not. */
   readNow(kind: Kind, hash: Hash): Uint8Array | null {
     const shelf = this.#shelves[kind];
-    if (this.reader.readNow === undefined || this.#known(shelf, hash) !== "good") return null;
+    const index = shelf.table.find(hash);
+    if (this.reader.readNow === undefined || index < 0 || standingAt(shelf, index) !== "good") return null;
+    const place = shelf.places?.[index];
     try {
-      const bytes = this.reader.readNow(kind, hash);
-      if (bytes !== null) this.#markReached(shelf, hash, "good");
+      // What came after the sweep has none (0, or undefined behind the end). What has moved since is looked up, too.
+      const lying = place ? this.reader.readAt?.(kind, hash, place) : null;
+      const bytes = lying ?? this.reader.readNow(kind, hash);
+      if (bytes !== null) reachAt(shelf, index, "good");
       return bytes;
     } catch (error) {
       if (!isUnreadable(error)) throw error;
@@ -115,25 +125,24 @@ export class CheckedObjects {
     return this.#shelves[kind].reached;
   }
 
-  #take({ table }: Shelf, { hash, bytes }: StoredObject): boolean {
+  #take({ table, places }: Shelf, { hash, bytes, place }: StoredObject): boolean {
     this.bytes += bytes.length;
     const isGood = hasHash(bytes, hash);
-    table.setFlags(table.add(hash), STANDINGS.indexOf(isGood ? "good" : "damaged"));
+    const index = table.add(hash);
+    table.setFlags(index, STANDINGS.indexOf(isGood ? "good" : "damaged"));
+    if (places !== null && place !== undefined) places[index] = place;
     return isGood;
   }
 
   /** Null: nobody has looked yet. */
-  #known({ table, swept }: Shelf, hash: Hash): Standing | null {
-    const index = table.find(hash);
-    if (index < 0) return swept ? "missing" : null;
-    return STANDINGS[table.flags(index) & STANDING_BITS] ?? null;
+  #known(shelf: Shelf, hash: Hash): Standing | null {
+    const index = shelf.table.find(hash);
+    return index < 0 ? (shelf.swept ? "missing" : null) : standingAt(shelf, index);
   }
 
   #markReached(shelf: Shelf, hash: Hash, standing: Standing): void {
     const index = shelf.table.find(hash);
-    if (index < 0 || (shelf.table.flags(index) & REACHED) !== 0) return;
-    shelf.table.setFlags(index, REACHED);
-    if (standing !== "missing") shelf.reached++;
+    if (index >= 0) reachAt(shelf, index, standing);
   }
 
   async #fetch(kind: Kind, hash: Hash, isHashed: boolean): Promise<CheckedBytes> {
@@ -149,6 +158,16 @@ export class CheckedObjects {
       return { standing: "unreadable", bytes: null };
     }
   }
+}
+
+function standingAt({ table }: Shelf, index: number): Standing | null {
+  return STANDINGS[table.flags(index) & STANDING_BITS] ?? null;
+}
+
+function reachAt(shelf: Shelf, index: number, standing: Standing): void {
+  if ((shelf.table.flags(index) & REACHED) !== 0) return;
+  shelf.table.setFlags(index, REACHED);
+  if (standing !== "missing") shelf.reached++;
 }
 
 /** A damaged database may give something else than bytes, a text for example. */

@@ -15,6 +15,8 @@ export function openSqliteReader(path: string): ObjectReader & { close(): void }
   return {
     read: async (kind: Kind, hashes: readonly Hash[]) => hashes.map((hash) => readNow(kind, hash)),
     readNow,
+    readAt: (kind: Kind, hash: Hash, place: number) =>
+      reader.at(place, KINDS.indexOf(kind), hashToBytes(hash))?.bytes ?? null,
     scan: async (kind: Kind, after: Hash | null, limit: number) => reader.scan(kind, after, limit),
     sweep: (kind: Kind): AsyncIterable<readonly StoredObject[]> => reader.sweep(kind, index),
     close: () => reader.close(),

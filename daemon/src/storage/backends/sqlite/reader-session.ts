@@ -83,14 +83,20 @@ export class ReaderSession {
   #find(shelf: number, hash: Buffer, prefix: number): Found | null {
     for (const location of this.index.candidates(prefix)) {
       if (shelfOf(location) !== shelf) continue;
-      const block = this.block(blockOf(location));
-      const slot = slotOf(location);
-      if (block === undefined || slot >= slotCount(block) || !slotHas(block.head, slot, hash)) continue;
-      const flags = slotFlags(block.head, slot);
-      if ((flags & SLOT.removed) !== 0 || (flags & SLOT.shelf) !== shelf) continue;
-      return this.#object(location, flags, slotData(block, slot));
+      const found = this.at(location, shelf, hash);
+      if (found !== null) return found;
     }
     return null;
+  }
+
+  /** An object at a location, if it is there. */
+  at(location: number, shelf: number, hash: Buffer): Found | null {
+    const block = this.block(blockOf(location));
+    const slot = slotOf(location);
+    if (block === undefined || slot >= slotCount(block) || !slotHas(block.head, slot, hash)) return null;
+    const flags = slotFlags(block.head, slot);
+    if ((flags & SLOT.removed) !== 0 || (flags & SLOT.shelf) !== shelf) return null;
+    return this.#object(location, flags, slotData(block, slot));
   }
 
   bytesAt(block: Block, slot: number): Buffer {

@@ -68,6 +68,10 @@ export class Reader {
     return this.#read((session) => session.find(shelf, hash, prefix));
   }
 
+  at(location: number, shelf: number, hash: Buffer): Found | null {
+    return this.#read((session) => session.at(location, shelf, hash));
+  }
+
   /** What else of its shelf is in the block of what was found just now. */
   tellBeside(location: number, beside: Beside): void {
     this.#read((session) => {
@@ -192,8 +196,9 @@ export class Reader {
     while (this.#read((session) => index.check(session.index))) await nextTurn();
     yield* this.#inOrder(shelf, (session, id, _, slot) => {
       const block = session.block(id);
-      if (block === undefined || !index.isFound(session.index, block, slot, locationOf(id, slot, shelf))) return null;
-      return { kind, hash: hashFromBytes(slotHash(block.head, slot)), bytes: session.bytesAt(block, slot) };
+      const place = locationOf(id, slot, shelf);
+      if (block === undefined || !index.isFound(session.index, block, slot, place)) return null;
+      return { kind, hash: hashFromBytes(slotHash(block.head, slot)), bytes: session.bytesAt(block, slot), place };
     });
   }
 
