@@ -1,4 +1,4 @@
-import { type Changes, type Commit, type Hash, hashFromBytes, type Key } from "@vlinder/protocol";
+import { type Change, type Changes, type Commit, type Hash, hashFromBytes, type Key } from "@vlinder/protocol";
 import { andThen } from "./and-then.ts";
 import type { Entry } from "./api.ts";
 import { Ring } from "./ring.ts";
@@ -11,8 +11,8 @@ let owners = 0;
 
 /** Branch heads whose entries are kept. */
 const HEADS = 16;
-/** Commits that were stored and that no branch has moved to yet: those of open turns. */
-const MET = 4096;
+/** Changes of commits that were stored and that no branch has moved to yet: those of open turns. */
+const MET = 16_384;
 
 const SIZE = 32;
 const NONE = Buffer.alloc(0);
@@ -25,7 +25,8 @@ const NONE = Buffer.alloc(0);
 export class EntryCache {
   /** The ring's owner, by the commit at which its entries are true. */
   readonly #heads = new Map<Hash, number>();
-  readonly #met = new Map<Hash, { readonly parent: Hash; readonly changes: Changes }>();
+  readonly #met = new Map<Hash, { readonly parent: Hash; readonly kv: readonly Change[] }>();
+  #metChanges = 0;
 
   /** What a key holds in the state of a head; at once where it can be. */
   find(view: StateView, key: Key): Entry | null | Promise<Entry | null> {
@@ -44,35 +45,41 @@ export class EntryCache {
   }
 
   /** A commit became durable. */
-  met(hash: Hash, { parents, adopts }: Commit, changes: Changes): void {
+  met(hash: Hash, { parents, adopts }: Commit, { kv = [] }: Changes): void {
     const [parent] = parents;
     if (this.#heads.size === 0 || parent === undefined || adopts !== undefined) return;
-    if (this.#met.size >= MET) this.#met.clear();
-    this.#met.set(hash, { parent, changes });
+    this.#met.set(hash, { parent, kv });
+    this.#metChanges += kv.length + 1;
+    if (this.#metChanges > MET) this.#forget();
   }
 
   /** Branches moved: where that was by commits that were met, entries go along. */
   moved(moves: readonly DurableMove[]): void {
     for (const { from, to } of moves) {
-      const owner = from === null ? undefined : this.#heads.get(from);
-      if (owner === undefined || from === null || to === null) continue;
-      const steps: Changes[] = [];
+      if (to === null) continue;
+      const steps: (readonly Change[])[] = [];
       let at = to;
       for (let step = this.#met.get(at); at !== from && step !== undefined; step = this.#met.get(at)) {
         this.#met.delete(at);
-        steps.push(step.changes);
+        this.#metChanges -= step.kv.length + 1;
+        steps.push(step.kv);
         at = step.parent;
       }
-      if (at === from) this.#advance(owner, from, to, steps);
+      const owner = from === at ? this.#heads.get(from) : undefined;
+      if (owner !== undefined && from !== null) this.#advance(owner, from, to, steps);
     }
   }
 
-  #advance(owner: number, from: Hash, to: Hash, newestFirst: readonly Changes[]): void {
-    for (const { kv = [] } of newestFirst.toReversed()) {
+  /** Of turns that failed, and of branches that went another way. */
+  #forget(): void {
+    this.#met.clear();
+    this.#metChanges = 0;
+  }
+
+  #advance(owner: number, from: Hash, to: Hash, newestFirst: readonly (readonly Change[])[]): void {
+    for (const kv of newestFirst.toReversed()) {
       for (const [key, hash, size] of kv) {
-        if (!ring.has(owner, key)) continue;
-        ring.delete(owner, key);
-        ring.add(owner, key, bytesOf(hash === null ? null : { key, hash, size }));
+        ring.replace(owner, key, bytesOf(hash === null ? null : { key, hash, size }));
       }
     }
     this.#heads.delete(from);

@@ -13,6 +13,8 @@ const PIECE = 1 << 20;
 /** Of a name and its bytes, each. */
 const LONGEST = 0xffff;
 const SMALLEST_TABLE = 1 << 12;
+/** In the table, of an entry that was taken out: as good as one that was written over. */
+const GONE = -1;
 
 /** How names are written: `hex` takes half as much. */
 export type Naming = "latin1" | "hex";
@@ -29,7 +31,7 @@ export class Ring {
   /** Places count on and on; the ring has those from the start of a piece to where the next entry goes. */
   #start = 0;
   #end = 0;
-  /** By its tag, an entry's place and 1 more; 0: there never was one. */
+  /** By its tag, an entry's place and 1 more; 0: there never was one; or GONE. */
   #places = new Float64Array(SMALLEST_TABLE);
   #tags = new Int32Array(SMALLEST_TABLE);
   #used = 0;
@@ -50,31 +52,46 @@ export class Ring {
     const bytes = Buffer.from(piece.subarray(start, start + piece.readUInt16LE(at + LENGTH)));
     if (piece[at + MARK] !== 0) {
       if (check?.(bytes) === false) {
-        this.#erase(place);
+        this.#take(slot);
         return undefined;
       }
       piece[at + MARK] = 0;
     }
-    if (place < this.#end - (this.#most * PIECE * 3) / 4) {
-      this.#places[slot] = this.#write(owner, name, bytes, false) + 1;
-    }
+    if (place < this.#end - (this.#most * PIECE * 3) / 4) this.#move(slot, owner, name, bytes);
     return bytes;
-  }
-
-  has(owner: number, name: string): boolean {
-    return this.#find(owner, name) >= 0;
   }
 
   /** Keeps a copy of what is not here. What is too large is not kept. */
   add(owner: number, name: string, bytes: Uint8Array, marked = false): void {
-    if (bytes.length > LONGEST || name.length > LONGEST || this.has(owner, name)) return;
+    if (bytes.length > LONGEST || name.length > LONGEST || this.#find(owner, name) >= 0) return;
     this.#note(tagOf(name), this.#write(owner, name, bytes, marked));
+  }
+
+  /** Puts other bytes in the place of those that are here; where there are none, nothing. */
+  replace(owner: number, name: string, bytes: Uint8Array): void {
+    const slot = this.#find(owner, name);
+    if (slot < 0) return;
+    const place = (this.#places[slot] as number) - 1;
+    const [piece, at] = [this.#piece(place), place % PIECE];
+    if (piece.readUInt16LE(at + LENGTH) !== bytes.length) this.#move(slot, owner, name, bytes);
+    else piece.set(bytes, at + NAME + piece.readUInt16LE(at + NAMES));
   }
 
   /** Nothing of it stays in this memory. */
   delete(owner: number, name: string): void {
     const slot = this.#find(owner, name);
-    if (slot >= 0) this.#erase((this.#places[slot] as number) - 1);
+    if (slot >= 0) this.#take(slot);
+  }
+
+  #take(slot: number): void {
+    this.#erase((this.#places[slot] as number) - 1);
+    this.#places[slot] = GONE;
+  }
+
+  /** Writes what a slot has anew. */
+  #move(slot: number, owner: number, name: string, bytes: Uint8Array): void {
+    this.#erase((this.#places[slot] as number) - 1);
+    this.#places[slot] = this.#write(owner, name, bytes, false) + 1;
   }
 
   #piece(place: number): Buffer {

@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { asVlinderError, type Changes, type Commit, type Hash, LIMITS, VlinderError } from "@vlinder/protocol";
 import { BranchConflict, type BranchMove, type ObjectStorage, type StoredReply } from "../storage/object-storage.ts";
 import { andThen } from "./and-then.ts";
@@ -33,9 +33,8 @@ const BATCH_JOBS = 512;
 const BATCH_BYTES = 2 * 1024 * 1024;
 /** Computing longer than this without a break would keep reads waiting. */
 const SLICE_MS = 2;
+/** Of a request that loses to another daemon: two that are as fast go on in step for a while. To wait before the next one makes who waits lose again. */
 const ATTEMPTS = 10;
-/** Milliseconds that one who lost a race to another daemon waits at most: as both are as fast, they would go on in step. */
-const LONGEST_WAIT = 64;
 
 /**
  * The one place where an agent's state changes. Requests are computed one after another on the
@@ -307,8 +306,6 @@ export class Writer {
     }
     const again = batch.jobs.filter((job) => raced && job.attempts < ATTEMPTS);
     for (const job of batch.jobs) if (!again.includes(job)) job.reject(unavailable(error));
-    const lost = Math.max(0, ...again.map(({ attempts }) => attempts));
-    if (lost > 1) await sleep(Math.random() * Math.min(2 ** lost, LONGEST_WAIT));
     return again;
   }
 
