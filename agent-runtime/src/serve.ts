@@ -34,6 +34,8 @@ export async function serve(
   const { concurrency = 16, onError = say, ...connection } = options;
   const vlinder = await connect({ ...connection, agent });
   const stop = new AbortController();
+  /** Ends of turns are heard until the last one is done: it may be waiting for just that. */
+  const done = new AbortController();
   const running = new Map<string, Turn>();
   /** Turns that are being taken up; whether they have ended meanwhile. */
   const accepting = new Map<string, boolean>();
@@ -55,23 +57,23 @@ export async function serve(
     for await (const { turn } of vlinder.client.invocations(vlinder.agent, { signal: stop.signal })) {
       // What is announced while there is no room is announced again.
       if (work.size >= concurrency || running.has(turn) || accepting.has(turn)) continue;
-      const done = one(turn)
+      const performed = one(turn)
         .catch(say)
-        .finally(() => work.delete(done));
-      work.add(done);
+        .finally(() => work.delete(performed));
+      work.add(performed);
     }
   };
   const hear = async (): Promise<void> => {
-    for await (const { turn, what, reason } of vlinder.client.events(vlinder.agent, "turn", { signal: stop.signal })) {
+    for await (const { turn, what, reason } of vlinder.client.events(vlinder.agent, "turn", { signal: done.signal })) {
       if (what === "begun") continue;
       running.get(turn)?.abort(reason ?? `the turn was ended: ${what}`);
       if (accepting.has(turn)) accepting.set(turn, true);
     }
   };
-  const closed = Promise.all([take(), hear()]).then(async () => {
-    await Promise.all(work);
-    await vlinder.close();
-  });
+  const taken = take()
+    .then(() => Promise.all(work))
+    .finally(() => done.abort());
+  const closed = Promise.all([taken, hear()]).then(() => vlinder.close());
   closed.catch(() => {});
   return {
     vlinder,
