@@ -8,8 +8,8 @@ import { setFlagsFromString } from "node:v8";
 export const NODE_FLAGS: readonly string[] = ["--max-semi-space-size=8"];
 
 /**
- * After how many calls V8 compiles a function well. A request runs some thousand functions, most of them once: with V8's own
- * limits (400, 500 and 3,000 calls) a daemon is slow for its first thousands of requests. docs/decisions/0117 has the figures.
+ * After how many calls V8 compiles a function well. A request runs most of its functions once: with V8's own limits (400, 500
+ * and 3,000 calls) a daemon is slow for its first thousand requests and more. docs/decisions/0117 has the figures.
  */
 const EARLIER: readonly string[] = [
   "--invocation-count-for-maglev=50",

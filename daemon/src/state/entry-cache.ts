@@ -87,12 +87,8 @@ export class EntryCache {
   }
 
   #keep(commit: Hash, owner: number): void {
-    if (this.#heads.size >= HEADS) {
-      for (const oldest of this.#heads.keys()) {
-        this.#heads.delete(oldest);
-        break;
-      }
-    }
+    const [oldest] = this.#heads.keys();
+    if (this.#heads.size >= HEADS && oldest !== undefined) this.#heads.delete(oldest);
     this.#heads.set(commit, owner);
   }
 }

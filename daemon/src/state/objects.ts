@@ -15,7 +15,7 @@ import {
   type Snapshot,
   VlinderError,
 } from "@vlinder/protocol";
-import { type Beside, type Kind, Lineage, type ObjectStorage } from "../storage/object-storage.ts";
+import { type Neighbour, type Kind, Lineage, type ObjectStorage } from "../storage/object-storage.ts";
 import { andThen } from "./and-then.ts";
 import { chunksOf, inBatches } from "./chunk-walk.ts";
 import type { FindObject } from "./find-object.ts";
@@ -71,7 +71,7 @@ export class Objects implements NodeReader {
   readonly #snapshots = new TwoGenerations<Hash, Snapshot>(1024);
   readonly #values = new ValueCache();
   /** What was written together is likely to be read together. */
-  readonly #offer: Beside = (hash, bytes) => this.#values.offer(hash, bytes);
+  readonly #offer: Neighbour = (hash, bytes) => this.#values.offer(hash, bytes);
 
   constructor(storage: ObjectStorage) {
     this.#storage = storage;
@@ -83,7 +83,7 @@ export class Objects implements NodeReader {
     hash: Hash,
     unsaved?: FindObject,
     lineage?: Lineage,
-    beside?: Beside,
+    beside?: Neighbour,
   ): Uint8Array | null | Promise<Uint8Array | null> {
     const bytes = unsaved?.(kind, hash) ?? this.#storage.readNow?.(kind, hash, lineage, beside);
     if (bytes !== undefined) return checked(kind, hash, bytes);

@@ -132,7 +132,7 @@ export class BranchConflict extends Error {
 }
 
 /** Told of an object that lies beside one that is read, and was read with it; its bytes are to be copied at once. */
-export type Beside = (hash: Hash, bytes: Uint8Array) => void;
+export type Neighbour = (hash: Hash, bytes: Uint8Array) => void;
 
 /** What only reads an agent's objects. */
 export interface ObjectReader {
@@ -147,7 +147,7 @@ export interface ObjectReader {
    * noted at the lineage, so that the next version need not look for it. Others of the kind that cost nothing more are
    * told to `beside`.
    */
-  readNow?(kind: Kind, hash: Hash, lineage?: Lineage, beside?: Beside): Uint8Array | null;
+  readNow?(kind: Kind, hash: Hash, lineage?: Lineage, beside?: Neighbour): Uint8Array | null;
 
   /** The same of one that `sweep` gave, from where it lay then, with no look at an index; null: it is not there any more. */
   readAt?(kind: Kind, hash: Hash, place: number): Uint8Array | null;

@@ -1,8 +1,19 @@
 import type Database from "better-sqlite3";
 import { SLOT, SLOT_BYTES, slotCount, slotFlags, slotPrefix } from "./block.ts";
 import { blockOf, locationOf, shelfOf } from "./location.ts";
-import { byPrefix, PagedEntries } from "./paged-entries.ts";
-import { Bloom, encodePage, type Entry, locationAt, pageEntries, pageId, pageOf, pagesFor, prefixAt } from "./run.ts";
+import { PagedEntries } from "./paged-entries.ts";
+import {
+  Bloom,
+  byPrefix,
+  encodePage,
+  type Entry,
+  locationAt,
+  pageEntries,
+  pageId,
+  pageOf,
+  pagesFor,
+  prefixAt,
+} from "./run.ts";
 import { REPLY_SHELF } from "./shelves.ts";
 
 /** Entries that are not in a run yet, at which the next run is begun. */

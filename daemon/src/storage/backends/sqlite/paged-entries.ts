@@ -1,4 +1,4 @@
-import { type Entry, pageOf } from "./run.ts";
+import { byPrefix, type Entry, pageOf } from "./run.ts";
 
 /** Entries on their way into a run, in 20 bytes each: there may be hundreds of thousands, since what waits grows while large runs are merged. */
 export class PagedEntries {
@@ -53,8 +53,4 @@ export class PagedEntries {
     this.#locations = new Float64Array(room);
     this.#locations.set(locations);
   }
-}
-
-export function byPrefix([a, x]: Entry, [b, y]: Entry): number {
-  return a - b || x - y;
 }

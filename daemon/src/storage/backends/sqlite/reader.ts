@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Hash, hashFromBytes, hashToBytes, ownBuffer } from "@vlinder/protocol";
 import {
-  type Beside,
+  type Neighbour,
   type Kind,
   KINDS,
   type Moves,
@@ -73,7 +73,7 @@ export class Reader {
   }
 
   /** What else of its shelf is in the block of what was found just now. */
-  tellBeside(location: number, beside: Beside): void {
+  tellBeside(location: number, beside: Neighbour): void {
     this.#read((session) => {
       const block = session.block(blockOf(location));
       if (block === undefined) return;

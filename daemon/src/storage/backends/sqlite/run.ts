@@ -24,6 +24,10 @@ export interface RunShape {
 
 export type Entry = readonly [prefix: number, location: number];
 
+export function byPrefix([a, x]: Entry, [b, y]: Entry): number {
+  return a - b || x - y;
+}
+
 export function pagesFor(entries: number): number {
   return Math.max(1, Math.ceil(entries / PAGE_ENTRIES));
 }

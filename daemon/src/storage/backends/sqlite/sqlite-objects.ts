@@ -3,7 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Hash, hashFromBytes, hashToBytes, ownBuffer, VlinderError } from "@vlinder/protocol";
 import {
-  type Beside,
+  type Neighbour,
   BranchConflict,
   type Kind,
   KINDS,
@@ -98,7 +98,7 @@ class SqliteObjects implements ObjectStorage {
     return hashes.map((hash) => this.readNow(kind, hash));
   }
 
-  readNow(kind: Kind, hash: Hash, lineage?: Lineage, beside?: Beside): Uint8Array | null {
+  readNow(kind: Kind, hash: Hash, lineage?: Lineage, beside?: Neighbour): Uint8Array | null {
     const found = this.#open().find(KINDS.indexOf(kind), hashToBytes(hash));
     if (found === null) return null;
     if (beside !== undefined) this.#reader.tellBeside(found.location, beside);
