@@ -49,6 +49,11 @@ export class Mux {
   private readonly prefix: string;
   private readonly pending = new Map<string, Pending>();
   private tokens = 0;
+  /**
+   * Tokens of requests that had their one reply, to be used again: what the server knows of a subject it need not work out anew.
+   * One whose request was given up is not among them, as its reply may still come.
+   */
+  private readonly free: string[] = [];
   /** One timer for all: most requests are answered long before their deadline. */
   private timer: NodeJS.Timeout | undefined;
   /** When it goes off; infinite: it does not. */
@@ -80,7 +85,7 @@ export class Mux {
       if (this.dead !== null) throw this.dead;
       if (!this.connected) throw lost();
       if (body.length > limit) throw tooLarge(body.length, limit);
-      const token = (++this.tokens).toString(36);
+      const token = this.free.pop() ?? (++this.tokens).toString(36);
       const deadline = performance.now() + exchange.timeout;
       if (signal === undefined) {
         this.pending.set(token, { exchange, deadline, resolve, reject });
@@ -140,6 +145,8 @@ export class Mux {
       const failed = headers !== undefined && (headers.has(ERROR_CODE_HEADER) || headers.has(ERROR_HEADER));
       const error = failed ? headers.get(ERROR_HEADER) || headers.get(ERROR_CODE_HEADER) : null;
       this.settle(token)?.resolve({ body: asBuffer(message.data), error });
+      const { onProgress, onPart } = pending.exchange;
+      if (onProgress === undefined && onPart === undefined) this.free.push(token);
     }
   }
 

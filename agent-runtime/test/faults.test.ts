@@ -110,6 +110,22 @@ describe("a put is done once, and answered, when", () => {
   });
 });
 
+test("a reply's place is used again when it has come, and not when it may still come", async () => {
+  const stage = await stageFor({ timeout: 400, retries: 0 });
+  const { kv } = stage.vlinder;
+  await kv.put("/a", "1");
+  await kv.put("/a", "2");
+  stage.responder.delay = () => 600;
+  await expect(kv.get("/a")).rejects.toMatchObject({ code: "timeout" });
+  stage.responder.delay = () => 300;
+  // The late reply says that there is a key "/a".
+  expect(await kv.get("/b")).toBeNull();
+  const [first, second, late, next] = stage.responder.received.map(({ reply }) => reply);
+  expect(second).toBe(first);
+  expect(late).toBe(first);
+  expect(next).not.toBe(late);
+});
+
 test("tries are bounded, and the last error surfaces with its remedy", async () => {
   const stage = await stageFor({ retries: 2 });
   await stage.responder.stop();

@@ -114,10 +114,8 @@ export async function openCore({ home, config, log }: CoreOptions): Promise<Core
   const turnListeners: OnTurn[] = [];
   const runs = new Runs();
   const replays = new Replays(runs);
-  const limitOf = (name: AgentName): number | null => {
-    const item = registry.list().find((one) => one.name === name);
-    return item?.agent?.manifest?.limits.storage ?? config.limits.storage;
-  };
+  const limitOf = (name: AgentName): number | null =>
+    registry.find(name)?.manifest?.limits.storage ?? config.limits.storage;
   const openAgent = async (spec: OpenSpec): Promise<{ engine: StateEngine; vectors: VectorIndex | null }> => {
     const { name, objects, vectors, folder } = spec;
     const storage = await openObjectStorage({

@@ -72,6 +72,12 @@ export class Registry<Engine extends EngineLike, Vectors extends VectorsLike> {
     return items.toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }
 
+  /** Null: it is not registered, or can't be served. */
+  find(name: AgentName): Agent<Engine, Vectors> | null {
+    const item = this.#items.get(name);
+    return item === undefined || isRemoved(item.registration) ? null : item.agent;
+  }
+
   /** @throws not_registered, or why the agent can't be served */
   get(name: AgentName): Agent<Engine, Vectors> {
     const item = this.#items.get(name);

@@ -45,14 +45,15 @@ export interface Committer {
   now(): Date;
 }
 
-let lastTime = { milliseconds: Number.NaN, text: "" };
+let lastSecond = { seconds: Number.NaN, text: "" };
 
-/** Many drafts have the same moment. */
+/** Many commits are of the same second. */
 function isoTime(milliseconds: number): string {
-  if (lastTime.milliseconds !== milliseconds) {
-    lastTime = { milliseconds, text: new Date(milliseconds).toISOString() };
+  const seconds = Math.floor(milliseconds / 1000);
+  if (lastSecond.seconds !== seconds) {
+    lastSecond = { seconds, text: new Date(seconds * 1000).toISOString().slice(0, -4) };
   }
-  return lastTime.text;
+  return `${lastSecond.text}${String(milliseconds - seconds * 1000).padStart(3, "0")}Z`;
 }
 
 /** Where a branch is; head null: it is new. */

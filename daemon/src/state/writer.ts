@@ -268,11 +268,9 @@ export class Writer {
   }
 
   #landed(batch: Batch, branches: readonly BranchMove[], heads: ReadonlyMap<Hash, Head | undefined>): void {
-    for (const retiring of batch.retiring) {
-      retiring.durable = true;
-      // Only what was stored: the nodes between are of no use to anybody.
-      for (const [hash, node] of retiring.nodes) Objects.rememberNode(hash, node);
-    }
+    for (const retiring of batch.retiring) retiring.durable = true;
+    // Nobody waits for it.
+    setImmediate(() => remember(batch));
     for (const { kind, hash, bytes } of batch.objects) if (kind === "value") this.#onValue(hash, bytes);
     for (const hash of batch.commits) {
       const saved = this.#working.unsaved.get(hash);
@@ -343,6 +341,11 @@ export class Writer {
   #now(): number {
     return this.#committer.now().getTime();
   }
+}
+
+/** Only nodes that were stored: those between are of no use to anybody. */
+function remember({ retiring }: Pick<Batch, "retiring">): void {
+  for (const { nodes } of retiring) for (const [hash, node] of nodes) Objects.rememberNode(hash, node);
 }
 
 function replyOf({ id, request, reply }: StoredReply, once: Idempotency | undefined): unknown {

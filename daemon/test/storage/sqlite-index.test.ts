@@ -2,10 +2,13 @@ import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import Database from "better-sqlite3";
 import type { Hash } from "@vlinder/protocol";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { blocksOf } from "../../src/storage/backends/sqlite/blocks-of.ts";
 import { openSqliteReader } from "../../src/storage/backends/sqlite/object-reader.ts";
+import { packTransaction } from "../../src/storage/backends/sqlite/packed-transaction.ts";
 import { PagedEntries } from "../../src/storage/backends/sqlite/paged-entries.ts";
 import { byPrefix, type Entry, pageOf } from "../../src/storage/backends/sqlite/run.ts";
+import { WriterDatabase } from "../../src/storage/backends/sqlite/writer-database.ts";
 import type { StoredObject } from "../../src/storage/object-storage.ts";
 import { sweepObjects } from "../../src/storage/sweep.ts";
 import { dice } from "../sync/noise.ts";
@@ -169,4 +172,39 @@ test("entries that wait for a run are on its pages in order, however many come",
   const pages = Array.from({ length: 7 }, (_, page) => entries.page(page));
   pages.forEach((page, i) => expect(page.every(([prefix]) => pageOf(prefix, 7) === i)).toBe(true));
   expect(pages.flat()).toEqual([...all, all[0]!].sort(byPrefix));
+});
+
+describe("the index is kept", () => {
+  test("when nothing more is stored, too", async () => {
+    const path = join(await temporaryFolder(), "objects.db");
+    const storage = await openSqlite(path, { runEntries: 40 });
+    const all = Array.from({ length: 50 }, (_, index) => value(index));
+    await storage.apply(objects(...all));
+    await expect.poll(() => runsOf(path).length).toBe(1);
+    for (const one of all) expect(await has(storage, one)).toBe(true);
+  });
+
+  test("without an fsync, and with one for what is stored behind it", async () => {
+    const pragma = vi.spyOn(Database.prototype, "pragma");
+    onTestFinished(() => pragma.mockRestore());
+    const path = join(await temporaryFolder(), "objects.db");
+    const database = new WriterDatabase({ path, durability: "disk", runEntries: 40 });
+    onTestFinished(() => database.close());
+    const all = Array.from({ length: 50 }, (_, index) => value(index));
+    const { blocks } = blocksOf(all, [], { has: () => false, base: () => null });
+    const packed = packTransaction(blocks, [], []);
+    expect(database.apply([packed])).toEqual([{ first: 1 }]);
+    expect(runsOf(path)).toEqual([]);
+    const levels = (): unknown[] => {
+      const set = pragma.mock.calls.flatMap(([text]) => /^synchronous = (.+)$/.exec(text)?.[1] ?? []);
+      pragma.mockClear();
+      return set;
+    };
+    expect(levels()).toEqual(["FULL"]);
+    database.tidy();
+    expect(levels()).toEqual(["NORMAL", "2"]);
+    expect(runsOf(path)).toHaveLength(1);
+    database.tidy();
+    expect(levels()).toEqual([]);
+  });
 });

@@ -47,10 +47,13 @@ export class OpenTurn implements TurnFacts, Chain {
   readonly trace = new Trace();
   /** What it was told to do in the outside world. */
   readonly effects = new RunningEffects();
-  readonly #over = new AbortController();
+  /** Null: nobody has asked for its signal. */
+  #over: AbortController | null = null;
   /** Ends of it whose transactions failed, as far as is known: one may have been applied all the same. */
   readonly tried: Ended[] = [];
   readonly #ground: TurnGround;
+  /** The state that it began from: what it has not changed is read there, and is at hand for all who read at that head. */
+  readonly #baseView: StateView;
   readonly #working: Working;
   readonly #replies = new ReplyMemory<WriteReply>();
   /** Uploads' objects that the chain rests on and does not store itself. */
@@ -83,6 +86,7 @@ export class OpenTurn implements TurnFacts, Chain {
     this.deadline = facts.deadline;
     this.invoked = base.commit;
     this.contract = base.snapshot.contract;
+    this.#baseView = new StateView(base, ground.objects);
     const table = new BranchTable([facts.branch]);
     this.#working = { table, heads: new Map([[facts.branch.id, base]]), unsaved: new Map() };
   }
@@ -97,6 +101,10 @@ export class OpenTurn implements TurnFacts, Chain {
 
   /** Aborted when the turn has ended, however it did. */
   get signal(): AbortSignal {
+    if (this.#over === null) {
+      this.#over = new AbortController();
+      this.#abort();
+    }
     return this.#over.signal;
   }
 
@@ -104,8 +112,14 @@ export class OpenTurn implements TurnFacts, Chain {
   ended(end: Ended): void {
     this.end = end;
     this.#ending.finish();
+    this.#abort();
+  }
+
+  #abort(): void {
+    const { end, turn } = this;
+    if (end === null || this.#over === null) return;
     const how = end.kind === "completed" ? "it was completed" : end.reason;
-    this.#over.abort(new VlinderError("conflict", `the turn has ended: ${how}`, { details: { turn: this.turn } }));
+    this.#over.abort(new VlinderError("conflict", `the turn has ended: ${how}`, { details: { turn } }));
   }
 
   get branchName(): BranchName {
@@ -159,11 +173,19 @@ export class OpenTurn implements TurnFacts, Chain {
     this.#checkBranch(branch);
     if (at !== undefined) return this.#ground.findInPast(key, at);
     const { commit, nodes, snapshot } = this.head;
+    const { reads } = this.#ground;
     const saw = this.trace.noting();
-    return andThen(getEntry(nodes, snapshot.kv, key), (entry) => {
+    const read = this.#isOfHead(key) ? reads.entries.find(this.#baseView, key) : getEntry(nodes, snapshot.kv, key);
+    return andThen(read, (entry) => {
       saw("kv", key, entry?.hash ?? null);
-      return this.#ground.reads.found(commit, entry, this.#unstored.find);
+      return reads.found(commit, entry, this.#unstored.find);
     });
+  }
+
+  /** Whether a key holds what it holds at the branch's head. */
+  #isOfHead(key: Key): boolean {
+    const { commit } = this.#baseView;
+    return this.#ground.writer.durableHead(this.branch.id)?.commit === commit && !this.trace.hasWritten("kv", key);
   }
 
   /** Notes that a key was read; null: it was not there. */

@@ -17,6 +17,10 @@ export class Trace {
     return this.#expected.values();
   }
 
+  hasWritten(space: Space, key: Key): boolean {
+    return this.#written[space].has(key);
+  }
+
   /** Null: it was not there. @param writes how many of its writes the state has that was read */
   saw(space: Space, key: Key, hash: Hash | null, writes = this.#writes): void {
     const written = this.#written[space].get(key);

@@ -15,7 +15,7 @@ import type { Instead, TurnEvent, TurnGround } from "./turn-ground.ts";
 import { TurnIndex } from "./turn-index.ts";
 import { parseTurnNote, TURN_NOTES } from "./turn-note.ts";
 
-/** Said when something happened to a turn; durable by then. */
+/** Said when something happened to a turn; its end is durable by then. */
 export interface TurnNews {
   readonly turn: string;
   readonly session: string;
@@ -179,13 +179,14 @@ export class Turns {
   /** Where the line of turns begins that a turn to be done again belongs to. @throws not_found, conflict */
   async #firstOf(turn: string): Promise<string> {
     await this.restored();
-    const item = await this.index.turn(turn);
+    // Before the index is asked, which knows a short turn only when it has ended.
     if (this.#open.has(turn)) {
       throw new VlinderError("conflict", `the turn "${turn}" is open: what it does can't be done again yet`, {
         details: { turn },
         remedy: "wait until it has ended, or end it: turn.fail",
       });
     }
+    const item = await this.index.turn(turn);
     if (item !== null) return item.first;
     throw new VlinderError("not_found", `there is no turn "${turn}"`, {
       details: { turn },

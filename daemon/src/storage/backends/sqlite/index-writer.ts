@@ -23,6 +23,8 @@ const FAN = 8;
 /** Entries written to runs for each new one: more than the levels there are, so that merges keep pace. */
 const PACE = 5;
 const STEP_MIN = 560;
+/** Owed so much, the work is done with what is stored: nothing came between. */
+const STEP_MOST = 8 * STEP_MIN;
 /** Pages of runs that were merged, dropped in one transaction. */
 const DROP_PAGES = 64;
 
@@ -52,7 +54,7 @@ interface Job {
 /**
  * Keeps the index of blocks in runs: a log-structured merge tree, as hashes come in no order and a B-tree would have a page of
  * its own to rewrite for each. Entries are written about once for each level, and a level has eight times the one
- * before it. All work is done in small steps in the transactions that store objects, and shares their fsync.
+ * before it. All work is done in small steps: between the transactions that store objects, or in them, where one follows the other.
  * What a crash leaves half done is done again.
  */
 export class IndexWriter {
@@ -68,6 +70,8 @@ export class IndexWriter {
   #lastRun: number;
   #owed = 0;
   #isClean = false;
+  /** Until more waits there is nothing to do. */
+  #isDone = false;
   #garbage: { id: number; pages: number; at: number }[] = [];
 
   constructor(db: Database.Database, runEntries = RUN_ENTRIES) {
@@ -85,11 +89,25 @@ export class IndexWriter {
     this.#waiting = (bytes as number) / SLOT_BYTES;
   }
 
-  /** In a transaction that stored so many objects. */
-  step(added: number): void {
+  /** So many objects were stored. */
+  add(added: number): void {
     this.#waiting += added;
     this.#owed += added * PACE;
-    if (this.#owed < Math.min(STEP_MIN, this.#runEntries)) return;
+    if (this.#isDone && this.#waiting < this.#runEntries) this.#owed = 0;
+  }
+
+  /** Whether there is a step to be done. */
+  get isDue(): boolean {
+    return this.#owed >= Math.min(STEP_MIN, this.#runEntries);
+  }
+
+  get isOverdue(): boolean {
+    return this.#owed >= STEP_MOST;
+  }
+
+  /** Does what is owed, in a transaction. */
+  step(): void {
+    if (!this.isDue) return;
     this.#work(this.#owed);
     this.#owed = 0;
   }
@@ -102,6 +120,7 @@ export class IndexWriter {
     while (left > 0) {
       this.#job ??= this.#next();
       const job = this.#job;
+      this.#isDone = job === null && this.#garbage.length === 0;
       if (job === null) return;
       for (; job.at < job.pages && left > 0; job.at++) {
         const page = job.page(job.at);

@@ -45,7 +45,8 @@ export const rowsToBlocks: Migration = {
           const times = group.map((row) => row.time ?? 0);
           addReplies.run(block, Math.min(...times), Math.max(...times));
         }
-        index.step(group.length);
+        index.add(group.length);
+        index.step();
         done += group.length;
         progress(done, total);
       };

@@ -49,6 +49,16 @@ export class WriterDatabase {
     }
   }
 
+  /** Does work on the index that is owed. It waits for no fsync: a later transaction's has it too, and what is lost is done again. */
+  tidy(): void {
+    if (this.#session?.index.isDue !== true) return;
+    const { db } = this.#session;
+    const level = db.pragma("synchronous", { simple: true }) as number;
+    db.pragma("synchronous = NORMAL");
+    this.#transaction((session) => session.index.step());
+    if (this.#session?.db === db) db.pragma(`synchronous = ${level}`);
+  }
+
   /** Removes what is at these locations, as far as it is there. */
   remove(locations: Float64Array): void {
     this.#removal((session, removal) => {
@@ -192,7 +202,8 @@ export class WriterDatabase {
       if (bytes === null) session.dropNote.run(name);
       else session.setNote.run(name, bytes);
     }
-    session.index.step(added);
+    session.index.add(added);
+    if (session.index.isOverdue) session.index.step();
     return { first };
   }
 }

@@ -79,6 +79,8 @@ function round(): void {
     if (answers.length > 0) report({ answers });
     considerCheckpoint(number);
     databases.get(number)?.quiet.refresh();
+    // What has arrived meanwhile goes first.
+    setImmediate(() => queue.length > 0 || tidy(number));
   }
 }
 
@@ -170,6 +172,15 @@ function considerCheckpoint(number: number): void {
   if (checkpointsEnded) return checkpointed({ database: number, failure: null });
   const request: CheckpointRequest = { database: number, path: served.database.options.path };
   checkpoints.postMessage(request);
+}
+
+function tidy(number: number): void {
+  const served = databases.get(number);
+  try {
+    served?.database.tidy();
+  } catch (error) {
+    report({ database: number, warning: failureOf(error, served?.database.options.path ?? "") });
+  }
 }
 
 function cutLog(number: number): void {
