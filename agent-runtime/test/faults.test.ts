@@ -111,13 +111,13 @@ describe("a put is done once, and answered, when", () => {
 });
 
 test("a reply's place is used again when it has come, and not when it may still come", async () => {
-  const stage = await stageFor({ timeout: 400, retries: 0 });
+  const stage = await stageFor({ timeout: 1_500, retries: 0 });
   const { kv } = stage.vlinder;
   await kv.put("/a", "1");
   await kv.put("/a", "2");
-  stage.responder.delay = () => 600;
+  stage.responder.delay = () => 2_000;
   await expect(kv.get("/a")).rejects.toMatchObject({ code: "timeout" });
-  stage.responder.delay = () => 300;
+  stage.responder.delay = () => 1_000;
   // The late reply says that there is a key "/a".
   expect(await kv.get("/b")).toBeNull();
   const [first, second, late, next] = stage.responder.received.map(({ reply }) => reply);

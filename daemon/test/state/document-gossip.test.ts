@@ -176,28 +176,28 @@ describe("machines that edit documents apart from each other", () => {
     });
   }
 
-  // Found at random, once in some thousand lists: merges that crossed give a line twice. Nothing is lost, and all end on one commit.
-  test.fails("a line that three merges have is there once", { timeout: 120_000 }, async () => {
-    const append = (at: number, place: number): Step => ({ do: "append", at, key: 0, place, tick: 0 });
-    const add = (at: number): Step => ({ do: "add", at, key: 0, place: 0, tick: 0 });
-    const party = await open(3);
-    for (const step of [
-      append(1, 0),
-      { do: "meet", from: 2, to: 1 },
-      append(1, 1),
-      add(1),
-      append(0, 0),
-      append(2, 0),
-      { do: "send", from: 0, to: 2 },
-      add(0),
-      add(0),
-      add(0),
-    ] satisfies Step[]) {
-      await party.step(step);
+  describe("found at random: three merges that cross", () => {
+    async function lines(): Promise<string[]> {
+      const append = (at: number, place: number): Step => ({ do: "append", at, key: 0, place, tick: 0 });
+      const add = (at: number): Step => ({ do: "add", at, key: 0, place: 0, tick: 0 });
+      const [meeting, sending]: Step[] = [
+        { do: "meet", from: 2, to: 1 },
+        { do: "send", from: 0, to: 2 },
+      ];
+      const first = [append(1, 0), meeting as Step, append(1, 1), add(1)];
+      const party = await open(3);
+      for (const step of [...first, append(0, 0), append(2, 0), sending as Step, add(0), add(0), add(0)]) {
+        await party.step(step);
+      }
+      await party.settle();
+      return ((await party.read(0, "/lines/a")) as string).split("\n").slice(0, -1).sort();
     }
-    await party.settle();
-    const lines = ((await party.read(0, "/lines/a")) as string).split("\n").slice(0, -1);
-    expect(lines.toSorted()).toEqual(["item 0", "item 1", "item 3", "item 4"]);
+    const wanted = ["item 0", "item 1", "item 3", "item 4"];
+
+    test("lose no line", async () => expect([...new Set(await lines())]).toEqual(wanted));
+
+    // Not mended yet: they give one twice. Of the random lists above it is one in some thousand.
+    test.fails("give each line once", async () => expect(await lines()).toEqual(wanted));
   });
 
   test(
