@@ -1,4 +1,4 @@
-import { align } from "./alignment.ts";
+import { type AlignedSide, alignLines, type Lines } from "./line-moves.ts";
 import { type Merged, MOST_PLACES, type NotMerged } from "./merged-document.ts";
 
 /** More lines than this are not merged. */
@@ -22,15 +22,16 @@ interface Edit {
 }
 
 interface Side {
-  readonly lines: readonly string[];
+  readonly lines: Lines;
   readonly edits: readonly Edit[];
 }
 
 /**
  * Three-way merge of texts by line. Where both sides inserted at the same place the older lines come
  * first; where they changed the same lines in different ways the newer ones stand, and the place is
- * listed as `first,count` of the merged text, counting from 1. How lines end, and whether the last one
- * does, merge by themselves.
+ * listed as `first,count` of the merged text, counting from 1. A line that a side moved stands where that
+ * side has it; one that both did as the newer one has it, and it is listed where they do not agree. How
+ * lines end, and whether the last one does, merge by themselves.
  *
  * @param base null: the sides have nothing in common
  */
@@ -44,7 +45,7 @@ export function mergeTexts(base: Uint8Array | null, newer: Uint8Array, older: Ui
   const mixed = lines.some((some) => !isCrlf(some) && some.slice(0, -1).some((line) => line.endsWith("\r")));
   const [was, a, b] = lines.map((some) => readText(some, mixed)) as [Text, Text, Text];
 
-  const { merged, places } = mergeLines(was.lines, sideOf(was, a), sideOf(was, b));
+  const { merged, places } = mergeLines(was.lines, a.lines, b.lines);
   const end = threeWay(was.crlf, a.crlf, b.crlf) === true ? "\r\n" : "\n";
   const last = threeWay(was.ends, a.ends, b.ends) === true && merged.length > 0 ? end : "";
   return { bytes: Buffer.from(merged.join(end) + last, "latin1"), places: places.slice(0, MOST_PLACES) };
@@ -67,23 +68,50 @@ function threeWay(was: boolean | null, newer: boolean | null, older: boolean | n
   return newer === null || newer === was ? (older ?? newer) : newer;
 }
 
-function sideOf(base: Text, side: Text): Side {
+function mergeLines(
+  base: readonly string[],
+  newer: readonly string[],
+  older: readonly string[],
+): { merged: string[]; places: string[] } {
   const numbers = new Map<string, number>();
   const number = (line: string): number => {
     const known = numbers.get(line) ?? numbers.size;
     numbers.set(line, known);
     return known;
   };
-  const matches = align(base.lines.map(number), side.lines.map(number));
+  const aligned = alignLines(base.map(number), newer.map(number), older.map(number));
+  const { merged, contested } = mergeSides(aligned.base, sideOf(aligned.newer), sideOf(aligned.older));
+  for (const place of runsOf(merged, aligned.disputed)) contested.push(place);
+  contested.sort(([one], [other]) => one - other);
+  const lines = [...numbers.keys()];
+  return {
+    merged: merged.map((line) => lines[line] as string),
+    places: contested.map(([first, count]) => `${first + 1},${count}`),
+  };
+}
+
+/** Where lines of a set stand, those that follow each other as one. */
+function runsOf(lines: Lines, wanted: ReadonlySet<number>): [first: number, count: number][] {
+  const runs: [number, number][] = [];
+  for (const [at, line] of lines.entries()) {
+    if (!wanted.has(line)) continue;
+    const run = runs.at(-1);
+    if (run !== undefined && run[0] + run[1] === at) run[1]++;
+    else runs.push([at, 1]);
+  }
+  return runs;
+}
+
+function sideOf({ lines, matches }: AlignedSide): Side {
   const edits: Edit[] = [];
   let [from, sideFrom] = [0, 0];
-  for (let at = 0; at <= base.lines.length; at++) {
-    const sideAt = at === base.lines.length ? side.lines.length : (matches[at] as number);
+  for (let at = 0; at <= matches.length; at++) {
+    const sideAt = at === matches.length ? lines.length : (matches[at] as number);
     if (sideAt < 0) continue;
     if (from < at || sideFrom < sideAt) edits.push({ from, to: at, sideFrom, sideTo: sideAt });
     [from, sideFrom] = [at + 1, sideAt + 1];
   }
-  return { lines: side.lines, edits };
+  return { lines, edits };
 }
 
 /** Edits of both sides that touch the same lines of the base, or are insertions at the same place. */
@@ -112,9 +140,15 @@ function* hunksOf(newer: readonly Edit[], older: readonly Edit[]): Generator<Hun
   if (hunk !== null) yield hunk;
 }
 
-function mergeLines(base: readonly string[], newer: Side, older: Side): { merged: string[]; places: string[] } {
-  const merged: string[] = [];
-  const places: string[] = [];
+interface MergedLines {
+  readonly merged: number[];
+  /** Where the newer side's lines stand against the older's, and how many they are. */
+  readonly contested: [first: number, count: number][];
+}
+
+function mergeSides(base: Lines, newer: Side, older: Side): MergedLines {
+  const merged: number[] = [];
+  const contested: [number, number][] = [];
   let at = 0;
   for (const hunk of hunksOf(newer.edits, older.edits)) {
     for (const line of base.slice(at, hunk.from)) merged.push(line);
@@ -125,22 +159,22 @@ function mergeLines(base: readonly string[], newer: Side, older: Side): { merged
     if (hunk.newer.length === 0) taken = theirs;
     else if (hunk.older.length === 0 || same(mine, theirs)) taken = mine;
     else if (hunk.from === hunk.to) taken = [...theirs, ...mine];
-    else if (!isOnlyRemoved(hunk)) places.push(`${merged.length + 1},${mine.length}`);
+    else if (!isOnlyRemoved(hunk)) contested.push([merged.length, mine.length]);
     else taken = base.slice(hunk.from, hunk.to).filter((_, i) => !isRemoved(hunk, hunk.from + i));
     for (const line of taken) merged.push(line);
   }
   for (const line of base.slice(at)) merged.push(line);
-  return { merged, places };
+  return { merged, contested };
 }
 
 /** What a side has in place of a hunk's lines: between its edits, the base's lines. */
-function linesOf({ lines }: Side, { from, to }: Hunk, edits: readonly Edit[]): readonly string[] {
+function linesOf({ lines }: Side, { from, to }: Hunk, edits: readonly Edit[]): Lines {
   const [first, last] = [edits[0], edits.at(-1)];
   if (first === undefined || last === undefined) return [];
   return lines.slice(first.sideFrom - (first.from - from), last.sideTo + (to - last.to));
 }
 
-function same(a: readonly string[], b: readonly string[]): boolean {
+function same(a: Lines, b: Lines): boolean {
   return a.length === b.length && a.every((line, i) => line === b[i]);
 }
 

@@ -55,6 +55,45 @@ describe("texts, line by line", () => {
     expect(merge("1\n2\n3\n4\n5\n", "1\n4\n5\n", "1\n2\n5\n")).toEqual(clean("1\n5\n"));
   });
 
+  test("a line that one side moved stands there, and what the other did with those around it stands", () => {
+    expect(merge("1\n2\n3\n4\n", "1\n2a\n3\n4\n", "2\n3\n4\n1\n")).toEqual(clean("2a\n3\n4\n1\n"));
+    expect(merge("1\n2\n3\n4\n", "2\n3\n4\n1\n", "1\n2\n3a\n4\n")).toEqual(clean("2\n3a\n4\n1\n"));
+    // What was inserted behind a line goes with it.
+    expect(merge("f1\nf2\nX\nY\nZ\n", "f1\nnew\nf2\nX\nY\nZ\n", "X\nY\nZ\nf1\nf2\n")).toEqual(
+      clean("X\nY\nZ\nf1\nnew\nf2\n"),
+    );
+    // Lines that are there more than once stay where they are.
+    expect(merge("U\n}\n}\nV\nW\n", "U\n}\nz\n}\nV\nW\n", "}\n}\nV\nW\nU\n")).toEqual(clean("}\nz\n}\nV\nW\nU\n"));
+    // One that the other changed or removed is changed or removed.
+    expect(merge("1\n2\n3\n", "1a\n2\n3\n", "2\n3\n1\n")).toEqual(clean("2\n3\n1a\n"));
+    expect(merge("1\n2\n3\n", "2\n3\n", "2\n3\n1\n")).toEqual(clean("2\n3\n"));
+    // Each moved one.
+    expect(merge("1\n2\n3\n4\n5\n6\n", "2\n3\n1\n4\n5\n6\n", "1\n2\n3\n4\n6\n5\n")).toEqual(
+      clean("2\n3\n1\n4\n6\n5\n"),
+    );
+  });
+
+  test("a line that both moved is there once: in one place, or, with the place told, where the newer has it", () => {
+    expect(merge("0\n3\n", "3\n0\n1\n", "3\n4\n0\n")).toEqual(clean("3\n4\n0\n1\n"));
+    expect(merge("1\n2\n3\n4\n5\n", "2\n3\n1\nx\n4\n5\n", "2\n3\n4\n5\n1\ny\n")).toEqual({
+      text: "2\n3\n4\n5\n1\nx\ny\n",
+      places: ["5,1"],
+    });
+    expect(merge("1\n2\n3\n4\n", "4\n3\n1\n2\nx\n", "3\n4\n2\ny\n1\n")).toMatchObject({ places: [] });
+  });
+
+  test("the same order comes out on every machine", () => {
+    const lines = (text: string): string => text.replaceAll(" ", "\n") + "\n";
+    const merged = (base: string, older: string, newer: string): Result =>
+      merge(lines(base), lines(older), lines(newer));
+    expect(merged("1 2 3", "3 1 o 2", "3 2 1n")).toEqual(clean(lines("3 2 1n o")));
+    expect(merged("1 2 3", "o 3 1", "3 2 1n")).toEqual(clean(lines("3 o 1n")));
+    expect(merged("1 2 3", "3 2", "2n 3 1")).toEqual(clean(lines("3 2n")));
+    expect(merged("1 2 3 4", "1 2o 4 3", "2 n 4 1 3")).toEqual(clean(lines("2o n 4 1 3")));
+    expect(merged("1 2 3", "2 1 3", "3 2 1")).toEqual({ text: lines("3 2 1"), places: ["3,1"] });
+    expect(merged("1 2 3 4", "4 2 1", "2 1 n 4")).toEqual({ text: lines("1 n 4 2"), places: ["1,1", "2,1"] });
+  });
+
   test("whether the last line ends merges by itself", () => {
     expect(merge("a\nb", "a\nb\nc", "A\nb")).toEqual(clean("A\nb\nc"));
     expect(merge("a\nb", "a\nb\n", "A\nb")).toEqual(clean("A\nb\n"));
@@ -106,7 +145,7 @@ describe("texts, line by line", () => {
         lines(50_000, (i) => 49_999 - i),
         shuffled,
       ),
-    ).toEqual({ text: shuffled, places: ["1,50000"] });
+    ).toEqual({ text: shuffled, places: ["2,49999"] });
     // Many changed lines are no effort, as they are nowhere else.
     const changed = lines(50_000, (i) => (i % 2 === 0 ? i : `changed ${i}`));
     expect(merge(base, `${base}end\n`, changed)).toEqual(clean(`${changed}end\n`));
@@ -151,7 +190,41 @@ describe("alignment", () => {
 });
 
 describe("a model of three-way merge by line", () => {
-  /** Lines that are all different: then each is kept, removed, or new, and where it goes is known. */
+  test("lines in whatever order, which both add and remove, are there once each", async () => {
+    const all = Array.from({ length: 16 }, (_, i) => `line ${i}`);
+    const order = fc.shuffledSubarray(all, { minLength: 16 });
+    const kinds = ["all", "all", "newer adds", "older adds", "newer removes", "older removes", "brace"] as const;
+    const who = fc.array(fc.constantFrom(...kinds), { minLength: 16, maxLength: 16 });
+    const property = fc.asyncProperty(order, order, order, who, async (base, newer, older, has) => {
+      const kindOf = (line: string): string => has[all.indexOf(line)] as string;
+      const text = (lines: string[], ...with_: string[]): string =>
+        lines
+          .filter((line) => with_.includes(kindOf(line)))
+          .map((line) => (kindOf(line) === "brace" ? "}\n" : `${line}\n`))
+          .join("");
+      const was = text(base, "all", "newer removes", "older removes");
+      const mine = text(newer, "all", "newer adds", "older removes");
+      const theirs = text(older, "all", "older adds", "newer removes");
+      const result = merge(was, theirs, mine) as { text: string; places: string[] };
+      const lines = result.text.split("\n").slice(0, -1);
+      expect(new Set(lines).size).toBe(lines.length);
+      for (const line of all) {
+        if (kindOf(line) === "all" || kindOf(line) === "newer adds") expect(lines).toContain(line);
+        // Where changes met the newer one's stand, and the place is told.
+        if (result.places.length > 0) continue;
+        if (kindOf(line) === "older adds") expect(lines).toContain(line);
+        if (kindOf(line).endsWith("removes")) expect(lines).not.toContain(line);
+      }
+      if (!has.some((kind) => kind.endsWith("removes")))
+        expect(lines.length).toBe(all.filter((line) => kindOf(line) !== "brace").length);
+      // With lines that are there often, who changed nothing takes what the other did.
+      const [often, changed] = [text(base, "all", "newer removes", "brace"), text(newer, "all", "newer adds", "brace")];
+      expect(merge(often, often, changed)).toEqual(clean(changed));
+      expect(merge(often, changed, often)).toEqual(clean(changed));
+    });
+    await holds("moved lines", property, 3000);
+  });
+
   test("texts whose changes do not meet have all of both", async () => {
     const edits = fc.array(fc.constantFrom("keep", "keep", "remove", "change", "insert"), {
       minLength: 12,
