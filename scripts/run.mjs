@@ -25,13 +25,17 @@ const bench = (node, env, args) =>
     script("test/bench/main.ts")(node, built, args),
   );
 
+/** With what the first line of the program says. */
+const vlinderd = (node, env, args) =>
+  script("daemon/bin/vlinderd.mjs", "--max-semi-space-size=8")(node, { ...env, MALLOC_ARENA_MAX: "1" }, args);
+
 const COMMANDS = {
   quickstart: { broker: true, run: script("scripts/quickstart.ts") },
   test: { broker: true, s3: true, run: test },
   bench: { broker: true, s3: true, run: bench },
   soak: { broker: true, run: script("test/soak/main.ts") },
   "hub-check": { broker: false, run: script("test/hub-check/main.ts") },
-  vlinderd: { broker: true, run: script("daemon/bin/vlinderd.mjs", "--max-semi-space-size=8") },
+  vlinderd: { broker: true, run: vlinderd },
   check: { broker: false, run: check },
   format: { broker: false, run: script("node_modules/oxfmt/bin/oxfmt") },
   build: { broker: false, run: build },

@@ -47,6 +47,8 @@ export interface RequestOptions {
   readonly onPart?: (number: number, body: Uint8Array) => void;
   /** Stops waiting: the request rejects with the signal's reason. What the daemon has begun it may finish. */
   readonly signal?: AbortSignal;
+  /** The schema surely takes the body: to ask it costs as much as all the rest of a small request. */
+  readonly isUsual?: boolean;
 }
 
 const NO_OPTIONS: RequestOptions = {};
@@ -124,7 +126,7 @@ export class Client {
     // Signs of life keep it from being given up.
     const alive = LONG.has(operation) ? { onProgress: () => {}, ...options } : options;
     const whole = complete(body, shape, alive);
-    checkRequest(agentRequests[operation], whole);
+    if (options.isUsual !== true) checkRequest(agentRequests[operation], whole);
     return this.send(agent, operation, encodeBody(whole, "msgpack"), alive);
   }
 
@@ -261,14 +263,12 @@ function openMux(address: DaemonAddress, agent: AgentName | null, options: Conne
 
 /** A request with the id that makes it safe to repeat, where its operation takes one. */
 function complete(body: object, shape: object, options: RequestOptions): object {
-  const id = "id" in shape && !("id" in body && body.id !== undefined) ? { id: newId() } : {};
-  const progress = options.onProgress !== undefined && "progress" in shape ? { progress: true } : {};
-  return { ...defined(body), ...id, ...progress };
-}
-
-/** Without the fields that are undefined: absent and undefined are the same here. */
-function defined(body: object): object {
-  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
+  const whole: Record<string, unknown> = {};
+  // Absent and undefined are the same here.
+  for (const [name, value] of Object.entries(body)) if (value !== undefined) whole[name] = value;
+  if ("id" in shape && whole["id"] === undefined) whole["id"] = newId();
+  if (options.onProgress !== undefined && "progress" in shape) whole["progress"] = true;
+  return whole;
 }
 
 async function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {

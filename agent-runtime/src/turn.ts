@@ -1,9 +1,18 @@
-import { type AcceptReply, type CompleteReply, type Json, type SessionTurn, VlinderError } from "@vlinder/protocol";
+import {
+  type AcceptReply,
+  type CompleteReply,
+  type Json,
+  LIMITS,
+  type SessionTurn,
+  VlinderError,
+} from "@vlinder/protocol";
 import { type Effect, once } from "./effect.ts";
 import { Kv } from "./kv.ts";
 import { providerFetch } from "./provider-fetch.ts";
 import type { Scope } from "./scope.ts";
 import { Vectors } from "./vectors.ts";
+
+const utf8 = new TextDecoder();
 
 /** What a turn gives back: text, bytes, or what `JSON.stringify` takes; undefined: nothing. */
 export type TurnOutput = string | Uint8Array | Json | object | undefined;
@@ -53,10 +62,9 @@ export class Turn {
   readonly vectors: Vectors;
   /** `fetch` for the SDKs of model providers: calls go to what agent.toml declares, and are part of the turn. */
   readonly fetch: typeof fetch;
-  /** Aborted when the turn is ended by somebody else: cancelled, or its time was over. */
-  readonly signal: AbortSignal;
   private readonly scope: Scope;
-  private readonly controller = new AbortController();
+  /** Null: nobody has asked for its signal. */
+  private controller: AbortController | null = null;
 
   constructor(scope: Scope, begun: Omit<AcceptReply, "deadline" | "state">) {
     this.id = begun.turn;
@@ -64,13 +72,21 @@ export class Turn {
     this.branch = begun.branch;
     this.base = begun.base;
     this.inputBytes = begun.input ?? new Uint8Array();
-    this.input = new TextDecoder().decode(this.inputBytes);
+    this.input = utf8.decode(this.inputBytes);
     this.retries = begun.retries;
     this.scope = { ...scope, branch: begun.branch, turn: { id: begun.turn, base: begun.base } };
     this.kv = new Kv(this.scope);
     this.vectors = new Vectors(this.scope);
     this.fetch = providerFetch(this.scope);
-    this.signal = this.controller.signal;
+  }
+
+  /** Aborted when the turn is ended by somebody else: cancelled, or its time was over. */
+  get signal(): AbortSignal {
+    return this.stopping.signal;
+  }
+
+  private get stopping(): AbortController {
+    return (this.controller ??= new AbortController());
   }
 
   /** The last `count` turns of the session that were completed before this one began, oldest first. */
@@ -104,7 +120,8 @@ export class Turn {
    */
   complete(output?: TurnOutput): Promise<Completed> {
     const body = output === undefined ? {} : { output: outputBytes(output) };
-    return this.scope.client.request(this.scope.agent, "turn.complete", { turn: this.id, ...body });
+    const isUsual = isSmallOutput(body.output);
+    return this.scope.client.request(this.scope.agent, "turn.complete", { turn: this.id, ...body }, { isUsual });
   }
 
   /** Ends the turn with nothing moved; the branch `turn/<id>` has what it did. */
@@ -114,14 +131,18 @@ export class Turn {
 
   /** It was ended by somebody else. */
   abort(reason: string): void {
-    this.controller.abort(new VlinderError("conflict", reason, { details: { turn: this.id } }));
+    this.stopping.abort(new VlinderError("conflict", reason, { details: { turn: this.id } }));
   }
 }
 
 function recordOf({ turn, time, state, input, output }: SessionTurn): TurnRecord {
-  const text = (value: SessionTurn["input"]): string | null =>
-    value?.value == null ? null : new TextDecoder().decode(value.value);
+  const text = (value: SessionTurn["input"]): string | null => (value?.value == null ? null : utf8.decode(value.value));
   return { turn, time, state: state ?? "", input: text(input), output: text(output) };
+}
+
+/** Whether it surely fits in a request. */
+export function isSmallOutput(output: Uint8Array | undefined): boolean {
+  return output === undefined || output.length <= LIMITS.valueBytes;
 }
 
 /** @throws invalid */

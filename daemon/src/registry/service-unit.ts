@@ -1,5 +1,5 @@
 import { invalid } from "@vlinder/protocol";
-import { NODE_FLAGS } from "../node-flags.ts";
+import { NODE_FLAGS, PROGRAM_ENVIRONMENT } from "../node-flags.ts";
 
 /** What a service definition says. Paths are absolute. */
 export interface ServiceSpec {
@@ -36,6 +36,7 @@ export function systemdUnit(spec: ServiceSpec): string {
     "NotifyAccess=all",
     `ExecStart=${[systemdProgram(spec.node), ...NODE_FLAGS, systemdArgument(spec.vlinderd)].join(" ")}`,
     `Environment=${systemdQuoted(`VLINDER_HOME=${spec.home}`)}`,
+    ...Object.entries(PROGRAM_ENVIRONMENT).map(([name, value]) => `Environment=${systemdQuoted(`${name}=${value}`)}`),
     ...(spec.system ? [`User=${userName(spec.user)}`] : []),
     "Restart=on-failure",
     "RestartSec=2",

@@ -37,6 +37,7 @@ describe("the systemd unit", () => {
       "NotifyAccess=all",
       'ExecStart="/usr/bin/node" --max-semi-space-size=8 "/opt/vlinder/bin/vlinderd.mjs"',
       'Environment="VLINDER_HOME=/home/ann/.vlinder"',
+      'Environment="MALLOC_ARENA_MAX=1"',
       "Restart=on-failure",
       // The daemon ends its agents itself; and the kernel's end of one is not the end of all.
       "KillMode=mixed",

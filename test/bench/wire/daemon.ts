@@ -4,7 +4,7 @@ import { mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client, connect, type Vlinder, VlinderError } from "@vlinder/agent-runtime";
-import { NODE_FLAGS } from "../../../daemon/src/node-flags.ts";
+import { NODE_FLAGS, PROGRAM_ENVIRONMENT } from "../../../daemon/src/node-flags.ts";
 import { VLINDERD } from "../../harness/programs.ts";
 
 const START_MS = 60_000;
@@ -41,7 +41,7 @@ export class Daemon {
     const log = await open(logFile, "w");
     const flags = profile === null ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`];
     const child = spawn(process.execPath, [...NODE_FLAGS, ...flags, VLINDERD], {
-      env: { ...process.env, ...env, VLINDER_HOME: home },
+      env: { ...process.env, ...PROGRAM_ENVIRONMENT, ...env, VLINDER_HOME: home },
       stdio: ["ignore", log.fd, log.fd],
     });
     await log.close();
