@@ -38,9 +38,19 @@ interface Side {
  * twice, and a move of many lines would be a change that meets those of the other side. And that both move
  * lines is the rule where merges cross: the order in which a base that was merged itself has what was
  * inserted at one place need not be that of the sides.
+ *
+ * A line can be followed when all three have it, and have it once: one that a side no longer has was changed or removed by it,
+ * and is put there anew by who has it elsewhere.
+ *
+ * @param tells whether a line is more than what any text may have anywhere, such as an empty one
  */
-export function alignLines(base: Lines, newer: Lines, older: Lines): Aligned {
-  const [mine, theirs] = [sideOf(base, newer), sideOf(base, older)];
+export function alignLines(base: Lines, newer: Lines, older: Lines, tells: (line: number) => boolean): Aligned {
+  const [inNewer, inOlder] = [align(base, newer), align(base, older)];
+  const isWhole = (matches: Matches): boolean => matches.every((at) => at >= 0);
+  const anchors =
+    isWhole(inNewer) && isWhole(inOlder) ? [] : onceInAll(base, newer, older).filter(({ line }) => tells(line));
+  const mine = sideOf(newer, inNewer, new Map(anchors.map(({ at: [was, now] }) => [was, now])));
+  const theirs = sideOf(older, inOlder, new Map(anchors.map(({ at: [was, , now] }) => [was, now])));
   const onlyMine = new Set([...mine.moved].filter((line) => !theirs.moved.has(line)));
   const onlyTheirs = new Set([...theirs.moved].filter((line) => !mine.moved.has(line)));
   const order = new Order(base.length);
@@ -62,24 +72,38 @@ export function alignLines(base: Lines, newer: Lines, older: Lines): Aligned {
   };
 }
 
-function sideOf(base: Lines, lines: Lines): Side {
-  const matches = align(base, lines);
+/** @param anchors where in the base, and where in the side */
+function sideOf(lines: Lines, matches: Matches, anchors: ReadonlyMap<number, number>): Side {
   const moved = new Set<number>();
-  const gone = base.filter((_, i) => (matches[i] as number) < 0);
-  if (gone.length > 0 && gone.length + lines.length > base.length) {
-    const [was, is] = [onlyOnes(base), onlyOnes(lines)];
-    for (const line of gone) {
-      const [from, to] = [was.get(line), is.get(line)];
-      if (from === undefined || to === undefined) continue;
-      matches[from] = to;
-      moved.add(from);
-    }
+  for (const [from, to] of anchors) {
+    if ((matches[from] as number) >= 0) continue;
+    matches[from] = to;
+    moved.add(from);
   }
   return { lines, matches, moved, slots: slotsOf(matches, moved, lines.length) };
 }
 
+interface Anchor {
+  readonly line: number;
+  /** Where in the base, the newer one and the older one. */
+  readonly at: readonly [number, number, number];
+}
+
+/** Lines that each of the texts has, and has once. */
+function onceInAll(...texts: readonly [Lines, Lines, Lines]): Anchor[] {
+  const [base, newer, older] = texts.map(onlyOnes) as [OnlyOnes, OnlyOnes, OnlyOnes];
+  const anchors: Anchor[] = [];
+  for (const [line, was] of base) {
+    const [mine, theirs] = [newer.get(line), older.get(line)];
+    if (mine !== undefined && theirs !== undefined) anchors.push({ line, at: [was, mine, theirs] });
+  }
+  return anchors;
+}
+
 /** Lines that a text has once, and where. */
-function onlyOnes(lines: Lines): Map<number, number> {
+type OnlyOnes = ReadonlyMap<number, number>;
+
+function onlyOnes(lines: Lines): OnlyOnes {
   const found = new Map<number, number>();
   const more = new Set<number>();
   for (const [at, line] of lines.entries()) {

@@ -4,6 +4,9 @@ import { type Merged, MOST_PLACES, type NotMerged } from "./merged-document.ts";
 /** More lines than this are not merged. */
 const MOST_LINES = 100_000;
 
+/** A line without a letter or a digit may stand anywhere, and is not known again where it was moved to. */
+const TELLING = /[0-9A-Za-z\x80-\xff]/;
+
 /** Bytes as lines: every byte is one unit, so that any encoding with line feeds will do. */
 interface Text {
   readonly lines: readonly string[];
@@ -48,7 +51,7 @@ export function mergeTexts(base: Uint8Array | null, newer: Uint8Array, older: Ui
   const { merged, places } = mergeLines(was.lines, a.lines, b.lines);
   const end = threeWay(was.crlf, a.crlf, b.crlf) === true ? "\r\n" : "\n";
   const last = threeWay(was.ends, a.ends, b.ends) === true && merged.length > 0 ? end : "";
-  return { bytes: Buffer.from(merged.join(end) + last, "latin1"), places: places.slice(0, MOST_PLACES) };
+  return { bytes: Buffer.from(merged.join(end) + last, "latin1"), places };
 }
 
 function isCrlf(split: readonly string[]): boolean {
@@ -79,14 +82,16 @@ function mergeLines(
     numbers.set(line, known);
     return known;
   };
-  const aligned = alignLines(base.map(number), newer.map(number), older.map(number));
-  const { merged, contested } = mergeSides(aligned.base, sideOf(aligned.newer), sideOf(aligned.older));
-  for (const place of runsOf(merged, aligned.disputed)) contested.push(place);
-  contested.sort(([one], [other]) => one - other);
+  const texts = [base.map(number), newer.map(number), older.map(number)] as const;
   const lines = [...numbers.keys()];
+  const aligned = alignLines(...texts, (line) => TELLING.test(lines[line] as string));
+  const { merged, contested } = mergeSides(aligned.base, sideOf(aligned.newer), sideOf(aligned.older));
+  // Those that have something less than a side wrote come first where there are too many.
+  const places = [...contested, ...runsOf(merged, aligned.disputed)].slice(0, MOST_PLACES);
+  places.sort(([one], [other]) => one - other);
   return {
     merged: merged.map((line) => lines[line] as string),
-    places: contested.map(([first, count]) => `${first + 1},${count}`),
+    places: places.map(([first, count]) => `${first + 1},${count}`),
   };
 }
 
@@ -160,7 +165,7 @@ function mergeSides(base: Lines, newer: Side, older: Side): MergedLines {
     else if (hunk.older.length === 0 || same(mine, theirs)) taken = mine;
     else if (hunk.from === hunk.to) taken = [...theirs, ...mine];
     else if (!isOnlyRemoved(hunk)) contested.push([merged.length, mine.length]);
-    else taken = base.slice(hunk.from, hunk.to).filter((_, i) => !isRemoved(hunk, hunk.from + i));
+    else taken = [];
     for (const line of taken) merged.push(line);
   }
   for (const line of base.slice(at)) merged.push(line);
@@ -178,10 +183,7 @@ function same(a: Lines, b: Lines): boolean {
   return a.length === b.length && a.every((line, i) => line === b[i]);
 }
 
+/** Then all its lines are removed, as its changes overlap. */
 function isOnlyRemoved(hunk: Hunk): boolean {
   return [...hunk.newer, ...hunk.older].every(({ sideFrom, sideTo }) => sideFrom === sideTo);
-}
-
-function isRemoved(hunk: Hunk, line: number): boolean {
-  return [...hunk.newer, ...hunk.older].some(({ from, to }) => from <= line && line < to);
 }
