@@ -14,7 +14,7 @@ const ENTRY_BYTES = PREFIX_BYTES + LOCATION_BYTES;
 export const PAGE_ENTRIES = 280;
 const PAGES_MAX = 2 ** 24;
 /** Bits for each entry. A "perhaps" that is none costs a page, and there may be twenty runs to ask. */
-const BLOOM_BITS = 14;
+const BLOOM_BITS = 20;
 const BLOOM_PROBES = 7;
 
 export interface RunShape {
@@ -84,7 +84,7 @@ export function findOnPage(page: Buffer, prefix: number, found: number[]): void 
   for (; low < count && prefixAt(page, low) === prefix; low++) found.push(locationAt(page, low));
 }
 
-/** A Bloom filter over prefixes: of one that was not added it says "perhaps" about once in eight hundred times. */
+/** A Bloom filter over prefixes: of one that was not added it says "perhaps" about once in five thousand times. */
 export class Bloom {
   readonly bits: Uint8Array;
   readonly #size: number;
