@@ -6,7 +6,7 @@ import type { FindObject } from "./find-object.ts";
 import { type Found, foundAt } from "./found.ts";
 import type { Heads } from "./heads.ts";
 import { DamagedObject, type Objects } from "./objects.ts";
-import { pastEntry } from "./past-entry.ts";
+import { PastEntries } from "./past-entry.ts";
 import { erasedError } from "./retention/erased.ts";
 import type { Keeping } from "./retention/keeping.ts";
 import { TwoGenerations } from "./two-generations.ts";
@@ -19,6 +19,7 @@ const READS_BEFORE_TREES = 3;
 export class ValueReads {
   readonly entries = new EntryCache();
   readonly #objects: Objects;
+  readonly #pastEntries: PastEntries;
   readonly #heads: Heads;
   /** How often commits of the past were read lately. */
   readonly #past = new TwoGenerations<Hash, number>(256);
@@ -26,6 +27,7 @@ export class ValueReads {
 
   constructor(objects: Objects, heads: Heads, keeping: Pick<Keeping, "pruned" | "erased">) {
     this.#objects = objects;
+    this.#pastEntries = new PastEntries(objects);
     this.#heads = heads;
     this.#keeping = keeping;
   }
@@ -38,7 +40,7 @@ export class ValueReads {
   /** What a key held at a commit. @throws pruned, erased */
   async findInPast(commit: Hash, key: Key): Promise<Found> {
     this.#keeping.pruned.check(commit);
-    const past = this.#isWorthTrees(commit) ? undefined : await pastEntry(this.#objects, commit, "kv", key);
+    const past = this.#isWorthTrees(commit) ? undefined : await this.#pastEntries.find(commit, "kv", key);
     if (past !== undefined) return await this.found(commit, past);
     const view = new StateView(await this.#heads.at(commit), this.#objects);
     return await this.found(commit, await view.getNow("kv", key));
