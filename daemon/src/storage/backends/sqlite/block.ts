@@ -76,11 +76,13 @@ export function deltaOf(base: Buffer, location: number, bytes: Uint8Array): Buff
   const size = bytes.length;
   if (base.length !== size || size > 0xffff || !isAligned(base) || !isAligned(bytes)) return null;
   const words = size >>> 2;
-  const left = new Uint32Array(base.buffer, base.byteOffset, words);
-  const right = new Uint32Array(bytes.buffer, bytes.byteOffset, words);
+  const left = new Int32Array(base.buffer, base.byteOffset, words);
+  const right = new Int32Array(bytes.buffer, bytes.byteOffset, words);
   const stretches: number[] = [];
   let total = LOCATION_BYTES;
   for (let at = 0; at < words; at++) {
+    // Nearly all of it is the same.
+    while (at + 4 <= words && isSame4(left, right, at)) at += 4;
     if (left[at] === right[at]) continue;
     let end = at + 1;
     while (end < words && end - at < WORDS_MAX && left[end] !== right[end]) end++;
@@ -105,6 +107,15 @@ export function deltaOf(base: Buffer, location: number, bytes: Uint8Array): Buff
     to += STRETCH_HEAD + end - start;
   }
   return delta;
+}
+
+function isSame4(left: Int32Array, right: Int32Array, at: number): boolean {
+  const differ =
+    ((left[at] as number) ^ (right[at] as number)) |
+    ((left[at + 1] as number) ^ (right[at + 1] as number)) |
+    ((left[at + 2] as number) ^ (right[at + 2] as number)) |
+    ((left[at + 3] as number) ^ (right[at + 3] as number));
+  return differ === 0;
 }
 
 function isAligned(bytes: Uint8Array): boolean {
