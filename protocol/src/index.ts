@@ -219,3 +219,4 @@ export type {
   VaultRequestReply,
   VaultRotateReply,
 } from "./schemas/vault.ts";
+export { isUsual } from "./schemas/usual.ts";

@@ -18,6 +18,7 @@ import {
   ERROR_CODE_HEADER,
   ERROR_HEADER,
   isAllowedReply,
+  isUsual,
   PART_HEADER,
   type Progress,
   PROGRESS_HEADER,
@@ -68,8 +69,9 @@ interface Stats {
 interface Route {
   /** The agent of the subject; null for the administrator's. @throws invalid */
   readonly agentOf: (subject: string) => AgentName | null;
-  /** Null: the body is not looked at. */
-  readonly schema: z.ZodType | null;
+  readonly schema: z.ZodType;
+  /** Whether the schema need not be asked. */
+  readonly isUsual: (body: Record<string, unknown>) => boolean;
   readonly handle: (call: Call<unknown>, agent: AgentName | null) => Answer;
   readonly stats: Stats;
 }
@@ -122,6 +124,7 @@ export class EndpointService {
       add(agentSubjectPattern(operation), operation, {
         agentOf: agentOfSubject,
         schema: agentRequests[operation],
+        isUsual: (body) => isUsual(operation, body),
         handle: ({ request, ...call }, agent) =>
           agents[operation]({ ...call, request: request as never, agent: agent as AgentName }),
       });
@@ -130,6 +133,7 @@ export class EndpointService {
       add(adminSubject(operation), operation, {
         agentOf: () => null,
         schema: adminRequests[operation],
+        isUsual: () => false,
         handle: ({ request, ...call }) => admin[operation]({ ...call, request: request as never }),
       });
     }
@@ -209,7 +213,7 @@ export class EndpointService {
     const { route, message, agent, encoding } = accepted;
     if ((this.#atWork.get(agent) ?? 0) >= MOST_AT_WORK) throw busy(agent);
     const body = decodeBody(message.data);
-    const request = route.schema === null ? body : checkRequest(route.schema, body);
+    const request = route.isUsual(body) ? body : checkRequest(route.schema, body);
     const wanted = (request as { progress?: boolean }).progress === true;
     const progress = wanted ? (one: Progress): void => this.#tell(accepted, one) : NO_PROGRESS;
     const part = (number: number, one: object): void => respond(accepted, one, { [PART_HEADER]: String(number) });
