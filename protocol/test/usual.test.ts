@@ -43,29 +43,21 @@ test("what is usual is taken by its schema, as it is", () => {
     { requiredKeys: [] },
   );
   // Mostly as they should be, or nothing would ever be usual.
-  const some = fc.oneof(
-    fields,
-    fc.record(
-      { key: fc.constant("/a"), value: fc.constant(usual.value), turn: fc.constant("t"), id: fc.constant("i") },
-      { requiredKeys: ["key"] },
-    ),
-    fc.record(
-      {
-        op: fc.constantFrom("put", "get", "delete"),
-        key: fc.constant("/a"),
-        value: fc.constant(usual.value),
-        id: text,
-      },
-      { requiredKeys: ["op", "key"] },
-    ),
+  const key = fc.oneof({ weight: 3, arbitrary: fc.constant("/a") }, text);
+  const alone = fc.record(
+    { key, value: fc.constant(usual.value), turn: fc.constant("t"), id: fc.constant("i") },
+    { requiredKeys: ["key"] },
   );
-  const body = fc.oneof(
-    some,
-    fc.record(
-      { ops: fc.array(fc.oneof(some, value), { maxLength: 3 }), other: fc.constant(1) },
-      { requiredKeys: ["ops"] },
-    ),
+  const put = fc.record(
+    { op: fc.constant("put"), key, value: fc.constant(usual.value), id: text },
+    { requiredKeys: ["op", "key", "value"] },
   );
+  const other = fc.record({ op: fc.constantFrom("get", "delete"), key, id: text }, { requiredKeys: ["op", "key"] });
+  const many = fc.record(
+    { ops: fc.array(fc.oneof(put, other, put, other, fields, value), { maxLength: 3 }), other: fc.constant(1) },
+    { requiredKeys: ["ops"] },
+  );
+  const body = fc.oneof(fields, alone, many);
   const met = new Set<string>();
   const property = fc.property(fc.constantFrom(...OPERATIONS), body, (operation, one) => {
     if (!isUsual(operation, one)) return;
