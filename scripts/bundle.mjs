@@ -33,9 +33,20 @@ async function bundle(out) {
     chunkFileNames: "part-[name]-[hash].js",
   });
   await made.close();
+  requireThatEntriesAreNotImported(output);
   cpSync(path.join(root, "daemon", "bin"), path.join(out, "bin"), { recursive: true });
   cpSync(path.join(root, "daemon", "package.json"), path.join(out, "package.json"));
   writeFileSync(path.join(out, "program", "LICENSES.txt"), licenses(output));
+}
+
+/** A part that imported a program, for the sake of a module that was put into its file, would run it. */
+function requireThatEntriesAreNotImported(output) {
+  const programs = new Set(output.filter(({ isEntry }) => isEntry).map(({ fileName }) => fileName));
+  for (const { fileName, imports = [] } of output) {
+    const program = imports.find((one) => programs.has(one));
+    if (program === undefined) continue;
+    throw new Error(`${fileName} imports ${program}, and so runs it: a module that both use must have a file of its own`);
+  }
 }
 
 /** Of the packages that are part of it now. */

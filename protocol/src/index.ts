@@ -140,6 +140,7 @@ export type {
   SyncLock,
   SyncOwed,
 } from "./schemas/kv.ts";
+export { isUsual } from "./schemas/kv.ts";
 export type {
   CopiesReply,
   DatabasesMode,
@@ -219,4 +220,3 @@ export type {
   VaultRequestReply,
   VaultRotateReply,
 } from "./schemas/vault.ts";
-export { isUsual } from "./schemas/usual.ts";
