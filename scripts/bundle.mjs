@@ -45,7 +45,9 @@ function requireThatEntriesAreNotImported(output) {
   for (const { fileName, imports = [] } of output) {
     const program = imports.find((one) => programs.has(one));
     if (program === undefined) continue;
-    throw new Error(`${fileName} imports ${program}, and so runs it: a module that both use must have a file of its own`);
+    throw new Error(
+      `${fileName} imports ${program}, and so runs it: a module that both use must have a file of its own`,
+    );
   }
 }
 
