@@ -47,8 +47,6 @@ export interface RequestOptions {
   readonly onPart?: (number: number, body: Uint8Array) => void;
   /** Stops waiting: the request rejects with the signal's reason. What the daemon has begun it may finish. */
   readonly signal?: AbortSignal;
-  /** The schema surely takes the body: to ask it costs as much as all the rest of a small request. */
-  readonly isUsual?: boolean;
 }
 
 const NO_OPTIONS: RequestOptions = {};
@@ -126,7 +124,7 @@ export class Client {
     // Signs of life keep it from being given up.
     const alive = LONG.has(operation) ? { onProgress: () => {}, ...options } : options;
     const whole = complete(body, shape, alive);
-    if (options.isUsual !== true) checkRequest(agentRequests[operation], whole);
+    checkRequest(agentRequests[operation], whole);
     return this.send(agent, operation, encodeBody(whole, "msgpack"), alive);
   }
 

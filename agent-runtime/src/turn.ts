@@ -1,11 +1,4 @@
-import {
-  type AcceptReply,
-  type CompleteReply,
-  type Json,
-  LIMITS,
-  type SessionTurn,
-  VlinderError,
-} from "@vlinder/protocol";
+import { type AcceptReply, type CompleteReply, type Json, type SessionTurn, VlinderError } from "@vlinder/protocol";
 import { type Effect, once } from "./effect.ts";
 import { Kv } from "./kv.ts";
 import { providerFetch } from "./provider-fetch.ts";
@@ -120,8 +113,7 @@ export class Turn {
    */
   complete(output?: TurnOutput): Promise<Completed> {
     const body = output === undefined ? {} : { output: outputBytes(output) };
-    const isUsual = isSmallOutput(body.output);
-    return this.scope.client.request(this.scope.agent, "turn.complete", { turn: this.id, ...body }, { isUsual });
+    return this.scope.client.request(this.scope.agent, "turn.complete", { turn: this.id, ...body });
   }
 
   /** Ends the turn with nothing moved; the branch `turn/<id>` has what it did. */
@@ -138,11 +130,6 @@ export class Turn {
 function recordOf({ turn, time, state, input, output }: SessionTurn): TurnRecord {
   const text = (value: SessionTurn["input"]): string | null => (value?.value == null ? null : utf8.decode(value.value));
   return { turn, time, state: state ?? "", input: text(input), output: text(output) };
-}
-
-/** Whether it surely fits in a request. */
-export function isSmallOutput(output: Uint8Array | undefined): boolean {
-  return output === undefined || output.length <= LIMITS.valueBytes;
 }
 
 /** @throws invalid */

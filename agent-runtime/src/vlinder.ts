@@ -13,7 +13,7 @@ import { Kv, KvReader } from "./kv.ts";
 import { Pipeline } from "./pipeline.ts";
 import { providerFetch } from "./provider-fetch.ts";
 import type { Scope } from "./scope.ts";
-import { type BeginOptions, isSmallOutput, outputBytes, Turn, type TurnOutput } from "./turn.ts";
+import { type BeginOptions, outputBytes, Turn, type TurnOutput } from "./turn.ts";
 import { Uploader } from "./uploader.ts";
 import { VectorReader, Vectors } from "./vectors.ts";
 
@@ -89,8 +89,7 @@ export class Vlinder implements Branch {
    */
   async begin({ input, ...options }: BeginOptions = {}): Promise<Turn> {
     const sent = input === undefined ? {} : { input: outputBytes(input) };
-    const isUsual = isSmallOutput(sent.input) && Object.keys(options).length === 0;
-    const begun = await this.client.request(this.agent, "turn.begin", { ...options, ...sent }, { isUsual });
+    const begun = await this.client.request(this.agent, "turn.begin", { ...options, ...sent });
     return new Turn(this.main, { ...begun, input: sent.input ?? null, retries: options.retries ?? null });
   }
 

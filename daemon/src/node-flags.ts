@@ -9,7 +9,7 @@ export const NODE_FLAGS: readonly string[] = ["--max-semi-space-size=8"];
 
 /**
  * With what the daemon should be started; it serves without, too. glibc gives threads heaps of their own ("arenas"), and memory that one
- * thread takes and another gives back stays in pieces there: 70 to 90 MB under load. docs/decisions/0121 has the figures; other C libraries do not look at it.
+ * thread takes and another gives back stays in pieces there: tens of megabytes under load. docs/decisions/0121 has the figures; other C libraries do not look at it.
  * `bin/vlinderd.mjs` names it in its first line.
  */
 export const PROGRAM_ENVIRONMENT: Readonly<Record<string, string>> = { MALLOC_ARENA_MAX: "1" };

@@ -140,7 +140,6 @@ export type {
   SyncLock,
   SyncOwed,
 } from "./schemas/kv.ts";
-export { isUsual } from "./schemas/kv.ts";
 export type {
   CopiesReply,
   DatabasesMode,

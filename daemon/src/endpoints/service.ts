@@ -18,7 +18,6 @@ import {
   ERROR_CODE_HEADER,
   ERROR_HEADER,
   isAllowedReply,
-  isUsual,
   PART_HEADER,
   type Progress,
   PROGRESS_HEADER,
@@ -69,9 +68,8 @@ interface Stats {
 interface Route {
   /** The agent of the subject; null for the administrator's. @throws invalid */
   readonly agentOf: (subject: string) => AgentName | null;
-  readonly schema: z.ZodType;
-  /** Whether the schema need not be asked. */
-  readonly isUsual: (body: Record<string, unknown>) => boolean;
+  /** Null: the body is not looked at. */
+  readonly schema: z.ZodType | null;
   readonly handle: (call: Call<unknown>, agent: AgentName | null) => Answer;
   readonly stats: Stats;
 }
@@ -124,7 +122,6 @@ export class EndpointService {
       add(agentSubjectPattern(operation), operation, {
         agentOf: agentOfSubject,
         schema: agentRequests[operation],
-        isUsual: (body) => isUsual(operation, body),
         handle: ({ request, ...call }, agent) =>
           agents[operation]({ ...call, request: request as never, agent: agent as AgentName }),
       });
@@ -133,7 +130,6 @@ export class EndpointService {
       add(adminSubject(operation), operation, {
         agentOf: () => null,
         schema: adminRequests[operation],
-        isUsual: () => false,
         handle: ({ request, ...call }) => admin[operation]({ ...call, request: request as never }),
       });
     }
@@ -213,7 +209,7 @@ export class EndpointService {
     const { route, message, agent, encoding } = accepted;
     if ((this.#atWork.get(agent) ?? 0) >= MOST_AT_WORK) throw busy(agent);
     const body = decodeBody(message.data);
-    const request = route.isUsual(body) ? body : checkRequest(route.schema, body);
+    const request = route.schema === null ? body : checkRequest(route.schema, body);
     const wanted = (request as { progress?: boolean }).progress === true;
     const progress = wanted ? (one: Progress): void => this.#tell(accepted, one) : NO_PROGRESS;
     const part = (number: number, one: object): void => respond(accepted, one, { [PART_HEADER]: String(number) });

@@ -51,24 +51,21 @@ export function alignLines(base: Lines, newer: Lines, older: Lines, tells: (line
     isWhole(inNewer) && isWhole(inOlder) ? [] : onceInAll(base, newer, older).filter(({ line }) => tells(line));
   const mine = sideOf(newer, inNewer, new Map(anchors.map(({ at: [was, now] }) => [was, now])));
   const theirs = sideOf(older, inOlder, new Map(anchors.map(({ at: [was, , now] }) => [was, now])));
-  const onlyMine = new Set([...mine.moved].filter((line) => !theirs.moved.has(line)));
   const onlyTheirs = new Set([...theirs.moved].filter((line) => !mine.moved.has(line)));
   const order = new Order(base.length);
   order.move(mine.moved, mine.slots, onlyTheirs);
   order.move(onlyTheirs, theirs.slots, mine.moved);
-  const ranks = order.ranks();
-  const inOrder = [...base.keys()].sort((a, b) => rankOf(ranks, a) - rankOf(ranks, b));
-  const both = [...mine.moved].filter((line) => theirs.moved.has(line));
+  const inOrder = order.lines();
   const isSettled = (line: number): boolean =>
-    isIn(mine, line) && isIn(theirs, line) && !onlyMine.has(line) && !onlyTheirs.has(line);
-  const [myPlaces, theirPlaces] = both.length === 0 ? [] : [followed(mine, isSettled), followed(theirs, isSettled)];
+    isIn(mine, line) && isIn(theirs, line) && mine.moved.has(line) === theirs.moved.has(line);
+  const [myPlaces, theirPlaces] = [followed(mine, isSettled), followed(theirs, isSettled)];
+  const both = [...mine.moved].filter((line) => theirs.moved.has(line));
+  const disputed = both.filter((line) => myPlaces[line] !== theirPlaces[line]);
   return {
-    base: inOrder.map((line) => base[line] as number),
-    newer: arranged(mine, ranks, inOrder),
-    older: arranged(theirs, ranks, inOrder),
-    disputed: new Set(
-      both.filter((line) => myPlaces?.get(line) !== theirPlaces?.get(line)).map((line) => base[line] as number),
-    ),
+    base: Array.from(inOrder, (line) => base[line] as number),
+    newer: arranged(mine, inOrder),
+    older: arranged(theirs, inOrder),
+    disputed: new Set(disputed.map((line) => base[line] as number)),
   };
 }
 
@@ -175,24 +172,21 @@ class Order {
     this.#next[before] = this.#front;
   }
 
-  /** For each line which it is. */
-  ranks(): Int32Array {
-    const ranks = new Int32Array(this.#front);
-    let rank = 0;
+  lines(): Int32Array {
+    const lines = new Int32Array(this.#front);
+    let count = 0;
     for (let at = this.#next[this.#front] as number; at !== this.#front; at = this.#next[at] as number) {
-      ranks[at] = rank++;
+      lines[count++] = at;
     }
-    return ranks;
+    return lines;
   }
 }
 
-function rankOf(ranks: Int32Array, line: number): number {
-  return line === FRONT ? FRONT : (ranks[line] as number);
-}
-
 /** A side's lines in the order of their slots. */
-function arranged(side: Side, ranks: Int32Array, inOrder: readonly number[]): AlignedSide {
-  const rank = (at: number): number => rankOf(ranks, side.slots[at] as number);
+function arranged(side: Side, inOrder: Int32Array): AlignedSide {
+  const ranks = inverse(inOrder, inOrder.length);
+  // That of the front is none.
+  const rank = (at: number): number => ranks[side.slots[at] as number] ?? FRONT;
   const order = [...side.lines.keys()].sort((a, b) => rank(a) - rank(b));
   const places = inverse(Int32Array.from(order), order.length);
   const matches = Int32Array.from(inOrder, (line) =>
@@ -206,12 +200,12 @@ function isIn({ matches }: Side, line: number): boolean {
 }
 
 /** For lines of the base which one they follow in a side, of those that count. */
-function followed(side: Side, counts: (line: number) => boolean): Map<number, number> {
-  const found = new Map<number, number>();
+function followed(side: Side, counts: (line: number) => boolean): Int32Array {
+  const found = new Int32Array(side.matches.length).fill(FRONT);
   let last = FRONT;
   for (const line of inverse(side.matches, side.lines.length)) {
     if (line < 0) continue;
-    found.set(line, last);
+    found[line] = last;
     if (counts(line)) last = line;
   }
   return found;
