@@ -94,21 +94,6 @@ test("hashes that begin alike are all found, before, while and after they are ca
   );
 });
 
-test("a second connection of another process is noticed by writer and reader", async () => {
-  const path = join(await temporaryFolder(), "objects.db");
-  const one = await openSqlite(path);
-  const two = await openSqlite(path);
-  for (let round = 0; round < 30; round++) {
-    await one.apply(objects(value(`one ${round}`)));
-    await two.apply(objects(value(`one ${round}`), value(`two ${round}`)));
-    expect(await has(one, value(`two ${round}`))).toBe(true);
-  }
-  await two.remove("value", [value("one 3").hash]);
-  await one.apply(objects(value("one 3"), value("one 4")));
-  expect((await one.usage()).counts.value).toBe(60);
-  expect((await two.usage()).counts.value).toBe(60);
-});
-
 describe("a damaged index: what is not found by its hash any more is not swept either", () => {
   const damages: Record<string, string> = {
     "a run that is gone": "DELETE FROM run WHERE id = (SELECT min(id) FROM run)",
@@ -193,7 +178,7 @@ describe("the index is kept", () => {
     const all = Array.from({ length: 50 }, (_, index) => value(index));
     const { blocks } = blocksOf(all, [], { has: () => false, base: () => null });
     const packed = packTransaction(blocks, [], []);
-    expect(database.apply([packed])).toEqual([{ first: 1 }]);
+    expect(database.apply([{ packed, view: null }])).toEqual([{ first: 1 }]);
     expect(runsOf(path)).toEqual([]);
     const levels = (): unknown[] => {
       const set = pragma.mock.calls.flatMap(([text]) => /^synchronous = (.+)$/.exec(text)?.[1] ?? []);

@@ -71,50 +71,59 @@ test("a version that was read from the file has its base noted", async () => {
   expect((await sizes(storage)).get(sha256(b))).toBeLessThan(b.length);
 });
 
-test("two databases that share lineages, removals and space given back: everything reads as it was written", async () => {
-  const next = numbers(7);
-  const below = (n: number): number => Math.floor(next() * n);
-  const storages = [await open("left"), await open("right")] as const;
-  const there = storages.map(() => new Map<Hash, Buffer>());
-  const nodes = Array.from({ length: 6 }, (_, n) => {
-    return { name: `node ${n}`, versions: Array<number>(12).fill(0), lineage: new Lineage(null) };
-  });
-  for (let step = 0; step < 400; step++) {
-    const which = below(2);
-    const [storage, own] = [storages[which] as ObjectStorage, there[which] as Map<Hash, Buffer>];
-    const what = below(20);
-    if (what === 0) {
-      const hashes = [...own.keys()].filter(() => next() < 0.3);
-      await storage.remove("node", hashes);
-      for (const hash of hashes) own.delete(hash);
-    } else if (what === 1) {
-      while ((await storage.reclaim(1 << 20)) > 0);
-    } else {
-      const objects = nodes
-        .filter(() => next() < 0.5)
-        .map(({ name, versions, lineage }) => {
-          versions[below(12)] = step;
-          return version(node(versions, name), lineage);
-        });
-      await storage.apply(holding(...objects));
-      // As the engine does when it is durable; of several databases, it is the last one's.
-      for (const { hash, bytes, lineage } of objects) {
-        own.set(hash, bytes as Buffer);
-        if (lineage !== undefined) lineage.stored = hash;
+const pairs: [string, readonly [string, string]][] = [
+  ["two databases", ["left", "right"]],
+  ["one database twice, as two processes have it", ["both", "both"]],
+];
+
+test.each(pairs)(
+  "%s, lineages that both share, removals and space given back: all reads as written",
+  async (_, files) => {
+    const next = numbers(7);
+    const below = (n: number): number => Math.floor(next() * n);
+    const storages = [await open(files[0]), await open(files[1])] as const;
+    const contents = new Map(files.map((file) => [file, new Map<Hash, Buffer>()]));
+    const there = files.map((file) => contents.get(file) as Map<Hash, Buffer>);
+    const nodes = Array.from({ length: 6 }, (_, n) => {
+      return { name: `node ${n}`, versions: Array<number>(12).fill(0), lineage: new Lineage(null) };
+    });
+    for (let step = 0; step < 400; step++) {
+      const which = below(2);
+      const [storage, own] = [storages[which] as ObjectStorage, there[which] as Map<Hash, Buffer>];
+      const what = below(20);
+      if (what === 0) {
+        const hashes = [...own.keys()].filter(() => next() < 0.3);
+        await storage.remove("node", hashes);
+        for (const hash of hashes) own.delete(hash);
+      } else if (what === 1) {
+        while ((await storage.reclaim(1 << 20)) > 0);
+      } else {
+        const objects = nodes
+          .filter(() => next() < 0.5)
+          .map(({ name, versions, lineage }) => {
+            versions[below(12)] = step;
+            return version(node(versions, name), lineage);
+          });
+        await storage.apply(holding(...objects));
+        // As the engine does when it is durable; of several databases, it is the last one's.
+        for (const { hash, bytes, lineage } of objects) {
+          own.set(hash, bytes as Buffer);
+          if (lineage !== undefined) lineage.stored = hash;
+        }
       }
     }
-  }
-  for (const [which, own] of there.entries()) {
-    expect(own.size).toBeGreaterThan(100);
-    const storage = await openSqliteObjects({
-      path: join(folder, `${["left", "right"][which]}.db`),
-      durability: "process",
-    });
-    opened.push(storage);
-    for (const [hash, bytes] of own) expect((await storage.read("node", [hash]))[0]).toEqual(bytes);
-    expect([...(await sizes(storage)).values()].filter((size) => size < 12 * 16).length).toBeGreaterThan(20);
-  }
-});
+    for (const [which, own] of there.entries()) {
+      expect(own.size).toBeGreaterThan(60);
+      const storage = await openSqliteObjects({
+        path: join(folder, `${files[which]}.db`),
+        durability: "process",
+      });
+      opened.push(storage);
+      for (const [hash, bytes] of own) expect((await storage.read("node", [hash]))[0]).toEqual(bytes);
+      expect([...(await sizes(storage)).values()].filter((size) => size < 12 * 16).length).toBeGreaterThan(20);
+    }
+  },
+);
 
 test("replies of this process are found when others have written between them", async () => {
   const mine = await open("shared");

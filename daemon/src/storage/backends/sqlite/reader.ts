@@ -45,6 +45,9 @@ const SWEEP_BLOCKS = 1024;
 
 const hashOrNull = (bytes: Buffer | null): Hash | null => (bytes === null ? null : hashFromBytes(bytes));
 
+/** Objects of which it is remembered that they are stored. */
+const KNOWN = 1000;
+
 /** Blocks of a snapshot that are kept at hand, 4 KB each. */
 const BLOCKS_KEPT = 64;
 
@@ -56,6 +59,8 @@ const BLOCKS_KEPT = 64;
 export class Reader {
   readonly #path: string;
   readonly #blocksKept: number;
+  /** Shelves of objects that were stored when a transaction had them again: to find one needs a snapshot. */
+  readonly #known = new Map<Hash, number>();
   #session: ReaderSession | null = null;
   #inSnapshot = false;
 
@@ -94,20 +99,28 @@ export class Reader {
     return this.#session?.index.surelyLacks(prefix) === true;
   }
 
-  /** What is there, for a transaction that is made now; to be used at once. */
+  /**
+   * What is there, for a transaction that is made now; to be used at once. Of what others store and remove it knows what they did
+   * before `lookAgain`.
+   */
   stored(bases: Bases): Stored {
-    return this.#read((session) => ({
+    return {
       has: (shelf, hash, prefix) => {
-        return session.index.mayHave(prefix) && session.find(shelf, hashToBytes(hash), prefix) !== null;
+        if (this.surelyLacks(prefix)) return false;
+        if (this.#known.get(hash) === shelf) return true;
+        if (this.find(shelf, hashToBytes(hash), prefix) === null) return false;
+        if (this.#known.size >= KNOWN) this.#known.clear();
+        this.#known.set(hash, shelf);
+        return true;
       },
       base: (shelf, lineage) => {
         const known = bases.get(lineage);
         if (known !== undefined || lineage.stored === null) return known ?? null;
-        const found = session.find(shelf, hashToBytes(lineage.stored));
+        const found = this.find(shelf, hashToBytes(lineage.stored));
         if (found === null || found.base.bytes.length === 0) return null;
         return { ...found.base, bytes: ownBuffer(found.base.bytes) };
       },
-    }));
+    };
   }
 
   /** Blocks that this process has stored. */
@@ -115,9 +128,15 @@ export class Reader {
     this.#session?.index.stored(first, blocks);
   }
 
-  /** This process may have stored something of which nobody has told. */
+  /** Something may have been stored or removed of which nobody has told. */
   lookAgain(): void {
     this.#session?.index.doubt();
+    this.removed();
+  }
+
+  /** Something was removed. */
+  removed(): void {
+    this.#known.clear();
     this.leaveSnapshot();
   }
 

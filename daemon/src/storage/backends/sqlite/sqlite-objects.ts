@@ -42,6 +42,8 @@ export interface SqliteOptions extends WriterOptions {
 
 /** Blocks of replies that one transaction drops: more would keep writes waiting. */
 const DROP_STEP = 500;
+/** How often a transaction is made anew when other processes write meanwhile; then it is applied all the same. */
+const BEHIND_ATTEMPTS = 5;
 /** How often the end of other reads is waited for. */
 const RECLAIM_ATTEMPTS = 5;
 /** Behind the database's name, as migrate.ts names them. */
@@ -59,13 +61,14 @@ export async function openSqliteObjects(options: SqliteOptions): Promise<ObjectS
     (failure) => warn?.(errorOf(failure, path)),
     (message) => notice?.(message),
   );
+  let view: number;
   try {
-    await writer.open();
+    view = await writer.open();
   } catch (error) {
     await writer.close();
     throw error;
   }
-  return new SqliteObjects(uri ?? `sqlite://${path}`, path, writer);
+  return new SqliteObjects(uri ?? `sqlite://${path}`, path, writer, view);
 }
 
 class SqliteObjects implements ObjectStorage {
@@ -81,16 +84,20 @@ class SqliteObjects implements ObjectStorage {
   /** Work that must not overlap with what is under way, one after another; what is asked for later waits for it. */
   #alone: Promise<unknown> = Promise.resolve();
   #waiting = 0;
-  #isNew = false;
+  /** The last of what is made anew, one after another in the order in which it was asked for. */
+  #behind: Promise<unknown> = Promise.resolve();
+  /** What this process knows of the file is so in this view of the writer's. */
+  #view: number;
   readonly #pending = new Set<Promise<unknown>>();
   #closing: Promise<void> | null = null;
 
-  constructor(uri: string, path: string, writer: WriterConnection) {
+  constructor(uri: string, path: string, writer: WriterConnection, view: number) {
     this.uri = uri;
     this.readerAddress = { scheme: "sqlite", path };
     this.#path = path;
     this.#writer = writer;
     this.#reader = new Reader(path);
+    this.#view = view;
   }
 
   async read(kind: Kind, hashes: readonly Hash[]): Promise<(Uint8Array | null)[]> {
@@ -111,9 +118,8 @@ class SqliteObjects implements ObjectStorage {
 
   async apply(transaction: Transaction): Promise<void> {
     this.#open();
-    if (this.#waiting > 0 || this.#overlaps(transaction))
-      return await this.#exclusively(() => this.#apply(transaction));
-    return await this.#apply(transaction);
+    const apply = (): Promise<void> => this.#track(this.#apply(transaction));
+    return await (this.#waiting > 0 || this.#overlaps(transaction) ? this.#exclusively(apply) : apply());
   }
 
   /** Whether what is under way may have an object of it: whether it is stored depends on what becomes of that. */
@@ -127,19 +133,48 @@ class SqliteObjects implements ObjectStorage {
     return objects.some(({ hash }) => isUnderWay(hash)) || replies.some(({ id }) => isUnderWay(replyKey(id)));
   }
 
-  async #apply({ objects, branches, replies, notes = [] }: Transaction): Promise<void> {
-    this.#lookAnew();
+  async #apply(transaction: Transaction): Promise<void> {
+    const view = await this.#attempt(transaction, this.#view);
+    if (view === null) return;
+    this.#see(view);
+    const turn = this.#behind.then(() => this.#makeAnew(transaction));
+    this.#behind = turn.catch(() => {});
+    await turn;
+  }
+
+  async #makeAnew(transaction: Transaction): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const view = await this.#attempt(transaction, attempt < BEHIND_ATTEMPTS ? this.#view : null);
+      if (view === null) return;
+      this.#see(view);
+    }
+  }
+
+  /** Another process may have stored something, or removed it: by what was known before, it would be there twice, or not at all. */
+  #see(view: number): void {
+    if (view === this.#view) return;
+    this.#view = view;
+    this.#bases.clear();
+    this.#reader.lookAgain();
+    // All that is under way is made anew: what is asked for from now on comes behind that.
+    void this.#exclusively(async () => {});
+  }
+
+  /** Null: it is applied; else the view to make it by. */
+  async #attempt({ objects, branches, replies, notes = [] }: Transaction, view: number | null): Promise<number | null> {
     const { blocks, prefixes } = blocksOf(objects, replies, this.#reader.stored(this.#bases));
     const packed = packTransaction(blocks, branches, notes);
     this.#underWay.add(prefixes);
     try {
-      const { outcome } = await this.#track(this.#writer.call({ op: "apply", packed }, packed));
+      const { outcome } = await this.#writer.call({ op: "apply", packed, view }, packed);
       this.#reader.leaveSnapshot();
       if (outcome === null || "failure" in outcome) throw this.#unanswered();
       if ("conflict" in outcome) {
         throw new BranchConflict(outcome.conflict.branch as Hash, outcome.conflict.actual as Hash | null);
       }
+      if ("behind" in outcome) return outcome.behind;
       if (blocks.length > 0) this.#landed(outcome.first, blocks);
+      return null;
     } catch (error) {
       // It may be stored all the same.
       if (!(error instanceof BranchConflict)) this.#reader.lookAgain();
@@ -159,16 +194,6 @@ class SqliteObjects implements ObjectStorage {
   #landed(first: number, blocks: NewBlocks["blocks"]): void {
     this.#reader.landed(first, blocks);
     this.#bases.landed(first, blocks);
-  }
-
-  /** What is there is looked up in what is committed now, whoever committed it: once a turn of the event loop, as it costs as much as a put. */
-  #lookAnew(): void {
-    if (this.#isNew) return;
-    this.#isNew = true;
-    setImmediate(() => {
-      this.#isNew = false;
-    });
-    this.#reader.leaveSnapshot();
   }
 
   #track<T>(work: Promise<T>): Promise<T> {
@@ -228,7 +253,7 @@ class SqliteObjects implements ObjectStorage {
       this.#open();
       looked = await this.#exclusively(async () => {
         const { count } = await this.#writer.call({ op: "dropReplies", before, limit: DROP_STEP });
-        this.#reader.leaveSnapshot();
+        this.#reader.removed();
         return count;
       });
     }
@@ -254,7 +279,7 @@ class SqliteObjects implements ObjectStorage {
       const locations = Float64Array.from(found.filter((location) => location !== undefined));
       await this.#writer.call({ op: "remove", locations });
       this.#bases.clear();
-      this.#reader.leaveSnapshot();
+      this.#reader.removed();
     });
   }
 
@@ -287,7 +312,7 @@ class SqliteObjects implements ObjectStorage {
     this.#open();
     return this.#exclusively(async () => {
       this.#bases.clear();
-      this.#reader.leaveSnapshot();
+      this.#reader.removed();
       return (await this.#writer.call(work)).count;
     });
   }
@@ -300,7 +325,7 @@ class SqliteObjects implements ObjectStorage {
 
   close(): Promise<void> {
     if (this.#closing === null) {
-      const begun = this.#waiting > 0 ? this.#alone : Promise.resolve();
+      const begun = this.#waiting > 0 ? this.#alone : Promise.allSettled(this.#pending);
       this.#reader.close();
       this.#closing = begun.then(() => this.#writer.close()).finally(() => this.#reader.close());
     }

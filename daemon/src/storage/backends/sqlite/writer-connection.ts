@@ -24,8 +24,9 @@ export class WriterConnection {
     this.#notice = notice;
   }
 
-  async open(): Promise<void> {
-    this.#checked(await this.#attached().call({ op: "open", database: this.#database }));
+  /** The view of the file as it is opened. */
+  async open(): Promise<number> {
+    return this.#checked(await this.#attached().call({ op: "open", database: this.#database })).count;
   }
 
   /** Calls are answered in their order. @throws unavailable and what failureOf knows; a conflict is an answer */

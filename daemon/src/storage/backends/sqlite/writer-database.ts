@@ -2,16 +2,13 @@ import { statSync } from "node:fs";
 import { BlockRemoval } from "./block-removal.ts";
 import { type Block, SLOT, slotCount, slotFlags, slotLength } from "./block.ts";
 import type { WriterOptions } from "./connection.ts";
-import { type Failure, failureOf } from "./failure.ts";
+import { failureOf } from "./failure.ts";
+import type { MadeTransaction, Outcome } from "./messages.ts";
 import type { Say } from "./migrate.ts";
 import { REPLY_SHELF, SHELVES } from "./shelves.ts";
 import { type UnpackedTransaction, unpackTransaction } from "./unpacked-transaction.ts";
 import { UnusedBases } from "./unused-bases.ts";
-import type { FoundConflict } from "./writer-branches.ts";
 import { WriterSession } from "./writer-session.ts";
-
-/** What became of a transaction. `first`: the id of its first block, of which the others follow. */
-export type Outcome = { readonly first: number } | { readonly conflict: FoundConflict } | { readonly failure: Failure };
 
 /** A database as the writer thread has it. After a failure it closes the connection; the next work opens it again. */
 export class WriterDatabase {
@@ -28,23 +25,26 @@ export class WriterDatabase {
     this.#say = say;
   }
 
-  /** @throws what opening throws */
-  open(): void {
-    this.#open();
+  /** The session's view. @throws what opening throws */
+  open(): number {
+    return this.#open().view;
   }
 
   /**
    * Applies transactions in order in one transaction of SQLite, so that they share its fsync. Each may fail
-   * alone by its own conflict, which is found before anything of it is written. When anything else fails, all
-   * are undone and each is tried by itself.
+   * alone by its own conflict, or as it was made by what is not so any more, which is found before anything of it is written.
+   * When anything else fails, all are undone and each is tried by itself.
    */
-  apply(buffers: readonly ArrayBuffer[]): Outcome[] {
+  apply(made: readonly MadeTransaction[]): Outcome[] {
     try {
       return this.#transaction((session) =>
-        buffers.map((buffer) => this.#applyOne(session, unpackTransaction(buffer))),
+        made.map(({ packed, view }) => {
+          if (view !== null && view !== session.view) return { behind: session.view };
+          return this.#applyOne(session, unpackTransaction(packed));
+        }),
       );
     } catch (error) {
-      if (buffers.length > 1) return buffers.flatMap((buffer) => this.apply([buffer]));
+      if (made.length > 1) return made.flatMap((one) => this.apply([one]));
       return [{ failure: failureOf(error, this.options.path) }];
     }
   }

@@ -1,14 +1,19 @@
+import { threadId } from "node:worker_threads";
 import type Database from "better-sqlite3";
 import { openForWriting, type WriterOptions } from "./connection.ts";
 import { IndexWriter } from "./index-writer.ts";
 import type { Say } from "./migrate.ts";
 import { WriterBranches } from "./writer-branches.ts";
 
+let sessions = 0;
+
 /** An open connection with all that is prepared on it, and what is in memory of the database. */
 export class WriterSession {
   readonly db: Database.Database;
   readonly index: IndexWriter;
   readonly branches: WriterBranches;
+  /** Unlike that of any other session of this process: as long as it is this one, nobody else has written. */
+  readonly view = threadId * 2 ** 32 + ++sessions;
   readonly addBlock: Database.Statement<[Buffer, Buffer]>;
   readonly addReplies: Database.Statement<[number, number, number]>;
   readonly count: Database.Statement<[number, number]>;

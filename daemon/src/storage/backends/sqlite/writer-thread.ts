@@ -3,12 +3,13 @@ import { type Failure, failureOf } from "./failure.ts";
 import type {
   CheckpointReport,
   CheckpointRequest,
+  Outcome,
   WriterAnswer,
   WriterMessage,
   WriterReport,
   WriterRequest,
 } from "./messages.ts";
-import { type Outcome, WriterDatabase } from "./writer-database.ts";
+import { WriterDatabase } from "./writer-database.ts";
 
 /** A checkpoint is made when the log has so many pages that are not in the file yet: 4 MiB. */
 const CHECKPOINT_PAGES = 1024;
@@ -121,10 +122,10 @@ function serve(number: number, group: readonly WriterRequest[]): WriterAnswer[] 
     const { bytes } = request;
     return [attempt(number, request.call, (database) => database.reclaim(bytes) ?? -1)];
   }
-  const buffers = group.flatMap((one) => (one.op === "apply" ? [one.packed] : []));
-  const outcomes = databases.get(number)?.database.apply(buffers) ?? [];
+  const made = group.flatMap((one) => (one.op === "apply" ? [one] : []));
+  const outcomes = databases.get(number)?.database.apply(made) ?? [];
   // A collector that sees a small heap would leave tens of megabytes of them.
-  for (const packed of buffers) if (packed.byteLength > FREED_AT_ONCE) packed.transfer(0);
+  for (const { packed } of made) if (packed.byteLength > FREED_AT_ONCE) packed.transfer(0);
   return group.map(({ call }, index) => answer(call, outcomes[index] ?? null));
 }
 
