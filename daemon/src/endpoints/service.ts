@@ -120,7 +120,7 @@ export class EndpointService {
     };
     for (const operation of AGENT_OPERATIONS) {
       add(agentSubjectPattern(operation), operation, {
-        agentOf: agentOfSubject,
+        agentOf: lastAgentOf(),
         schema: agentRequests[operation],
         handle: ({ request, ...call }, agent) =>
           agents[operation]({ ...call, request: request as never, agent: agent as AgentName }),
@@ -249,6 +249,15 @@ export class EndpointService {
       this.#log.error({ err: cause, subject }, "a reply could not be sent");
     }
   }
+}
+
+/** `agentOfSubject` for one route: most requests are about the same agent as the one before. */
+function lastAgentOf(): Route["agentOf"] {
+  let last: { readonly subject: string; readonly agent: AgentName } | null = null;
+  return (subject) => {
+    if (last?.subject !== subject) last = { subject, agent: agentOfSubject(subject) };
+    return last.agent;
+  };
 }
 
 function count({ route, started }: Accepted): void {

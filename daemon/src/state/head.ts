@@ -139,9 +139,8 @@ export function advance(
   const sinceCommits = from.sinceCommits + 1;
   const sinceChanges = from.sinceChanges + changeCount(changes);
   const joins = commit.parents.length !== 1 || commit.adopts !== undefined;
-  const store = joins || commit.event.kind === "complete";
   const base = { commit: hash, time: timeOf(commit), snapshot: state.snapshot };
-  if (!store && sinceCommits < STORE_AFTER_COMMITS && sinceChanges < STORE_AFTER_CHANGES) {
+  if (!joins && sinceCommits < STORE_AFTER_COMMITS && sinceChanges < STORE_AFTER_CHANGES) {
     const retiring = from.retiring?.durable === true ? null : from.retiring;
     return { head: { ...base, nodes: state.nodes, sinceCommits, sinceChanges, retiring }, stored: [] };
   }

@@ -194,7 +194,15 @@ export class PackedNode implements TreeNode {
     }
     copy.write(hash, at - 32, 32, "hex");
     const changed = i < 31 ? this.#changed | (1 << i) : ALL;
-    return new PackedNode(copy, level, this.keys, places, this.lineage, changed, this.#since);
+    const next = new PackedNode(copy, level, this.keys, places, this.lineage, changed, this.#since);
+    // This one is hardly asked again.
+    const known = this.#known;
+    if (known !== null) {
+      known[i] = hash;
+      next.#known = known;
+      this.#known = null;
+    }
+    return next;
   }
 
   #varintAt(at: number): number {

@@ -1,7 +1,7 @@
 import { type BranchName, type CommitEvent, type Hash, invalid, type Key, VlinderError } from "@vlinder/protocol";
 import { andThen } from "../and-then.ts";
 import type { Space } from "../api.ts";
-import { askedOf, isPut, once, sizeOf } from "../asked.ts";
+import { askedOf, isPut, sizeOf } from "../asked.ts";
 import type { Work } from "../batch.ts";
 import { BranchTable } from "../branch-table.ts";
 import { Draft, type LiveBranch, type Working } from "../draft.ts";
@@ -208,7 +208,7 @@ export class OpenTurn implements TurnFacts, Chain {
     this.#ending.check();
     this.#checkBranch(request.branch);
     const mine = { ...request, branch: this.branchName, session: this.session, turn: this.turn };
-    return this.#replies.once(once(id, askedOf(mine)), () => this.#writeNow(mine));
+    return this.#replies.once(id, askedOf(mine), () => this.#writeNow(mine));
   }
 
   /** A commit without changes: a call, an effect. Returns it. @throws conflict */

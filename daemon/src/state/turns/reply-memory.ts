@@ -1,6 +1,5 @@
-import type { Hash } from "@vlinder/protocol";
+import { isDeepStrictEqual } from "node:util";
 import { reusedId } from "../asked.ts";
-import type { Idempotency } from "../batch.ts";
 import { TwoGenerations } from "../two-generations.ts";
 
 /** Of the newest requests so many are remembered, at most twice that. */
@@ -8,15 +7,17 @@ const MOST = 10_000;
 
 /** Replies by the ids of their requests, as long as a turn is open: the same request again joins the first, or gets its reply. */
 export class ReplyMemory<T> {
-  readonly #replies = new TwoGenerations<string, { readonly request: Hash; readonly reply: T | Promise<T> }>(MOST);
+  readonly #replies = new TwoGenerations<string, { readonly request: unknown; readonly reply: T | Promise<T> }>(MOST);
 
-  /** @throws conflict, when the id was used for another request; what `work` throws: what was refused may be asked again */
-  once(asked: Idempotency | undefined, work: () => T | Promise<T>): T | Promise<T> {
-    if (asked === undefined) return work();
-    const { id, request } = asked;
+  /**
+   * @param request what makes it the same as another one with its id
+   * @throws conflict, when the id was used for another request; what `work` throws: what was refused may be asked again
+   */
+  once(id: string | undefined, request: unknown, work: () => T | Promise<T>): T | Promise<T> {
+    if (id === undefined) return work();
     const known = this.#replies.get(id);
     if (known !== undefined) {
-      if (known.request === request) return known.reply;
+      if (isDeepStrictEqual(known.request, request)) return known.reply;
       throw reusedId(id);
     }
     const reply = work();

@@ -112,7 +112,7 @@ export class Turns {
   async begin(request: BeginRequest, id?: string, durably = false): Promise<Begun> {
     const { input } = request;
     const asked = once(id, { begin: request.branch, ...request, input: input === undefined ? null : sha256(input) });
-    return await this.#begun.once(asked, async () => {
+    return await this.#begun.once(id, asked?.request, async () => {
       const earlier = asked === undefined ? null : await this.#ground.writer.earlier(asked);
       return earlier === null ? await this.#begin(request, asked, durably) : (earlier as Begun);
     });

@@ -209,4 +209,32 @@ describe("a turn", () => {
     await set(next, "/b", "works");
     expect(await again.engine.turns.complete(next.turn, null)).toMatchObject({ kind: "completed" });
   });
+
+  test("stores trees as often as other writes do, and every end reads as it was", async () => {
+    const storage = new MemoryObjects("memory://intervals");
+    const { engine } = await openEngine({ storage });
+    const model: Record<string, string> = {};
+    const ends: [Hash, Record<string, string>][] = [];
+    for (let n = 0; n < 40; n++) {
+      const turn = await begin(engine);
+      for (const at of [n, n * 7, n * 13].map((m) => `/${m % 30}`)) {
+        await set(turn, at, (model[at] = `${n} ${at}`));
+      }
+      const ended = await engine.turns.complete(turn.turn, null);
+      if (ended.kind === "completed") ends.push([ended.head, { ...model }]);
+    }
+    const again = await open({ storage });
+    let since = 0;
+    const stored = new Set<Hash>();
+    for await (const { commit } of again.engine.log(await again.engine.resolve("main"))) {
+      const [snapshot] = await storage.read("snapshot", [commit.snapshot]);
+      since = snapshot === null ? since + 1 : 0;
+      if (snapshot !== null) stored.add(commit.snapshot);
+      expect(since).toBeLessThan(64);
+    }
+    // Of 200 commits and the agent's first.
+    expect(stored.size).toBeLessThanOrEqual(4);
+    expect(ends).toHaveLength(40);
+    for (const [end, then] of ends) expect(await contents(again.engine, end)).toEqual(then);
+  });
 });
