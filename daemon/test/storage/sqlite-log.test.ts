@@ -1,9 +1,11 @@
-import { readFileSync, statSync } from "node:fs";
+import { copyFileSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import type { Hash } from "@vlinder/protocol";
-import { hashOf, objects, openSqlite, temporaryFolder, value } from "./samples.ts";
+import { WriterDatabase } from "../../src/storage/backends/sqlite/writer-database.ts";
+import type { StoredObject } from "../../src/storage/object-storage.ts";
+import { has, hashOf, objects, openSqlite, temporaryFolder, value } from "./samples.ts";
 
 const MIB = 1024 * 1024;
 
@@ -104,4 +106,60 @@ test("a log that grew under load is cut when it is quiet, as soon as nobody read
     const one = value(index, 2_000_000);
     expect(Buffer.compare((await storage.read("value", [one.hash]))[0] as Uint8Array, one.bytes)).toBe(0);
   }
+});
+
+/** Bytes of a log up to its last frame. */
+function used(log: string): number {
+  const bytes = readFileSync(log);
+  let at = 32;
+  while (at + 24 <= bytes.length && bytes.compare(bytes, 16, 24, at + 8, at + 16) === 0) at += 24 + 4096;
+  return at;
+}
+
+test("the log has room for the next transactions, and what two instances write in turns is all there after a crash", async () => {
+  const folder = await temporaryFolder();
+  const path = join(folder, "objects.db");
+  const [one, other] = [await openSqlite(path, { durability: "disk" }), await openSqlite(path, { durability: "disk" })];
+  const all: StoredObject[] = [];
+  let [last, grown] = [0, 0];
+  for (let round = 0; round < 60; round++) {
+    const some = [0, 1, 2, 3].map((n) => value(`${round} ${n}`, 3000 * n));
+    await Promise.all(some.map((object, n) => [one, other][n % 2]?.apply(objects(object))));
+    all.push(...some);
+    const { size } = statSync(`${path}-wal`);
+    if (size !== last) grown++;
+    last = size;
+  }
+  expect(grown, "it does not grow with each transaction").toBeLessThan(20);
+  await expect.poll(() => statSync(`${path}-wal`).size - used(`${path}-wal`)).toBeGreaterThan(64 * 1024);
+  // As a process leaves it that is killed.
+  const left = join(folder, "left.db");
+  for (const end of ["", "-wal"]) copyFileSync(`${path}${end}`, `${left}${end}`);
+  const again = await openSqlite(left);
+  for (const object of all) expect(await has(again, object)).toBe(true);
+});
+
+test("a log whose writes wait for no fsync takes only what it needs", async () => {
+  const path = join(await temporaryFolder(), "objects.db");
+  const storage = await openSqlite(path, { durability: "process" });
+  for (let n = 0; n < 20; n++) await storage.apply(objects(value(n, 3000)));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(statSync(`${path}-wal`).size).toBe(used(`${path}-wal`));
+});
+
+test("the log gets no room while another process may append to it", async () => {
+  const path = join(await temporaryFolder(), "objects.db");
+  const database = new WriterDatabase({ path, durability: "disk" });
+  onTestFinished(() => database.close());
+  database.open();
+  const other = new Database(path);
+  onTestFinished(() => void other.close());
+  other.exec("BEGIN IMMEDIATE");
+  const { size } = statSync(`${path}-wal`);
+  expect(() => database.growLog()).toThrow(/locked/);
+  expect(statSync(`${path}-wal`).size).toBe(size);
+  other.exec("ROLLBACK");
+  database.open();
+  database.growLog();
+  expect(statSync(`${path}-wal`).size).toBeGreaterThan(size);
 });

@@ -3,6 +3,7 @@ import { BlockRemoval } from "./block-removal.ts";
 import { type Block, SLOT, slotCount, slotFlags, slotLength } from "./block.ts";
 import type { WriterOptions } from "./connection.ts";
 import { failureOf } from "./failure.ts";
+import { LogRoom } from "./log-room.ts";
 import type { MadeTransaction, Outcome } from "./messages.ts";
 import type { Say } from "./migrate.ts";
 import { REPLY_SHELF, SHELVES } from "./shelves.ts";
@@ -57,6 +58,15 @@ export class WriterDatabase {
     db.pragma("synchronous = NORMAL");
     this.#transaction((session) => session.index.step());
     if (this.#session?.db === db) db.pragma(`synchronous = ${level}`);
+  }
+
+  /** Makes room in the log for the next transactions. */
+  growLog(): void {
+    const session = this.#session;
+    if (session === null || this.options.durability !== "disk") return;
+    const log = new LogRoom(`${this.options.path}-wal`);
+    // Under the lock of a transaction, as nobody else appends then.
+    if (log.isScarce(session.log().pages)) this.#transaction(() => log.grow());
   }
 
   /** Removes what is at these locations, as far as it is there. */

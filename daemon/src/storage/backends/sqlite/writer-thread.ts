@@ -179,6 +179,7 @@ function tidy(number: number): void {
   const served = databases.get(number);
   try {
     served?.database.tidy();
+    served?.database.growLog();
   } catch (error) {
     report({ database: number, warning: failureOf(error, served?.database.options.path ?? "") });
   }
