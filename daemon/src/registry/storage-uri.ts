@@ -9,8 +9,8 @@ export const BUILT_IN_SCHEMES: readonly string[] = ["sqlite", "memory"];
 /** Files of the agent's folder that are no storage's. */
 const RESERVED: ReadonlySet<string> = new Set(["registration.json", "sync.db", "history.db"]);
 
-/** SQLite's own files beside a database: one that is named so would be another one's log. */
-const COMPANION = /-(?:wal|shm|journal)$/;
+/** Files beside a database: one that is named so would be another one's log, say. */
+const COMPANION = /-(?:wal|shm|journal|kept)$/;
 
 /** A storage URI, checked, with its place found. */
 export interface ResolvedUri {
@@ -81,7 +81,8 @@ async function resolveFile(uri: string, path: string, rules: UriRules): Promise<
   if (path === "" || path.endsWith("/") || path === "." || path.endsWith("/.") || path.endsWith("..")) {
     throw bad(uri, "it must name a file");
   }
-  if (COMPANION.test(path)) throw bad(uri, "a name that ends in -wal, -shm or -journal is SQLite's own");
+  if (COMPANION.test(path))
+    throw bad(uri, "a name that ends in -wal, -shm, -journal or -kept is that of a file beside a database");
   if (path === ":memory:") throw bad(uri, "for storage that is gone at exit write memory://<name>");
   if (path.startsWith("~")) throw bad(uri, "~ means nothing here; write the absolute path");
   const folder = await realTarget(rules.folder);

@@ -129,6 +129,7 @@ export class StateEngine implements Exchange {
       watch: keeping.watch,
       uploads: this.uploads,
       quota: () => this.retention.quota,
+      keep: (transaction) => storage.keep?.(transaction) ?? null,
       past: (at) => this.resolve(at).then((commit) => this.view(commit)),
       findInPast: (key, at) => this.find(key, undefined, at),
     };

@@ -100,6 +100,20 @@ export interface Transaction {
   readonly notes?: readonly Note[];
 }
 
+/** A small transaction that is to outlive this process, though it is not applied yet. */
+export interface KeptTransaction extends Pick<Transaction, "objects" | "replies"> {
+  readonly notes: readonly Note[];
+  /** Of its objects: when this one is stored, it is applied already, or needed no more. */
+  readonly commit: Hash;
+  /** What it is built on: without this one, it is of another database. */
+  readonly base: Hash;
+}
+
+export interface Kept {
+  /** It is applied, or not needed any more. Twice is as once. */
+  drop(): void;
+}
+
 /** An object's name, and about how many bytes it takes in the storage: as many as it has, or fewer. */
 export interface ObjectName {
   readonly hash: Hash;
@@ -201,6 +215,12 @@ export interface ObjectStorage extends ObjectReader {
    * the calls; several may be under way. The caller hands the bytes over and must not change them afterwards.
    */
   apply(transaction: Transaction): Promise<void>;
+
+  /**
+   * Keeps a transaction, which the next opening applies when this process ends before it is dropped; after a power cut it may be gone. Null:
+   * it is too large, or there is no room. Absent: this backend can't.
+   */
+  keep?(transaction: KeptTransaction): Kept | null;
 
   /** All branches, tombstones too, in the order of their ids. */
   branches(): Promise<StoredBranch[]>;

@@ -1,8 +1,9 @@
 import { type BranchName, type CommitEvent, type Hash, invalid, type Key, VlinderError } from "@vlinder/protocol";
+import type { Kept } from "../../storage/object-storage.ts";
 import { andThen } from "../and-then.ts";
 import type { Space } from "../api.ts";
 import { askedOf, isPut, sizeOf } from "../asked.ts";
-import type { Work } from "../batch.ts";
+import type { Idempotency, Work } from "../batch.ts";
 import { BranchTable } from "../branch-table.ts";
 import { Draft, type LiveBranch, type Working } from "../draft.ts";
 import type { Found } from "../found.ts";
@@ -23,9 +24,8 @@ import type { Instead, TurnEvent, TurnFacts, TurnGround } from "./turn-ground.ts
 import { turnNote } from "./turn-note.ts";
 import { type Taken, Unstored } from "./unstored.ts";
 
-/** What of a chain is not stored yet is stored beside the turn's work when it is more than this, or older. */
+/** What of a chain is not stored yet is stored beside the turn's work when it is more than this. */
 const STORE_OVER = { bytes: 1 << 20, commits: 256 };
-const STORE_AFTER_MS = 500;
 /** Over it the turn's writes wait for the storage. */
 const MOST_UNSTORED = 8 << 20;
 
@@ -112,6 +112,7 @@ export class OpenTurn implements TurnFacts, Chain {
   ended(end: Ended): void {
     this.end = end;
     this.#ending.finish();
+    this.storing.finish();
     this.#abort();
   }
 
@@ -256,7 +257,7 @@ export class OpenTurn implements TurnFacts, Chain {
 
   #grew(): void {
     const { bytes, commits } = this.#unstored;
-    this.storing.soon(bytes > STORE_OVER.bytes || commits.length > STORE_OVER.commits ? 0 : STORE_AFTER_MS);
+    this.storing.soon(bytes > STORE_OVER.bytes || commits.length > STORE_OVER.commits ? 0 : undefined);
   }
 
   /** One after the other: each builds on the one before. At once where it can be. `took` is called as it becomes part of the chain. */
@@ -309,6 +310,15 @@ export class OpenTurn implements TurnFacts, Chain {
     return this.handOver(draft);
   }
 
+  keep(reply: object, asked: Idempotency | undefined): Kept | null {
+    const draft = this.ending();
+    this.store(draft);
+    const objects = draft.objects.map(({ kind, hash, bytes }) => ({ kind, hash, bytes }));
+    const time = draft.now().getTime();
+    const replies = asked === undefined ? [] : [{ ...asked, reply: JSON.stringify(reply), time }];
+    return this.#ground.keep({ objects, replies, notes: draft.notes, commit: this.invoked, base: this.base });
+  }
+
   /** Makes the whole chain part of a transaction that ends the turn. */
   handOver(draft: Draft): Taken {
     // Who is told of stored commits need not read them back.
@@ -346,7 +356,7 @@ export class OpenTurn implements TurnFacts, Chain {
 
   /** What the storage refused is tried again. */
   storeSoon(): void {
-    if (!this.#unstored.isEmpty && !this.#ending.isOn) this.storing.soon(STORE_AFTER_MS);
+    if (!this.#unstored.isEmpty && !this.#ending.isOn) this.storing.soon();
   }
 
   /** Waits while something is ending it. Whether it goes on. */

@@ -1,3 +1,4 @@
+import type { Kept } from "../../storage/object-storage.ts";
 import type { Idempotency } from "../batch.ts";
 import type { Draft } from "../draft.ts";
 import type { Head } from "../head.ts";
@@ -13,6 +14,17 @@ export interface Chain {
   store(draft: Draft): Taken;
   /** So much of it is durable. */
   stored(taken: Taken): void;
+  /** Makes it outlive this process as it is now, though it is not stored; null: the storage can't. */
+  keep(reply: object, asked: Idempotency | undefined): Kept | null;
+}
+
+/** What of a chain is not stored yet is stored beside the turn's work when it is so old. */
+const STORE_AFTER_MS = 500;
+
+/** The reply to the turn's beginning, as its id is to get it. */
+interface BeginReply {
+  readonly reply: object;
+  readonly asked: Idempotency | undefined;
 }
 
 /** When a turn's chain is stored, in one transaction after another: beside the turn's work, and where somebody asks for it. */
@@ -22,8 +34,10 @@ export class Storing {
   readonly #writer: Pick<Writer, "write">;
   /** What is on its way. */
   #now: Promise<void> | null = null;
-  /** Stores the beginning at once; null: that is on its way, or done. */
-  #begin: (() => void) | null = null;
+  /** To be stored with what is stored next; null: it is, or is on its way. */
+  #reply: BeginReply | null = null;
+  /** Until more than that is stored. */
+  #kept: Kept | null = null;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(chain: Chain, ending: Ending, writer: Pick<Writer, "write">) {
@@ -33,18 +47,13 @@ export class Storing {
   }
 
   /**
-   * Stores the beginning, with the reply that its id gets: behind what is answered now, since nobody waits for it, and before
-   * anything else of the turn. @throws unavailable
+   * Takes note of the beginning, and of the reply that its id gets: where the storage can keep that for its next opening, it is stored with what
+   * follows, after half a second, or with the end of the turn; else behind what is answered now.
    */
-  beginning(reply: object, asked: Idempotency | undefined): Promise<void> {
-    return new Promise((resolve) => {
-      const soon = setImmediate(() => this.#begin?.());
-      this.#begin = (): void => {
-        clearImmediate(soon);
-        this.#begin = null;
-        resolve(this.#store(() => reply, asked));
-      };
-    });
+  beginning(reply: object, asked: Idempotency | undefined): void {
+    this.#kept = this.#chain.keep(reply, asked);
+    this.#reply = { reply, asked };
+    this.soon(this.#kept === null ? 0 : STORE_AFTER_MS);
   }
 
   /**
@@ -52,11 +61,10 @@ export class Storing {
    * is being ended it stores nothing: that transaction has all of it, and takes the note away. @throws unavailable
    */
   async flush(): Promise<Head> {
-    this.#begin?.();
     while (this.#now !== null) await this.#now.catch(() => {});
     let { head } = this.#chain;
     if (this.#chain.isStored || this.#ending.isOn) return head;
-    await this.#store(() => (head = this.#chain.head));
+    await this.#store((now) => (head = now));
     return head;
   }
 
@@ -70,37 +78,59 @@ export class Storing {
   }
 
   /** Within so many milliseconds, unless something is on its way. */
-  soon(milliseconds: number): void {
-    if (this.#now !== null || this.#begin !== null) return;
+  soon(milliseconds = STORE_AFTER_MS): void {
+    if (this.#now !== null) return;
     if (milliseconds > 0 && this.#timer !== null) return;
     this.#stopTimer();
     // What the storage refuses stays in memory, and the end of the turn meets it again.
     this.#timer = setTimeout(() => void this.flush().catch(() => {}), milliseconds).unref();
   }
 
-  /** The turn is being ended: nothing more of it is stored behind that. */
+  /** The turn is being ended: nothing more of it is stored behind that, and what its beginning was answered before. */
   close(): void {
-    this.#begin?.();
     this.#stopTimer();
+    const first = this.#reply;
+    if (first?.asked === undefined) return;
+    this.#reply = null;
+    this.#writer.write(() => first.reply, first.asked).catch(() => (this.#reply ??= first));
   }
 
-  /** @param reply called as it is computed */
-  #store(reply: () => object, asked?: Idempotency): Promise<void> {
+  /** It has ended. */
+  finish(): void {
+    this.#drop();
+  }
+
+  #store(took: (head: Head) => void): Promise<void> {
     this.#stopTimer();
+    const first = this.#reply;
+    this.#reply = null;
     let taken: Taken | null = null;
     const work = (draft: Draft): object => {
+      took(this.#chain.head);
       taken = this.#chain.store(draft);
-      return reply();
+      return first?.reply ?? {};
     };
     this.#now = this.#writer
-      .write(work, asked)
-      .then(() => {
-        if (taken !== null) this.#chain.stored(taken);
-      })
+      .write(work, first?.asked)
+      .then(
+        () => {
+          if (taken !== null) this.#chain.stored(taken);
+          this.#drop();
+        },
+        (error: unknown) => {
+          this.#reply ??= first;
+          throw error;
+        },
+      )
       .finally(() => {
         this.#now = null;
       });
     return this.#now;
+  }
+
+  #drop(): void {
+    this.#kept?.drop();
+    this.#kept = null;
   }
 
   #stopTimer(): void {

@@ -1,4 +1,5 @@
 import type { CommitEvent, Hash, Key } from "@vlinder/protocol";
+import type { Kept, KeptTransaction } from "../../storage/object-storage.ts";
 import type { Space } from "../api.ts";
 import type { Committer, LiveBranch } from "../draft.ts";
 import type { Found } from "../found.ts";
@@ -23,6 +24,8 @@ export interface TurnGround {
   readonly quota: () => Quota;
   /** The state at a commit of the past. */
   readonly past: (at: string) => Promise<StateView>;
+  /** As the storage's; null where it can't. */
+  readonly keep: (transaction: KeptTransaction) => Kept | null;
   readonly findInPast: (key: Key, at: string) => Found | Promise<Found>;
 }
 

@@ -162,9 +162,8 @@ export class Turns {
       const head = base?.commit === branch.head ? base : await source.at(branch.head);
       const open = await OpenTurn.begin(this.#ground, facts, head, event);
       const begun = { turn, session, branch: branch.name as BranchName, base: branch.head, state: open.head.commit };
-      const stored = open.storing.beginning(begun, asked);
-      stored.catch(() => open.storeSoon());
-      if (durably) await stored;
+      open.storing.beginning(begun, asked);
+      if (durably) await open.storing.flush();
       this.#add(open);
       return begun;
     } catch (error) {

@@ -5,6 +5,8 @@ import { type Hash, hashFromBytes, hashToBytes, ownBuffer, VlinderError } from "
 import {
   type Neighbour,
   BranchConflict,
+  type Kept,
+  type KeptTransaction,
   type Kind,
   KINDS,
   type Lineage,
@@ -24,6 +26,7 @@ import { Bases } from "./bases.ts";
 import { blocksOf, type NewBlocks } from "./blocks-of.ts";
 import type { WriterOptions } from "./connection.ts";
 import { packTransaction } from "./packed-transaction.ts";
+import { KeptFile } from "./kept-file.ts";
 import { hashPrefix, type PrefixTable } from "./prefix-table.ts";
 import { Reader } from "./reader.ts";
 import { replyKey } from "./reply-key.ts";
@@ -68,7 +71,14 @@ export async function openSqliteObjects(options: SqliteOptions): Promise<ObjectS
     await writer.close();
     throw error;
   }
-  return new SqliteObjects(uri ?? `sqlite://${path}`, path, writer, view);
+  const objects = new SqliteObjects(uri ?? `sqlite://${path}`, path, writer, view);
+  try {
+    await objects.applyLeft((failure) => warn?.(failure));
+  } catch (error) {
+    await objects.close();
+    throw error;
+  }
+  return objects;
 }
 
 class SqliteObjects implements ObjectStorage {
@@ -78,6 +88,7 @@ class SqliteObjects implements ObjectStorage {
   readonly #path: string;
   readonly #writer: WriterConnection;
   readonly #reader: Reader;
+  readonly #kept: KeptFile;
   readonly #bases = new Bases();
   /** Hash prefixes of transactions that are under way. */
   readonly #underWay = new Set<PrefixTable>();
@@ -97,6 +108,7 @@ class SqliteObjects implements ObjectStorage {
     this.#path = path;
     this.#writer = writer;
     this.#reader = new Reader(path);
+    this.#kept = new KeptFile(keptPath(path));
     this.#view = view;
   }
 
@@ -120,6 +132,22 @@ class SqliteObjects implements ObjectStorage {
     this.#open();
     const apply = (): Promise<void> => this.#track(this.#apply(transaction));
     return await (this.#waiting > 0 || this.#overlaps(transaction) ? this.#exclusively(apply) : apply());
+  }
+
+  keep(transaction: KeptTransaction): Kept | null {
+    this.#open();
+    return this.#kept.keep(transaction);
+  }
+
+  /** Applies what a process has kept that ended before it could. */
+  async applyLeft(warn: (failure: VlinderError) => void): Promise<void> {
+    const path = keptPath(this.#path);
+    for (const { commit, base, ...rest } of KeptFile.left(path)) {
+      if (this.readNow("commit", commit) !== null) continue;
+      if (this.readNow("commit", base) !== null) await this.apply({ ...rest, branches: [] });
+      else warn(unknownBase(path, base));
+    }
+    await rm(path, { force: true });
   }
 
   /** Whether what is under way may have an object of it: whether it is stored depends on what becomes of that. */
@@ -327,7 +355,12 @@ class SqliteObjects implements ObjectStorage {
     if (this.#closing === null) {
       const begun = this.#waiting > 0 ? this.#alone : Promise.allSettled(this.#pending);
       this.#reader.close();
-      this.#closing = begun.then(() => this.#writer.close()).finally(() => this.#reader.close());
+      this.#closing = begun
+        .then(() => this.#writer.close())
+        .finally(() => {
+          this.#reader.close();
+          this.#kept.close();
+        });
     }
     return this.#closing;
   }
@@ -336,6 +369,20 @@ class SqliteObjects implements ObjectStorage {
     if (this.#closing === null) return this.#reader;
     throw new VlinderError("unavailable", `${this.uri} is closed`, { remedy: "open it again" });
   }
+}
+
+function keptPath(path: string): string {
+  return `${path}-kept`;
+}
+
+function unknownBase(path: string, base: Hash): VlinderError {
+  return new VlinderError(
+    "not_found",
+    `${path} has a turn that began from a commit which is not in the database: ${base}`,
+    {
+      remedy: "nothing: the file beside it was replaced, and the turn belongs to the one before",
+    },
+  );
 }
 
 async function sizeOf(path: string): Promise<number> {

@@ -158,6 +158,12 @@ export class WriterDatabase {
     return (this.#session ??= new WriterSession(this.options, this.#say));
   }
 
+  #locked(): WriterSession {
+    const session = (this.#session ??= new WriterSession(this.options, this.#say));
+    session.begin.run();
+    return session;
+  }
+
   #removal<T>(work: (session: WriterSession, removal: BlockRemoval) => T): T {
     return this.#transaction((session) => {
       const removal = new BlockRemoval(session.db);
@@ -169,13 +175,11 @@ export class WriterDatabase {
 
   #transaction<T>(work: (session: WriterSession) => T): T {
     try {
-      let session = this.#open();
-      session.begin.run();
+      let session = this.#locked();
       while (session.isBehind) {
-        // Another process wrote between opening and locking.
+        // Another process has written since it was opened.
         this.close();
-        session = this.#open();
-        session.begin.run();
+        session = this.#locked();
       }
       const result = work(session);
       session.commit.run();

@@ -1,0 +1,99 @@
+import { closeSync, fstatSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { crc32 } from "node:zlib";
+import { decodeBody, encodeBody } from "@vlinder/protocol";
+import type { Kept, KeptTransaction } from "../../object-storage.ts";
+
+/*
+ * Transactions that are to be applied later, as the next opening finds them when this process ends before: in pages of the system,
+ * which outlive a process, without an fsync. One after another from the start of the file; when none is needed any more it begins
+ * anew. A record, little-endian:
+ *
+ *   u32 length, u8 1 (0: not needed any more, and its bytes are zeros), u32 CRC-32 of the rest, the transaction as MessagePack
+ */
+const HEAD = 9;
+/** Larger ones are applied at once. */
+const MOST_EACH = 64 * 1024;
+const MOST = 1024 * 1024;
+
+export class KeptFile {
+  readonly #path: string;
+  #file: number | null = null;
+  #end = 0;
+  #count = 0;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Null: it has no room, or the disk has none. */
+  keep(transaction: KeptTransaction): Kept | null {
+    const body = encodeBody(transaction, "msgpack");
+    const size = HEAD + body.length;
+    if (size > MOST_EACH || this.#end + size > MOST) return null;
+    const record = Buffer.alloc(size);
+    record.writeUInt32LE(body.length, 0);
+    record[4] = 1;
+    record.writeUInt32LE(crc32(body), 5);
+    record.set(body, HEAD);
+    const at = this.#end;
+    try {
+      this.#file ??= openSync(this.#path, "wx", 0o600);
+      if (writeSync(this.#file, record, 0, size, at) < size) return null;
+    } catch {
+      return null;
+    }
+    this.#end += size;
+    this.#count++;
+    let isThere = true;
+    const drop = (): void => {
+      if (isThere) this.#drop(at, body.length);
+      isThere = false;
+    };
+    return { drop };
+  }
+
+  /** What is in the file of a process that has ended. */
+  static left(path: string): KeptTransaction[] {
+    let bytes: Buffer;
+    try {
+      bytes = readFileSync(path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      throw error;
+    }
+    const found: KeptTransaction[] = [];
+    for (let at = 0; at + HEAD < bytes.length;) {
+      const length = bytes.readUInt32LE(at);
+      const body = bytes.subarray(at + HEAD, at + HEAD + length);
+      const isNeeded = bytes[at + 4] === 1;
+      // Behind the last one is what is left of older ones.
+      if (length === 0 || body.length < length || (isNeeded && crc32(body) !== bytes.readUInt32LE(at + 5))) break;
+      if (isNeeded) found.push(decodeBody(body) as unknown as KeptTransaction);
+      at += HEAD + length;
+    }
+    return found;
+  }
+
+  close(): void {
+    if (this.#file === null) return;
+    // Another process that has opened the database may have taken it away, and made its own.
+    const isOurs = fstatSync(this.#file).nlink > 0;
+    closeSync(this.#file);
+    this.#file = null;
+    if (isOurs && this.#count === 0) rmSync(this.#path, { force: true });
+  }
+
+  /** Its bytes must not stay readable: what is erased later may be among them. */
+  #drop(at: number, length: number): void {
+    this.#count--;
+    if (this.#file === null) return;
+    const zeros = Buffer.alloc(HEAD + length);
+    zeros.writeUInt32LE(length, 0);
+    try {
+      writeSync(this.#file, zeros, 0, zeros.length, at);
+    } catch {
+      // The disk fails. Its commit is stored, mostly: the next opening sees that it is not needed.
+    }
+    if (this.#count === 0) this.#end = 0;
+  }
+}
