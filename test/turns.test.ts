@@ -165,6 +165,16 @@ test("a run may take longer than a request: signs of life keep it", async () => 
   await ended(server);
 });
 
+test("a session is there as soon as its first turn has begun", async () => {
+  const { id, session } = await story.begin({ input: "hello" });
+  const { items } = await admin.request(AGENT, "session.get", { session });
+  expect(items).toMatchObject([{ turn: id, kind: "open" }]);
+  const next = await story.begin({ input: "hello" });
+  const sessions = await admin.request(AGENT, "session.list", {});
+  expect(sessions.items.map((item) => item.session)).toContain(next.session);
+  for (const one of [id, next.id]) await admin.request(AGENT, "turn.fail", { turn: one, reason: "enough" });
+});
+
 test("session.get says how many turns there are, whatever of them is asked for", async () => {
   for (const input of ["1", "2", "3"]) await (await story.begin({ input, session: "s-three" })).complete();
   const { turns, items } = await admin.request(AGENT, "session.get", { session: "s-three", limit: 2 });

@@ -86,7 +86,9 @@ export function turnHandlers(core: Core): Handlers {
     "turn.fail": async ({ agent, request: { turn, reason, id } }) =>
       failReply(turn, await agentOf(core, agent).engine.turns.fail(turn, reason, id)),
     "session.list": async ({ agent, request: { after, limit = LIMITS.defaultPage } }) => {
-      const all = await agentOf(core, agent).engine.turns.index.sessions();
+      const { turns } = agentOf(core, agent).engine;
+      await turns.storeForIndex();
+      const all = await turns.index.sessions();
       const start = after === undefined ? 0 : all.findIndex(({ session }) => session === after) + 1;
       if (after !== undefined && start === 0) throw noSession(after);
       const items = all.slice(start, start + limit).map(({ session, turns }) => sessionItem(session, turns));
@@ -95,6 +97,7 @@ export function turnHandlers(core: Core): Handlers {
     "session.get": async ({ agent, request, encoding }) => {
       const { session, before, limit = LIMITS.defaultPage } = request;
       const { engine } = agentOf(core, agent);
+      await engine.turns.storeForIndex();
       const all = await engine.turns.index.session(session);
       let items = all;
       if (before !== undefined) {

@@ -113,6 +113,15 @@ export class Writer {
     return reply;
   }
 
+  /** Until it is released, an id stands for this request and its reply, as if they were being stored. */
+  hold({ id, request }: Idempotency, reply: unknown): () => void {
+    const held = { request, reply: Promise.resolve(reply) };
+    this.#inFlight.set(id, held);
+    return () => {
+      if (this.#inFlight.get(id) === held) this.#inFlight.delete(id);
+    };
+  }
+
   /** The reply that a request got by its id, where it is stored; else null. @throws conflict: the id was another request's */
   async earlier(once: Idempotency): Promise<unknown> {
     const reply = await this.#reply(once.id);

@@ -137,7 +137,8 @@ test("a transaction of what is new, or known to be there, looks into no file", a
 
 test("who is overtaken each time is served all the same", async () => {
   const [one, other] = await two();
-  const call = WriterConnection.prototype.call;
+  type Call = WriterConnection["call"];
+  const call = Reflect.get(WriterConnection.prototype, "call") as Call;
   let overtaken = 0;
   const calls = vi.spyOn(WriterConnection.prototype, "call").mockImplementation(async function (
     this: WriterConnection,
@@ -150,7 +151,7 @@ test("who is overtaken each time is served all the same", async () => {
     }
     return await call.apply(this, args);
   });
-  const overtake = calls.getMockImplementation() as typeof call;
+  const overtake = calls.getMockImplementation() as Call;
   try {
     await one.apply(objects(value("late")));
   } finally {

@@ -21,26 +21,29 @@ export interface Chain {
 /** What of a chain is not stored yet is stored beside the turn's work when it is so old. */
 const STORE_AFTER_MS = 500;
 
-/** The reply to the turn's beginning, as its id is to get it. */
+/** The reply to the turn's beginning, that its id is to get. */
 interface BeginReply {
   readonly reply: object;
-  readonly asked: Idempotency | undefined;
+  readonly asked: Idempotency;
+  /** Until it is on its way, the id stands for it all the same. */
+  readonly release: () => void;
 }
 
 /** When a turn's chain is stored, in one transaction after another: beside the turn's work, and where somebody asks for it. */
 export class Storing {
   readonly #chain: Chain;
   readonly #ending: Ending;
-  readonly #writer: Pick<Writer, "write">;
+  readonly #writer: Pick<Writer, "write" | "hold">;
   /** What is on its way. */
   #now: Promise<void> | null = null;
-  /** To be stored with what is stored next; null: it is, or is on its way. */
+  /** To be stored with what is stored next; null: it is, or is on its way, or nobody gave an id. */
   #reply: BeginReply | null = null;
   /** Until more than that is stored. */
   #kept: Kept | null = null;
+  #isOver = false;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(chain: Chain, ending: Ending, writer: Pick<Writer, "write">) {
+  constructor(chain: Chain, ending: Ending, writer: Pick<Writer, "write" | "hold">) {
     this.#chain = chain;
     this.#ending = ending;
     this.#writer = writer;
@@ -48,11 +51,11 @@ export class Storing {
 
   /**
    * Takes note of the beginning, and of the reply that its id gets: where the storage can keep that for its next opening, it is stored with what
-   * follows, after half a second, or with the end of the turn; else behind what is answered now.
+   * follows, after half a second, or with the end of the turn; else behind what is answered now. `durably`: the caller stores it, before it answers.
    */
-  beginning(reply: object, asked: Idempotency | undefined): void {
-    this.#kept = this.#chain.keep(reply, asked);
-    this.#reply = { reply, asked };
+  beginning(reply: object, asked: Idempotency | undefined, durably: boolean): void {
+    if (asked !== undefined) this.#hold(reply, asked);
+    if (!durably) this.#kept = this.#chain.keep(reply, asked);
     this.soon(this.#kept === null ? 0 : STORE_AFTER_MS);
   }
 
@@ -86,46 +89,57 @@ export class Storing {
     this.#timer = setTimeout(() => void this.flush().catch(() => {}), milliseconds).unref();
   }
 
-  /** The turn is being ended: nothing more of it is stored behind that, and what its beginning was answered before. */
+  /** The turn is being ended: nothing more of it is stored behind that. */
   close(): void {
     this.#stopTimer();
-    const first = this.#reply;
-    if (first?.asked === undefined) return;
-    this.#reply = null;
-    this.#writer.write(() => first.reply, first.asked).catch(() => (this.#reply ??= first));
   }
 
-  /** It has ended. */
+  /** Stores the reply to the beginning, in one transaction with what was asked of the writer just now. @throws unavailable */
+  async answered(): Promise<void> {
+    const first = this.#reply;
+    if (first === null) return;
+    this.#reply = null;
+    first.release();
+    try {
+      await this.#writer.write(() => first.reply, first.asked);
+    } catch (error) {
+      if (this.#reply === null && !this.#isOver) this.#hold(first.reply, first.asked);
+      throw error;
+    }
+  }
+
+  /** It has ended, or has not begun. */
   finish(): void {
+    this.#isOver = true;
+    this.#stopTimer();
     this.#drop();
+    this.#reply?.release();
+    this.#reply = null;
   }
 
   #store(took: (head: Head) => void): Promise<void> {
     this.#stopTimer();
-    const first = this.#reply;
-    this.#reply = null;
     let taken: Taken | null = null;
-    const work = (draft: Draft): object => {
+    const stored = this.#writer.write((draft) => {
       took(this.#chain.head);
       taken = this.#chain.store(draft);
-      return first?.reply ?? {};
-    };
-    this.#now = this.#writer
-      .write(work, first?.asked)
-      .then(
-        () => {
-          if (taken !== null) this.#chain.stored(taken);
-          this.#drop();
-        },
-        (error: unknown) => {
-          this.#reply ??= first;
-          throw error;
-        },
-      )
+    });
+    const answered = this.answered();
+    answered.catch(() => {});
+    this.#now = stored
+      .then(() => {
+        if (taken !== null) this.#chain.stored(taken);
+        this.#drop();
+        return answered;
+      })
       .finally(() => {
         this.#now = null;
       });
     return this.#now;
+  }
+
+  #hold(reply: object, asked: Idempotency): void {
+    this.#reply = { reply, asked, release: this.#writer.hold(asked, reply) };
   }
 
   #drop(): void {

@@ -14,7 +14,7 @@ import type { Writer } from "../writer.ts";
 
 /** The parts of an engine that turns stand on. */
 export interface TurnGround {
-  readonly writer: Pick<Writer, "write" | "branches" | "durableHead" | "earlier">;
+  readonly writer: Pick<Writer, "write" | "hold" | "branches" | "durableHead" | "earlier">;
   readonly source: Source;
   readonly committer: Committer;
   readonly objects: Objects;

@@ -162,8 +162,8 @@ export class Turns {
       const head = base?.commit === branch.head ? base : await source.at(branch.head);
       const open = await OpenTurn.begin(this.#ground, facts, head, event);
       const begun = { turn, session, branch: branch.name as BranchName, base: branch.head, state: open.head.commit };
-      open.storing.beginning(begun, asked);
-      if (durably) await open.storing.flush();
+      open.storing.beginning(begun, asked, durably);
+      if (durably) await stored(open);
       this.#add(open);
       return begun;
     } catch (error) {
@@ -229,7 +229,10 @@ export class Turns {
         required.tried.push(now);
         return now;
       };
-      const ended = await this.#ground.writer.write(once, asked);
+      const ending = this.#ground.writer.write(once, asked);
+      // What its beginning was answered is stored with it.
+      open?.storing.answered().catch(() => {});
+      const ended = await ending;
       if (open !== undefined && this.#open.get(turn) === open) this.#remove(open, ended);
       return ended;
     } catch (error) {
@@ -311,6 +314,11 @@ export class Turns {
     return await Promise.all([...this.#open.values()].map(async (open) => (await open.storing.flush()).commit));
   }
 
+  /** The same for who reads the index, which knows what is stored: what the storage refuses now is not in it yet. */
+  async storeForIndex(): Promise<void> {
+    await this.store().catch(() => {});
+  }
+
   /** Bytes that are in no file yet. */
   get unstored(): number {
     let sum = 0;
@@ -364,6 +372,16 @@ function tooMany(open: number): VlinderError {
     details: { open, limit: MOST_OPEN },
     remedy: "end turns that are done (turn.complete, turn.fail); those that nobody ends expire",
   });
+}
+
+/** Makes a beginning durable; when that fails, it is none. @throws unavailable */
+async function stored({ storing }: OpenTurn): Promise<void> {
+  try {
+    await storing.flush();
+  } catch (error) {
+    storing.finish();
+    throw error;
+  }
 }
 
 function isAway(error: unknown): boolean {

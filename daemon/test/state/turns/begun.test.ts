@@ -5,7 +5,7 @@ import { MAIN, VlinderError } from "@vlinder/protocol";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { KeptFile } from "../../../src/storage/backends/sqlite/kept-file.ts";
 import { openSqliteObjects } from "../../../src/storage/backends/sqlite/sqlite-objects.ts";
-import { contents, openEngine } from "../harness.ts";
+import { contents, op, openEngine } from "../harness.ts";
 import { begin, events, get, set } from "./turn-harness.ts";
 
 // A turn's beginning is kept in a file until it is stored with what follows.
@@ -111,4 +111,73 @@ test("an input that is too large to be kept is stored at once", async () => {
   expect(left()).toBe(1);
   await expect.poll(() => apply.mock.calls.length).toBeGreaterThan(0);
   expect(apply.mock.calls[0]?.[0].notes?.map(({ name }) => name)).toEqual([`turn/${large.turn}`]);
+});
+
+test("one that could not be made durable has not begun: nothing of it is kept, and its id is free", async () => {
+  const path = await newPath();
+  const { engine, storage, left } = await openOn(path);
+  vi.spyOn(storage, "apply").mockRejectedValueOnce(new VlinderError("unavailable", "the disk is full"));
+  await expect(engine.turns.begin(REQUEST, "an id", true)).rejects.toMatchObject({ code: "unavailable" });
+  expect(left()).toBe(0);
+  const put = { space: "kv", kind: "kv.put", branch: MAIN, ops: [op("/a", "1")] } as const;
+  expect(await engine.write(put, "an id")).toMatchObject({ applied: [true] });
+  vi.spyOn(storage, "apply").mockRejectedValueOnce(new VlinderError("unavailable", "the disk is full"));
+  await expect(engine.turns.begin(REQUEST, "other id", true)).rejects.toMatchObject({ code: "unavailable" });
+  const { engine: again, storage: reopened } = await openOn(path);
+  expect(await reopened.reply("other id")).toBeNull();
+  expect(await again.turns.begin({ branch: MAIN }, "other id", true)).toMatchObject({ branch: MAIN });
+  expect(again.liveBranches().map(({ name }) => name)).toEqual(["main"]);
+});
+
+test("all of it is stored when the storage says so, though it did not say so of its beginning", async () => {
+  const path = await newPath();
+  const { engine, storage, left } = await openOn(path);
+  const { turn } = await engine.turns.begin(REQUEST, "an id");
+  const open = engine.turns.required(turn);
+  const apply = storage.apply.bind(storage);
+  vi.spyOn(storage, "apply").mockImplementationOnce(async (transaction) => {
+    await apply(transaction);
+    throw new VlinderError("unavailable", "the thread has ended", { retryable: true });
+  });
+  await expect(open.storing.flush()).rejects.toMatchObject({ code: "unavailable" });
+  const last = await set(open, "/a", "1");
+  await open.storing.flush();
+  expect(await storage.read("commit", [last])).not.toEqual([null]);
+  expect(left()).toBe(0);
+});
+
+test("its id stands for it before it is stored, and after", async () => {
+  const path = await newPath();
+  const { engine } = await openOn(path);
+  const begun = await engine.turns.begin(REQUEST, "an id");
+  const write = () => engine.write({ space: "kv", kind: "kv.put", branch: MAIN, ops: [op("/a", "1")] }, "an id");
+  await expect(write()).rejects.toMatchObject({ code: "conflict" });
+  await engine.turns.required(begun.turn).storing.flush();
+  await expect(write()).rejects.toMatchObject({ code: "conflict" });
+  expect(await engine.turns.begin(REQUEST, "an id")).toEqual(begun);
+  await engine.turns.complete(begun.turn, null);
+  await expect(write()).rejects.toMatchObject({ code: "conflict" });
+});
+
+test("a database in which a left beginning finds no room is opened, and has it as soon as there is some", async () => {
+  const path = await newPath();
+  const { engine } = await openOn(path);
+  const begun = await engine.turns.begin({ branch: MAIN, input: Buffer.alloc(50_000, "input ") });
+  const warnings: string[] = [];
+  const warn = ({ message }: VlinderError): number => warnings.push(message);
+  const full = await openSqliteObjects({ path, durability: "process", maxPages: 1, warn });
+  expect((await full.branches()).map(({ name }) => name)).toEqual(["main"]);
+  expect(warnings).toEqual([expect.stringContaining("can't be taken from")]);
+  await full.close();
+  const { engine: again } = await openOn(path);
+  await expect.poll(() => again.liveBranches().map(({ name }) => name)).toContain(`turn/${begun.turn}`);
+});
+
+test("who asks for sessions sees it at once", async () => {
+  const path = await newPath();
+  const { engine } = await openOn(path);
+  expect(await engine.turns.index.sessions()).toEqual([]);
+  const { session } = await engine.turns.begin(REQUEST);
+  await engine.turns.storeForIndex();
+  expect(await engine.turns.index.session(session)).toHaveLength(1);
 });

@@ -1,6 +1,6 @@
-import { closeSync, fstatSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { crc32 } from "node:zlib";
-import { decodeBody, encodeBody } from "@vlinder/protocol";
+import { decodeBody, encodeBody, type Hash, VlinderError } from "@vlinder/protocol";
 import type { Kept, KeptTransaction } from "../../object-storage.ts";
 
 /*
@@ -38,8 +38,9 @@ export class KeptFile {
     const at = this.#end;
     try {
       this.#file ??= openSync(this.#path, "wx", 0o600);
-      if (writeSync(this.#file, record, 0, size, at) < size) return null;
+      if (writeSync(this.#file, record, 0, size, at) < size) throw new Error("a part of it");
     } catch {
+      this.#cut(at);
       return null;
     }
     this.#end += size;
@@ -74,6 +75,11 @@ export class KeptFile {
     return found;
   }
 
+  /** What was dropped is so after a power cut, too. */
+  sync(): void {
+    if (this.#file !== null) fdatasyncSync(this.#file);
+  }
+
   close(): void {
     if (this.#file === null) return;
     // Another process that has opened the database may have taken it away, and made its own.
@@ -81,6 +87,15 @@ export class KeptFile {
     closeSync(this.#file);
     this.#file = null;
     if (isOurs && this.#count === 0) rmSync(this.#path, { force: true });
+  }
+
+  /** No part of what found no room stays. */
+  #cut(at: number): void {
+    try {
+      if (this.#file !== null) ftruncateSync(this.#file, at);
+    } catch {
+      // The disk fails: the next record is written over it.
+    }
   }
 
   /** Its bytes must not stay readable: what is erased later may be among them. */
@@ -96,4 +111,26 @@ export class KeptFile {
     }
     if (this.#count === 0) this.#end = 0;
   }
+}
+
+/** Beside a database. */
+export function keptPath(path: string): string {
+  return `${path}-kept`;
+}
+
+export function unknownBase(path: string, base: Hash): VlinderError {
+  return new VlinderError(
+    "not_found",
+    `${path} has a turn that began from a commit which is not in the database: ${base}`,
+    {
+      remedy: "nothing: the file beside it was replaced, and the turn belongs to the one before",
+    },
+  );
+}
+
+export function notAppliedYet(path: string, cause: unknown): VlinderError {
+  return new VlinderError("unavailable", `turns that had begun can't be taken from ${path}: ${String(cause)}`, {
+    remedy: "they are failed turns, and are shown when the daemon has been started again",
+    cause,
+  });
 }

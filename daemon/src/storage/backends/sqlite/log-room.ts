@@ -29,13 +29,14 @@ export class LogRoom {
   /** While nobody appends to it. */
   grow(): void {
     const size = this.#size();
-    const file = openSync(this.#path, "r+");
+    let file: number | null = null;
     try {
+      file = openSync(this.#path, "r+");
       writeSync(file, ZEROS, 0, Math.min(MOST, Math.max(LEAST, size)), size);
     } catch {
       // The disk is full, say: who needs the room is told, when it does.
     } finally {
-      closeSync(file);
+      if (file !== null) closeSync(file);
     }
   }
 

@@ -26,7 +26,7 @@ import { Bases } from "./bases.ts";
 import { blocksOf, type NewBlocks } from "./blocks-of.ts";
 import type { WriterOptions } from "./connection.ts";
 import { packTransaction } from "./packed-transaction.ts";
-import { KeptFile } from "./kept-file.ts";
+import { KeptFile, keptPath, notAppliedYet, unknownBase } from "./kept-file.ts";
 import { hashPrefix, type PrefixTable } from "./prefix-table.ts";
 import { Reader } from "./reader.ts";
 import { replyKey } from "./reply-key.ts";
@@ -72,12 +72,7 @@ export async function openSqliteObjects(options: SqliteOptions): Promise<ObjectS
     throw error;
   }
   const objects = new SqliteObjects(uri ?? `sqlite://${path}`, path, writer, view);
-  try {
-    await objects.applyLeft((failure) => warn?.(failure));
-  } catch (error) {
-    await objects.close();
-    throw error;
-  }
+  await objects.applyLeft((failure) => warn?.(failure));
   return objects;
 }
 
@@ -139,15 +134,19 @@ class SqliteObjects implements ObjectStorage {
     return this.#kept.keep(transaction);
   }
 
-  /** Applies what a process has kept that ended before it could. */
+  /** Applies what a process has kept that ended before it could. What can't be stored now stays there, for the next opening. */
   async applyLeft(warn: (failure: VlinderError) => void): Promise<void> {
     const path = keptPath(this.#path);
-    for (const { commit, base, ...rest } of KeptFile.left(path)) {
-      if (this.readNow("commit", commit) !== null) continue;
-      if (this.readNow("commit", base) !== null) await this.apply({ ...rest, branches: [] });
-      else warn(unknownBase(path, base));
+    try {
+      for (const { commit, base, ...rest } of KeptFile.left(path)) {
+        if (this.readNow("commit", commit) !== null) continue;
+        if (this.readNow("commit", base) !== null) await this.apply({ ...rest, branches: [] });
+        else warn(unknownBase(path, base));
+      }
+      await rm(path, { force: true });
+    } catch (error) {
+      warn(notAppliedYet(path, error));
     }
-    await rm(path, { force: true });
   }
 
   /** Whether what is under way may have an object of it: whether it is stored depends on what becomes of that. */
@@ -315,6 +314,7 @@ class SqliteObjects implements ObjectStorage {
     while ((await this.#step({ op: "dropBases" })) > 0);
     for (let attempt = 1; attempt <= RECLAIM_ATTEMPTS; attempt++) {
       const count = await this.#step({ op: "reclaim", bytes });
+      if (count === 0) this.#kept.sync();
       if (count >= 0) return count;
       await sleep(20 * attempt);
     }
@@ -369,20 +369,6 @@ class SqliteObjects implements ObjectStorage {
     if (this.#closing === null) return this.#reader;
     throw new VlinderError("unavailable", `${this.uri} is closed`, { remedy: "open it again" });
   }
-}
-
-function keptPath(path: string): string {
-  return `${path}-kept`;
-}
-
-function unknownBase(path: string, base: Hash): VlinderError {
-  return new VlinderError(
-    "not_found",
-    `${path} has a turn that began from a commit which is not in the database: ${base}`,
-    {
-      remedy: "nothing: the file beside it was replaced, and the turn belongs to the one before",
-    },
-  );
 }
 
 async function sizeOf(path: string): Promise<number> {

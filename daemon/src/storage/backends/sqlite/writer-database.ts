@@ -1,4 +1,5 @@
 import { statSync } from "node:fs";
+import type Database from "better-sqlite3";
 import { BlockRemoval } from "./block-removal.ts";
 import { type Block, SLOT, slotCount, slotFlags, slotLength } from "./block.ts";
 import type { WriterOptions } from "./connection.ts";
@@ -65,8 +66,13 @@ export class WriterDatabase {
     const session = this.#session;
     if (session === null || this.options.durability !== "disk") return;
     const log = new LogRoom(`${this.options.path}-wal`);
+    if (!log.isScarce(session.log().pages)) return;
     // Under the lock of a transaction, as nobody else appends then.
-    if (log.isScarce(session.log().pages)) this.#transaction(() => log.grow());
+    atOnce(session.db, () => {
+      if (!isLocked(session)) return;
+      log.grow();
+      session.commit.run();
+    });
   }
 
   /** Removes what is at these locations, as far as it is there. */
@@ -137,14 +143,10 @@ export class WriterDatabase {
     const db = this.#session?.db;
     if (db === undefined || (statSync(`${this.options.path}-wal`, { throwIfNoEntry: false })?.size ?? 0) <= bytes)
       return true;
-    const timeout = db.pragma("busy_timeout", { simple: true }) as number;
-    db.pragma("busy_timeout = 0");
-    try {
+    return atOnce(db, () => {
       const [busy] = db.prepare<[], [number, number, number]>("PRAGMA wal_checkpoint(TRUNCATE)").raw().get() ?? [1];
       return busy === 0;
-    } finally {
-      db.pragma(`busy_timeout = ${timeout}`);
-    }
+    });
   }
 
   close(): void {
@@ -219,6 +221,27 @@ export class WriterDatabase {
     session.index.add(added);
     if (session.index.isOverdue) session.index.step();
     return { first };
+  }
+}
+
+/** Does work that waits for nobody's lock. */
+function atOnce<T>(db: Database.Database, work: () => T): T {
+  const timeout = db.pragma("busy_timeout", { simple: true }) as number;
+  db.pragma("busy_timeout = 0");
+  try {
+    return work();
+  } finally {
+    db.pragma(`busy_timeout = ${timeout}`);
+  }
+}
+
+/** Begins a transaction, unless somebody else has one. */
+function isLocked({ begin }: WriterSession): boolean {
+  try {
+    begin.run();
+    return true;
+  } catch {
+    return false;
   }
 }
 
