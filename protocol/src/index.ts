@@ -57,7 +57,7 @@ export {
 export { decodeSnapshot, EMPTY_SNAPSHOT, encodeSnapshot, hashSnapshot, type Snapshot } from "./format/snapshot.ts";
 export { decodeTreeNode, encodeTreeNode, type TreeNode } from "./format/tree-node.ts";
 export { ByteReader, uvarintLength, writeUvarint } from "./format/varint.ts";
-export { isNewerFormat } from "./format/version.ts";
+export { isNewerFormat, refuseNewerFormat } from "./format/version.ts";
 export { decodeVectorRecord, encodeVectorRecord, type Metadata, type VectorRecord } from "./format/vector-record.ts";
 export {
   asBuffer,

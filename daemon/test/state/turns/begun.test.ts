@@ -167,7 +167,7 @@ test("a database in which a left beginning finds no room is opened, and has it a
   const warn = ({ message }: VlinderError): number => warnings.push(message);
   const full = await openSqliteObjects({ path, durability: "process", maxPages: 1, warn });
   expect((await full.branches()).map(({ name }) => name)).toEqual(["main"]);
-  expect(warnings).toEqual([expect.stringContaining("can't be taken from")]);
+  expect(warnings).toEqual([expect.stringContaining("can't be applied")]);
   await full.close();
   const { engine: again } = await openOn(path);
   await expect.poll(() => again.liveBranches().map(({ name }) => name)).toContain(`turn/${begun.turn}`);

@@ -1,6 +1,6 @@
 import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { crc32 } from "node:zlib";
-import { decodeBody, encodeBody, type Hash, VlinderError } from "@vlinder/protocol";
+import { decodeBody, encodeBody, type Hash, refuseNewerFormat, VlinderError } from "@vlinder/protocol";
 import type { Kept, KeptTransaction } from "../../object-storage.ts";
 
 /*
@@ -8,9 +8,10 @@ import type { Kept, KeptTransaction } from "../../object-storage.ts";
  * which outlive a process, without an fsync. One after another from the start of the file; when none is needed any more it begins
  * anew. A record, little-endian:
  *
- *   u32 length, u8 1 (0: not needed any more, and its bytes are zeros), u32 CRC-32 of the rest, the transaction as MessagePack
+ *   u32 length, u8 version (0: not needed any more, and its bytes are zeros), u32 CRC-32 of the rest, the transaction as MessagePack
  */
 const HEAD = 9;
+const VERSION = 1;
 /** Larger ones are applied at once. */
 const MOST_EACH = 64 * 1024;
 const MOST = 1024 * 1024;
@@ -32,7 +33,7 @@ export class KeptFile {
     if (size > MOST_EACH || this.#end + size > MOST) return null;
     const record = Buffer.alloc(size);
     record.writeUInt32LE(body.length, 0);
-    record[4] = 1;
+    record[4] = VERSION;
     record.writeUInt32LE(crc32(body), 5);
     record.set(body, HEAD);
     const at = this.#end;
@@ -53,7 +54,7 @@ export class KeptFile {
     return { drop };
   }
 
-  /** What is in the file of a process that has ended. */
+  /** What is in the file of a process that has ended. @throws invalid: of a newer release */
   static left(path: string): KeptTransaction[] {
     let bytes: Buffer;
     try {
@@ -66,10 +67,14 @@ export class KeptFile {
     for (let at = 0; at + HEAD < bytes.length;) {
       const length = bytes.readUInt32LE(at);
       const body = bytes.subarray(at + HEAD, at + HEAD + length);
-      const isNeeded = bytes[at + 4] === 1;
+      const version = bytes[at + 4];
       // Behind the last one is what is left of older ones.
-      if (length === 0 || body.length < length || (isNeeded && crc32(body) !== bytes.readUInt32LE(at + 5))) break;
-      if (isNeeded) found.push(decodeBody(body) as unknown as KeptTransaction);
+      if (length === 0 || body.length < length) break;
+      refuseNewerFormat(path, version, VERSION);
+      if (version === VERSION) {
+        if (crc32(body) !== bytes.readUInt32LE(at + 5)) break;
+        found.push(decodeBody(body) as unknown as KeptTransaction);
+      }
       at += HEAD + length;
     }
     return found;
@@ -107,7 +112,7 @@ export class KeptFile {
     try {
       writeSync(this.#file, zeros, 0, zeros.length, at);
     } catch {
-      // The disk fails. Its commit is stored, mostly: the next opening sees that it is not needed.
+      // The disk fails. Where its commit is stored, the next opening sees that it is not needed.
     }
     if (this.#count === 0) this.#end = 0;
   }
@@ -119,18 +124,14 @@ export function keptPath(path: string): string {
 }
 
 export function unknownBase(path: string, base: Hash): VlinderError {
-  return new VlinderError(
-    "not_found",
-    `${path} has a turn that began from a commit which is not in the database: ${base}`,
-    {
-      remedy: "nothing: the file beside it was replaced, and the turn belongs to the one before",
-    },
-  );
+  return new VlinderError("not_found", `${path} has a transaction on a commit that is not in the database: ${base}`, {
+    remedy: "nothing: the database beside it was replaced, and it belongs to the one before",
+  });
 }
 
 export function notAppliedYet(path: string, cause: unknown): VlinderError {
-  return new VlinderError("unavailable", `turns that had begun can't be taken from ${path}: ${String(cause)}`, {
-    remedy: "they are failed turns, and are shown when the daemon has been started again",
+  return new VlinderError("unavailable", `${path} can't be applied: ${String(cause)}`, {
+    remedy: "mend that and start the daemon again: what began before it was stopped is shown then, as failed turns",
     cause,
   });
 }

@@ -25,8 +25,8 @@ import {
 import { Bases } from "./bases.ts";
 import { blocksOf, type NewBlocks } from "./blocks-of.ts";
 import type { WriterOptions } from "./connection.ts";
-import { packTransaction } from "./packed-transaction.ts";
 import { KeptFile, keptPath, notAppliedYet, unknownBase } from "./kept-file.ts";
+import { packTransaction } from "./packed-transaction.ts";
 import { hashPrefix, type PrefixTable } from "./prefix-table.ts";
 import { Reader } from "./reader.ts";
 import { replyKey } from "./reply-key.ts";

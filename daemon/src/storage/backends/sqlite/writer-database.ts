@@ -69,7 +69,7 @@ export class WriterDatabase {
     if (!log.isScarce(session.log().pages)) return;
     // Under the lock of a transaction, as nobody else appends then.
     atOnce(session.db, () => {
-      if (!isLocked(session)) return;
+      if (!begins(session)) return;
       log.grow();
       session.commit.run();
     });
@@ -157,11 +157,16 @@ export class WriterDatabase {
 
   #open(): WriterSession {
     if (this.#session?.isBehind === true) this.close();
+    return this.#current();
+  }
+
+  #current(): WriterSession {
     return (this.#session ??= new WriterSession(this.options, this.#say));
   }
 
+  /** In a transaction, which may be behind what others have written. */
   #locked(): WriterSession {
-    const session = (this.#session ??= new WriterSession(this.options, this.#say));
+    const session = this.#current();
     session.begin.run();
     return session;
   }
@@ -235,13 +240,14 @@ function atOnce<T>(db: Database.Database, work: () => T): T {
   }
 }
 
-/** Begins a transaction, unless somebody else has one. */
-function isLocked({ begin }: WriterSession): boolean {
+/** Begins a transaction; false: somebody else has one. */
+function begins({ begin }: WriterSession): boolean {
   try {
     begin.run();
     return true;
-  } catch {
-    return false;
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "SQLITE_BUSY") return false;
+    throw error;
   }
 }
 
