@@ -9,6 +9,7 @@ import {
   type AgentReplies,
   agentRequests,
   agentSubject,
+  checkAgentRequest,
   checkRequest,
   type CommitEventMessage,
   decodeBody,
@@ -124,7 +125,7 @@ export class Client {
     // Signs of life keep it from being given up.
     const alive = LONG.has(operation) ? { onProgress: () => {}, ...options } : options;
     const whole = complete(body, shape, alive);
-    checkRequest(agentRequests[operation], whole);
+    checkAgentRequest(operation, whole);
     return this.send(agent, operation, encodeBody(whole, "msgpack"), alive);
   }
 

@@ -1,4 +1,4 @@
-import { agentRequests, checkRequest, isHash, LIMITS, MsgpackWriter } from "@vlinder/protocol";
+import { agentRequests, checkRequest, isAsciiKey, isHash, LIMITS, MsgpackWriter } from "@vlinder/protocol";
 import { bytesOf } from "./content.ts";
 
 /** The fields of a put, get or delete; names are the protocol's. */
@@ -59,11 +59,9 @@ function optional(name: string, text: string | undefined): 0 | 1 {
   return 1;
 }
 
-const USUAL_KEY = /^[\x20-\x7e]{1,1024}$/;
-
 /** Whether the schema surely takes it: to ask it costs as much as all the rest. (A branch's name was checked when the branch was taken.) */
 function isUsual(key: unknown, value: Uint8Array | undefined, { expect, at }: Fields): boolean {
-  if (typeof key !== "string" || !USUAL_KEY.test(key) || at !== undefined) return false;
+  if (!isAsciiKey(key) || at !== undefined) return false;
   if (value !== undefined && value.length > LIMITS.valueBytes) return false;
   return expect === undefined || expect === null || isHash(expect);
 }

@@ -94,8 +94,7 @@ interface Parts {
 
 async function serve({ home, log, core, broker, version, undo }: Parts): Promise<Daemon> {
   const service = new EndpointService(broker.connection, log);
-  // After the replies, which go out in this turn: an event would have a packet of its own before theirs.
-  core.onMoves((agent, moves) => setImmediate(() => publishMoves(broker, log, agent, moves)));
+  core.onMoves((agent, moves) => publishMoves(broker, log, agent, moves));
   core.onTurn((agent, news) => publishTurn(broker, log, agent, news));
   core.schedule.onLock((news, owed) => publishLock(broker, log, news, owed));
   // When nobody writes any more, and while NATS is there to tell what came of it.
@@ -123,7 +122,7 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   for (const { agent } of core.registry.list()) if (agent !== null) await provide(agent);
   const processes = await openProcesses(home, broker, log, (agent, how) => void core.lostProcess(agent, how));
   core.serveTurns({
-    announce: (agent, message) => publish(broker, log, agent, invokeSubject(agent), message),
+    announce: (agent, message) => publish(broker, log, agent, invokeSubject(agent), () => message),
     wake: (agent) => void processes.ready(agent),
   });
   const served = async (agent: OpenedAgent): Promise<void> => {
@@ -229,30 +228,36 @@ async function openProcesses(
 /** Publishes the durable moves of an agent's branches. */
 function publishMoves(broker: Broker, log: Logger, agent: AgentName, moves: readonly DurableMove[]): void {
   for (const { name, from, to } of moves) {
-    const message: CommitEventMessage = { agent, branch: name, from, state: to, time: new Date().toISOString() };
+    const message = (): CommitEventMessage => ({ agent, branch: name, from, state: to, time: now() });
     publish(broker, log, agent, eventSubject(agent, "commit"), message);
   }
 }
 
 function publishTurn(broker: Broker, log: Logger, agent: AgentName, news: TurnNews): void {
-  const { turn, session, branch, what, ended } = news;
-  const reason = ended === null || ended.kind === "completed" ? null : ended.reason;
-  const commit = ended?.commit ?? null;
-  const time = new Date().toISOString();
-  const message: TurnEventMessage = { agent, turn, session, branch, what, commit, reason, time };
-  publish(broker, log, agent, eventSubject(agent, "turn"), message);
+  publish(broker, log, agent, eventSubject(agent, "turn"), (): TurnEventMessage => {
+    const { turn, session, branch, what, ended } = news;
+    const reason = ended === null || ended.kind === "completed" ? null : ended.reason;
+    return { agent, turn, session, branch, what, commit: ended?.commit ?? null, reason, time: now() };
+  });
 }
 
 function publishLock(broker: Broker, log: Logger, { agent, lock, error }: LockNews, owed: SyncOwed["owed"]): void {
-  const message: SyncEventMessage = { agent, lock, error, owed, time: new Date().toISOString() };
+  const message = (): SyncEventMessage => ({ agent, lock, error, owed, time: now() });
   publish(broker, log, agent, eventSubject(agent, "sync"), message);
 }
 
-/** Behind the answers that are given now: each is a system call, and who asked waits. In order, as all of them come here. */
-function publish(broker: Broker, log: Logger, agent: AgentName, subject: string, message: object): void {
+function now(): string {
+  return new Date().toISOString();
+}
+
+/**
+ * Behind the answers that are given now, the making of the message too: each is a system call and has a packet of its own, and who asked waits.
+ * In order, as all of them come here.
+ */
+function publish(broker: Broker, log: Logger, agent: AgentName, subject: string, message: () => object): void {
   setImmediate(() => {
     try {
-      broker.connection.publish(subject, encodeBody(message, "json"));
+      broker.connection.publish(subject, encodeBody(message(), "json"));
     } catch (error) {
       // The connection is closing: who watches reads on from the last commit that they saw.
       log.warn({ agent, err: error }, "an event could not be published");

@@ -78,6 +78,7 @@ export {
   type AgentName,
   type BranchName,
   type DeviceId,
+  isAsciiKey,
   type Key,
   keyBytes,
   keyFromBytes,
@@ -96,6 +97,7 @@ export {
   type AgentReplies,
   agentRequests,
   type AgentRequest,
+  checkAgentRequest,
 } from "./schemas/index.ts";
 export type {
   AgentDetails,

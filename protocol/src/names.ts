@@ -1,4 +1,5 @@
 import { invalid } from "./errors.ts";
+import { isHash } from "./hash.ts";
 import { LIMITS } from "./limits.ts";
 
 /**
@@ -33,6 +34,11 @@ export function parseKey(text: string): Key {
     });
   }
   return key as Key;
+}
+
+/** Whether it is a key that reads the same in both forms. */
+export function isAsciiKey(text: unknown): text is Key {
+  return typeof text === "string" && text.length > 0 && text.length <= LIMITS.keyBytes && ASCII.test(text);
 }
 
 /** A prefix or position in the key space: like a key, but it may be empty. @throws invalid */
@@ -88,9 +94,13 @@ export function parseAgentName(text: unknown): AgentName {
 
 const BRANCH_NAME = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$/;
 
+export function isBranchName(text: unknown): text is BranchName {
+  return typeof text === "string" && BRANCH_NAME.test(text) && !isHash(text);
+}
+
 /** @throws invalid */
 export function parseBranchName(text: unknown): BranchName {
-  if (typeof text === "string" && BRANCH_NAME.test(text) && !/^[0-9a-f]{64}$/.test(text)) return text as BranchName;
+  if (isBranchName(text)) return text;
   throw invalid(`not a branch name: ${JSON.stringify(text)?.slice(0, 120)}`, {
     remedy: "a branch name is 1 to 100 of A-Z, a-z, 0-9, . _ / - and starts with a letter or digit",
   });

@@ -8,9 +8,10 @@ import {
   type AgentName,
   agentOfSubject,
   type AgentOperation,
-  agentRequests,
+  type agentRequests,
   agentSubjectPattern,
   asVlinderError,
+  checkAgentRequest,
   checkRequest,
   decodeBody,
   type Encoding,
@@ -68,8 +69,8 @@ interface Stats {
 interface Route {
   /** The agent of the subject; null for the administrator's. @throws invalid */
   readonly agentOf: (subject: string) => AgentName | null;
-  /** Null: the body is not looked at. */
-  readonly schema: z.ZodType | null;
+  /** Gives what the body says. @throws invalid, too_large */
+  readonly check: (body: unknown) => unknown;
   readonly handle: (call: Call<unknown>, agent: AgentName | null) => Answer;
   readonly stats: Stats;
 }
@@ -121,7 +122,7 @@ export class EndpointService {
     for (const operation of AGENT_OPERATIONS) {
       add(agentSubjectPattern(operation), operation, {
         agentOf: lastAgentOf(),
-        schema: agentRequests[operation],
+        check: (body) => checkAgentRequest(operation, body),
         handle: ({ request, ...call }, agent) =>
           agents[operation]({ ...call, request: request as never, agent: agent as AgentName }),
       });
@@ -129,7 +130,7 @@ export class EndpointService {
     for (const operation of ADMIN_OPERATIONS) {
       add(adminSubject(operation), operation, {
         agentOf: () => null,
-        schema: adminRequests[operation],
+        check: (body) => checkRequest(adminRequests[operation], body),
         handle: ({ request, ...call }) => admin[operation]({ ...call, request: request as never }),
       });
     }
@@ -208,8 +209,7 @@ export class EndpointService {
   #handle(accepted: Accepted): Answer {
     const { route, message, agent, encoding } = accepted;
     if ((this.#atWork.get(agent) ?? 0) >= MOST_AT_WORK) throw busy(agent);
-    const body = decodeBody(message.data);
-    const request = route.schema === null ? body : checkRequest(route.schema, body);
+    const request = route.check(decodeBody(message.data));
     const wanted = (request as { progress?: boolean }).progress === true;
     const progress = wanted ? (one: Progress): void => this.#tell(accepted, one) : NO_PROGRESS;
     const part = (number: number, one: object): void => respond(accepted, one, { [PART_HEADER]: String(number) });

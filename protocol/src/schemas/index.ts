@@ -1,4 +1,6 @@
 import type { z } from "zod";
+import { checkRequest } from "../codec.ts";
+import type { AgentOperation } from "../subjects.ts";
 import { adminRequests, type AdminReplies } from "./admin.ts";
 import { changesRequests, type ChangesReplies } from "./changes.ts";
 import { effectRequests, type EffectReplies } from "./effect.ts";
@@ -7,6 +9,7 @@ import { retentionRequests, type RetentionReplies } from "./retention.ts";
 import { serviceRequests, type ServiceReplies } from "./service.ts";
 import { timelineRequests, type TimelineReplies } from "./timeline.ts";
 import { turnRequests, type TurnReplies } from "./turn.ts";
+import { isUsual } from "./usual.ts";
 import { valueRequests, type ValueReplies } from "./value.ts";
 import { vectorRequests, type VectorReplies } from "./vector.ts";
 
@@ -35,5 +38,10 @@ export type AgentReplies = KvReplies &
 /** A decoded, checked request, as the daemon sees it. */
 export type AgentRequest<Op extends keyof typeof agentRequests> = z.output<(typeof agentRequests)[Op]>;
 export type AdminRequest<Op extends keyof typeof adminRequests> = z.output<(typeof adminRequests)[Op]>;
+
+/** Checks a decoded body against its operation's schema, once, at the edge. @throws invalid, too_large */
+export function checkAgentRequest(operation: AgentOperation, body: unknown): unknown {
+  return isUsual(operation, body) ? body : checkRequest(agentRequests[operation], body);
+}
 
 export { adminRequests, type AdminReplies };
