@@ -88,6 +88,18 @@ describe("requests as nearly all are", () => {
     expect(isUsual(operation, body)).toBe(false);
   });
 
+  test("only fields that are encoded count: what an object inherits is for the schema to judge", () => {
+    class Operation {
+      readonly op = "put";
+      readonly value = bytes;
+      get key(): number {
+        return 7;
+      }
+    }
+    expect(isUsual("kv.put", new Operation())).toBe(false);
+    expect(isUsual("kv.pipeline", { ops: [new Operation()] })).toBe(false);
+  });
+
   test("of an operation that is not among them nothing is", () => {
     const those = new Set(USUAL.map(([operation]) => operation));
     for (const operation of AGENT_OPERATIONS) {

@@ -88,7 +88,7 @@ const NO_PROGRESS = (): void => {};
 
 /**
  * The one wrapper round all handlers: checks where the reply would go, decodes, checks the request
- * once against its schema, turns what is thrown into an error reply, counts, and knows what is in
+ * once, turns what is thrown into an error reply, counts, and knows what is in
  * flight, so that a shutdown answers what was accepted.
  */
 export class EndpointService {

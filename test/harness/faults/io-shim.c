@@ -36,6 +36,11 @@ struct written {
 };
 static struct written *unsynced; /* newest first */
 
+/* libuv writes in a child of a fork before anything else; nobody there would give back a lock that another thread had. */
+static void take(void) { pthread_mutex_lock(&lock); }
+static void give(void) { pthread_mutex_unlock(&lock); }
+__attribute__((constructor)) static void at_fork(void) { pthread_atfork(take, give, give); }
+
 static void *real(const char *name) { return dlsym(RTLD_NEXT, name); }
 
 static int path_of(int fd, char *path, size_t size) {
