@@ -46,6 +46,16 @@ test("the same run by one id, at the same time and when it has ended, is one tur
   await expect(other).rejects.toMatchObject({ code: "conflict" });
 });
 
+test("turns that are announced while they are being taken up are taken up once, and carried through", async () => {
+  await serving(() => "done");
+  for (let i = 0; i < 100; i++) {
+    // Who joins announces it again.
+    const run = () => admin.request(AGENT, "run", { id: `again-${i}`, limit: 5 });
+    const ended = await Promise.all([run(), run()]);
+    expect(ended.map(({ kind }) => kind)).toEqual(["completed", "completed"]);
+  }
+});
+
 test("a run that nobody takes up, since the agent's process is busy, is told so", async () => {
   const over = Promise.withResolvers<string>();
   const server = await serve(AGENT, () => over.promise, { home: daemon.home, concurrency: 1 });

@@ -43,9 +43,17 @@ export async function serve(
 
   const one = async (id: string): Promise<void> => {
     accepting.set(id, false);
-    const turn = await vlinder.accept(id).finally(() => void (accepting.get(id) === false && accepting.delete(id)));
+    let turn: Turn | null;
+    let hasEnded: boolean;
+    try {
+      turn = await vlinder.accept(id);
+    } finally {
+      hasEnded = accepting.get(id) === true;
+      accepting.delete(id);
+    }
     // Its end may be told before the reply: the function would never hear of it.
-    if (accepting.delete(id) || turn === null) return;
+    if (hasEnded || turn === null) return;
+    // With nothing awaited since: announced again between, it would be taken up a second time, which is refused, and by nobody.
     running.set(turn.id, turn);
     try {
       await perform(turn, run, onError);
