@@ -159,7 +159,7 @@ export interface ObjectReader {
   /**
    * The same for one hash and at once, where the backend can do that; absent where it can't. What it finds may be
    * noted at the lineage, so that the next version need not look for it. Others of the kind that cost nothing more are
-   * told to `beside`.
+   * told to `beside`, behind what is answered now, unless objects are removed before.
    */
   readNow?(kind: Kind, hash: Hash, lineage?: Lineage, beside?: Neighbour): Uint8Array | null;
 

@@ -1,6 +1,19 @@
 import type Database from "better-sqlite3";
-import { KINDS } from "../../object-storage.ts";
-import { applyDelta, baseOf, type Block, SLOT, slotCount, SLOT_BYTES, slotData, slotFlags, slotHas } from "./block.ts";
+import { hashFromBytes } from "@vlinder/protocol";
+import { KINDS, type Neighbour } from "../../object-storage.ts";
+import {
+  applyDelta,
+  baseOf,
+  type Block,
+  SLOT,
+  SLOT_BYTES,
+  slotCount,
+  slotData,
+  slotFlags,
+  slotHas,
+  slotHash,
+  slotLength,
+} from "./block.ts";
 import { openForReading } from "./connection.ts";
 import { IndexReader } from "./index-reader.ts";
 import { blockOf, locationOf, shelfOf, slotOf } from "./location.ts";
@@ -101,6 +114,21 @@ export class ReaderSession {
 
   bytesAt(block: Block, slot: number): Buffer {
     return this.#object(0, slotFlags(block.head, slot), slotData(block, slot)).bytes;
+  }
+
+  /** Tells of what else of its shelf is in an object's block. */
+  beside(location: number, tell: Neighbour): void {
+    const block = this.block(blockOf(location));
+    if (block === undefined) return;
+    const [shelf, own] = [shelfOf(location), slotOf(location)];
+    let start = 0;
+    for (let slot = 0; slot < slotCount(block); slot++) {
+      const [flags, length] = [slotFlags(block.head, slot), slotLength(block.head, slot)];
+      if (slot !== own && (flags & (SLOT.shelf | SLOT.removed | SLOT.delta)) === shelf) {
+        tell(hashFromBytes(slotHash(block.head, slot)), block.data.subarray(start, start + length));
+      }
+      start += length;
+    }
   }
 
   block(id: number): Block | undefined {

@@ -14,7 +14,7 @@ import {
 import { SLOT, slotCount, slotFlags, slotHash, slotLength } from "./block.ts";
 import type { Bases } from "./bases.ts";
 import type { NewBlock, Stored } from "./blocks-of.ts";
-import { blockOf, locationOf, shelfOf, slotOf } from "./location.ts";
+import { locationOf } from "./location.ts";
 import { type Found, ReaderSession } from "./reader-session.ts";
 import { pageInOrder } from "./scan.ts";
 import { SoundIndex } from "./sound-index.ts";
@@ -63,6 +63,8 @@ export class Reader {
   readonly #known = new Map<Hash, number>();
   #session: ReaderSession | null = null;
   #inSnapshot = false;
+  /** Of this snapshot. */
+  #beside: { readonly location: number; readonly beside: Neighbour }[] = [];
 
   constructor(path: string, blocksKept = BLOCKS_KEPT) {
     this.#path = path;
@@ -77,21 +79,9 @@ export class Reader {
     return this.#read((session) => session.at(location, shelf, hash));
   }
 
-  /** What else of its shelf is in the block of what was found just now. */
+  /** What else of its shelf is in the block of what was found just now: behind the answer, unless the snapshot is left before. */
   tellBeside(location: number, beside: Neighbour): void {
-    this.#read((session) => {
-      const block = session.block(blockOf(location));
-      if (block === undefined) return;
-      const [shelf, own] = [shelfOf(location), slotOf(location)];
-      let start = 0;
-      for (let slot = 0; slot < slotCount(block); slot++) {
-        const [flags, length] = [slotFlags(block.head, slot), slotLength(block.head, slot)];
-        if (slot !== own && (flags & (SLOT.shelf | SLOT.removed | SLOT.delta)) === shelf) {
-          beside(hashFromBytes(slotHash(block.head, slot)), block.data.subarray(start, start + length));
-        }
-        start += length;
-      }
-    });
+    this.#beside.push({ location, beside });
   }
 
   /** Whether there is surely nothing with this prefix of what this process has stored; with no look at the file. */
@@ -268,6 +258,7 @@ export class Reader {
 
   /** Lets the next read see what was committed meanwhile. */
   leaveSnapshot(): void {
+    this.#beside = [];
     if (!this.#inSnapshot) return;
     this.#inSnapshot = false;
     try {
@@ -282,7 +273,18 @@ export class Reader {
     const session = this.#session;
     this.#session = null;
     this.#inSnapshot = false;
+    this.#beside = [];
     session?.db.close();
+  }
+
+  /** What is left of a snapshot that was left before is told to nobody: something may have been removed since. */
+  #endTurn(): void {
+    try {
+      for (const { location, beside } of this.#beside) this.#read((session) => session.beside(location, beside));
+    } catch {
+      // The next read says so to who asks.
+    }
+    this.leaveSnapshot();
   }
 
   #read<T>(work: (session: ReaderSession) => T): T {
@@ -291,7 +293,7 @@ export class Reader {
       if (!this.#inSnapshot) {
         session.begin.run();
         this.#inSnapshot = true;
-        setImmediate(() => this.leaveSnapshot());
+        setImmediate(() => this.#endTurn());
         session.refresh();
       }
       return work(session);
