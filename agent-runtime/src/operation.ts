@@ -1,4 +1,4 @@
-import { agentRequests, checkRequest, isAsciiKey, isHash, LIMITS, MsgpackWriter } from "@vlinder/protocol";
+import { checkAgentRequest, MsgpackWriter } from "@vlinder/protocol";
 import { bytesOf } from "./content.ts";
 
 /** The fields of a put, get or delete; names are the protocol's. */
@@ -30,9 +30,7 @@ const writer = new MsgpackWriter();
 export function operation(op: Operation["op"], asked: Fields): Operation {
   const { key, value, expect, branch, at, turn, id } = asked;
   const bytes = op === "put" ? bytesOf(value) : undefined;
-  if (!isUsual(key, bytes, asked)) {
-    checkRequest(agentRequests[`kv.${op}`], { ...asked, ...(bytes === undefined ? {} : { value: bytes }) });
-  }
+  checkAgentRequest(`kv.${op}`, bytes === undefined ? asked : { ...asked, value: bytes });
   writer.begin();
   let fields = 1;
   writer.text("key");
@@ -57,13 +55,6 @@ function optional(name: string, text: string | undefined): 0 | 1 {
   writer.text(name);
   writer.text(text);
   return 1;
-}
-
-/** Whether the schema surely takes it: to ask it costs as much as all the rest. (A branch's name was checked when the branch was taken.) */
-function isUsual(key: unknown, value: Uint8Array | undefined, { expect, at }: Fields): boolean {
-  if (!isAsciiKey(key) || at !== undefined) return false;
-  if (value !== undefined && value.length > LIMITS.valueBytes) return false;
-  return expect === undefined || expect === null || isHash(expect);
 }
 
 /** The body of `kv.put`, `kv.get` or `kv.delete`. */

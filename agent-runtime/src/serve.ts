@@ -53,7 +53,7 @@ export async function serve(
     }
     // Its end may be told before the reply: the function would never hear of it.
     if (hasEnded || turn === null) return;
-    // With nothing awaited since: announced again between, it would be taken up a second time, which is refused, and by nobody.
+    // Nothing is awaited between: announced again just then, it would be accepted a second time, which fails, and seem to have ended.
     running.set(turn.id, turn);
     try {
       await perform(turn, run, onError);

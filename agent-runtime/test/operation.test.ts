@@ -22,9 +22,9 @@ const asked = fc.record({
   expect: sometimes<unknown>(null, sha256("x"), sha256("x").toUpperCase(), "", 7) as fc.Arbitrary<
     string | null | undefined
   >,
-  branch: sometimes("main", "fix/1"),
+  branch: sometimes("main", "fix/1", "a b"),
   at: sometimes("abcd", "main", sha256("x")),
-  id: sometimes("i-1"),
+  id: sometimes("i-1", "", "i".repeat(129)),
 });
 
 /** The fields that an operation has, without those that are not there. */

@@ -78,7 +78,6 @@ export {
   type AgentName,
   type BranchName,
   type DeviceId,
-  isAsciiKey,
   type Key,
   keyBytes,
   keyFromBytes,

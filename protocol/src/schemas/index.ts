@@ -39,7 +39,7 @@ export type AgentReplies = KvReplies &
 export type AgentRequest<Op extends keyof typeof agentRequests> = z.output<(typeof agentRequests)[Op]>;
 export type AdminRequest<Op extends keyof typeof adminRequests> = z.output<(typeof adminRequests)[Op]>;
 
-/** Checks a decoded body against its operation's schema, once, at the edge. @throws invalid, too_large */
+/** Checks a request about an agent as its operation's schema does, and mostly without it (usual.ts). @throws invalid, too_large */
 export function checkAgentRequest(operation: AgentOperation, body: unknown): unknown {
   return isUsual(operation, body) ? body : checkRequest(agentRequests[operation], body);
 }
