@@ -77,6 +77,17 @@ test("so are a few commits of many keys", async () => {
   await engine.close();
 });
 
+test("a commit of so many keys that it is a segment by itself is looked at soon", async () => {
+  const { engine, segments, read, pass } = await opened();
+  read.length = 0;
+  await put(engine, Object.fromEntries(Array.from({ length: 16_384 }, (_, i) => [`/${i}`, ""])));
+  await pass();
+  expect(segments.builds).toBe(2);
+  expect(segments.get(engine.branch(MAIN).head)).not.toBeNull();
+  expect(read).toContain("changes");
+  await engine.close();
+});
+
 test("a head that was not written here just now is looked at soon, and so is one below which somebody reads", async () => {
   const { engine, storage, segments, pass, write } = await opened();
   await write(300);

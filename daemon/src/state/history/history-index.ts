@@ -79,9 +79,11 @@ export class HistoryIndex {
 
   /** A commit that has just become durable here. */
   stored(hash: Hash, commit: Commit, changes: Changes): void {
+    this.#newCommits++;
+    // A segment by itself: it is read again once, rather than kept.
+    if ((changes.kv?.length ?? 0) >= SEGMENT_KEYS) return;
     const step = stepOf(commit, changes);
     this.#fresh.set(hash, step, 1 + step.keys.length / KEYS_OF_ONE);
-    this.#newCommits++;
     this.#newKeys += step.keys.length;
   }
 
