@@ -103,7 +103,7 @@ export class StateEngine implements Exchange {
     this.timeline = new Timeline(this.#source, segments);
     this.#moves.add((moves) => {
       this.#reads.entries.moved(moves);
-      for (const { branch, to } of moves) this.timeline.index.moved(branch, to);
+      for (const { branch, to } of moves) if (to !== null) this.timeline.index.catchUp(branch, to);
     });
     const committer = { agent, device, now };
     this.#writer = new Writer({

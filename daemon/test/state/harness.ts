@@ -13,14 +13,9 @@ import {
 } from "@vlinder/protocol";
 import { cutChunks } from "../../src/state/chunks.ts";
 import { StateEngine } from "../../src/state/engine.ts";
-import { Heads } from "../../src/state/heads.ts";
 import type { Op } from "../../src/state/mutations.ts";
-import { Objects } from "../../src/state/objects.ts";
-import { Keeping } from "../../src/state/retention/keeping.ts";
-import { StoredSource } from "../../src/state/source.ts";
 import { MemoryObjects } from "../../src/storage/backends/memory.ts";
 import type { ObjectStorage, StoredObject } from "../../src/storage/object-storage.ts";
-import type { SegmentStorage } from "../../src/storage/segments/segment-storage.ts";
 
 export const AGENT = "todo" as AgentName;
 
@@ -48,13 +43,7 @@ export interface Opened {
 }
 
 export async function openEngine(
-  options: {
-    storage?: ObjectStorage;
-    device?: number;
-    clock?: TestClock;
-    contract?: Contract | null;
-    segments?: SegmentStorage;
-  } = {},
+  options: { storage?: ObjectStorage; device?: number; clock?: TestClock; contract?: Contract | null } = {},
 ): Promise<Opened> {
   const clock = options.clock ?? new TestClock();
   const storage = options.storage ?? new MemoryObjects("memory://test");
@@ -63,16 +52,9 @@ export async function openEngine(
     storage,
     device: () => device(options.device ?? 1),
     now: clock.now,
-    ...(options.segments === undefined ? {} : { segments: options.segments }),
   });
   if (options.contract !== null) await engine.setContract(options.contract ?? contract());
   return { engine, storage, clock };
-}
-
-export async function sourceOf(storage: ObjectStorage): Promise<StoredSource> {
-  const objects = new Objects(storage);
-  const { pruned, watch, erased } = await Keeping.open(storage);
-  return new StoredSource(objects, new Heads(objects, pruned, watch), erased);
 }
 
 export function op(key: string, value: string | Uint8Array | null): Op {

@@ -5,15 +5,19 @@ import fc from "fast-check";
 import { type BranchName, type Commit, type Hash, type Key, MAIN, parseKey } from "@vlinder/protocol";
 import { afterAll, describe, expect, test } from "vitest";
 import { isNewer, timeOf } from "../../src/state/ancestry.ts";
+import { Heads } from "../../src/state/heads.ts";
 import { Heap } from "../../src/state/heap.ts";
 import { type HistoryEntry, keyChange } from "../../src/state/key-history.ts";
 import { lastChanges } from "../../src/state/last-change.ts";
-import type { Source, StoredSource } from "../../src/state/source.ts";
+import { Objects } from "../../src/state/objects.ts";
+import { Keeping } from "../../src/state/retention/keeping.ts";
+import { type Source, StoredSource } from "../../src/state/source.ts";
 import { HistoryIndex } from "../../src/state/history/history-index.ts";
 import { Timeline } from "../../src/state/history/timeline.ts";
+import type { ObjectStorage } from "../../src/storage/object-storage.ts";
 import { MemorySegments, type SegmentRow, type SegmentStorage } from "../../src/storage/segments/segment-storage.ts";
 import { SqliteSegments } from "../../src/storage/segments/sqlite-segments.ts";
-import { type Opened, op, openEngine, put, sourceOf } from "./harness.ts";
+import { type Opened, op, openEngine, put } from "./harness.ts";
 import { machine, meet, send } from "./machines.ts";
 import { holds } from "./property.ts";
 
@@ -28,6 +32,12 @@ async function newFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "vlinder-history-"));
   folders.push(folder);
   return folder;
+}
+
+async function sourceOf(storage: ObjectStorage): Promise<StoredSource> {
+  const objects = new Objects(storage);
+  const { pruned, watch, erased } = await Keeping.open(storage);
+  return new StoredSource(objects, new Heads(objects, pruned, watch), erased);
 }
 
 /** Every commit, newest first, with nothing stepped over. */

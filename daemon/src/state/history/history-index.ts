@@ -14,11 +14,10 @@ const SEGMENT_COMMITS = 256;
 const SEGMENT_KEYS = 16_384;
 /** Rows that are stored at a time. */
 const ROWS = 32;
-/** What is to be added is looked at after so many milliseconds, with what came meanwhile. */
+/** A move is looked at after so many milliseconds, with those that came meanwhile. */
 const DELAY = 250;
-/** Commits that were just stored, in each of two generations: about 200 bytes each, and what many keys take besides. */
+/** Commits that were just stored, in each of two generations: about 200 bytes each. */
 const FRESH = 8192;
-const KEYS_OF_ONE = 25;
 /** After work of so long, a build in the background rests this many times as long. */
 const REST = 3;
 
@@ -52,9 +51,6 @@ export class HistoryIndex {
   #damaged = new Set<Hash>();
   /** What is in no stored segment yet and was seen when it was stored, so that it need not be read and decoded. */
   readonly #fresh = new TwoGenerations<Hash, Step>(FRESH);
-  /** Commits that were stored since the last build, and their keys. */
-  #newCommits = 0;
-  #newKeys = 0;
   #resumed = false;
   #timer: NodeJS.Timeout | null = null;
   #work: Promise<void> = Promise.resolve();
@@ -79,36 +75,18 @@ export class HistoryIndex {
 
   /** A commit that has just become durable here. */
   stored(hash: Hash, commit: Commit, changes: Changes): void {
-    this.#newCommits++;
-    // A segment by itself: it is read again once, rather than kept.
-    if ((changes.kv?.length ?? 0) >= SEGMENT_KEYS) return;
-    const step = stepOf(commit, changes);
-    this.#fresh.set(hash, step, 1 + step.keys.length / KEYS_OF_ONE);
-    this.#newKeys += step.keys.length;
+    // One with a change list is read again, rather than kept.
+    if (typeof commit.changes !== "string") this.#fresh.set(hash, stepOf(commit, changes));
   }
 
-  /**
-   * A head that has moved; null: the branch is gone. What came on top of it here is looked at when it may be a whole segment, as
-   * a shorter run is not kept. Never waits.
-   */
-  moved(branch: string, head: Hash | null): void {
-    if (head === null) {
-      this.#heads.delete(branch);
-      return;
-    }
-    const isShort = this.#newCommits < this.#most && this.#newKeys < SEGMENT_KEYS;
-    if (isShort && this.#resumed && this.#fresh.get(head) !== undefined) this.#heads.set(branch, head);
-    else this.catchUp(branch, head);
-  }
-
-  /** A head below which somebody reads: what is missing there is added soon. Never waits. */
+  /** A head that has moved, or below which somebody reads: what is missing there is added soon. Never waits. */
   catchUp(branch: string, head: Hash): void {
     if (this.#closing.signal.aborted) return;
     this.#heads.set(branch, head);
     this.#timer ??= setTimeout(() => {
       this.#timer = null;
       this.#build(true).catch((error: unknown) => {
-        // The next segment, or reader, tries again; meanwhile history is read commit by commit.
+        // The next move tries again; meanwhile history is read commit by commit.
         if (!this.#closing.signal.aborted) process.emitWarning(error instanceof Error ? error : String(error));
       });
     }, DELAY).unref();
@@ -137,7 +115,6 @@ export class HistoryIndex {
     const begin = async (hash: Hash, growing: boolean): Promise<void> => {
       open.push({ hash, growing, time: (this.#fresh.get(hash) ?? (await this.#read(hash))).time });
     };
-    [this.#newCommits, this.#newKeys] = [0, 0];
     const [heads, damaged] = [this.#heads, this.#damaged];
     [this.#heads, this.#damaged] = [new Map(), new Set()];
     if (!this.#resumed) for (const hash of this.#storage.unfinished()) await begin(hash, false);
