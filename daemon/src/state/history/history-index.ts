@@ -47,8 +47,8 @@ export class HistoryIndex {
   readonly #source: Pick<Source, "commit" | "changesOf">;
   /** Heads to be looked at, by branch. */
   #heads = new Map<string, Hash>();
-  /** Tops whose rows are damaged. */
-  #damaged = new Set<Hash>();
+  /** Where the next build begins too: tops whose rows are damaged, and commits that could not be read. */
+  #again = new Set<Hash>();
   /** What is in no stored segment yet and was seen when it was stored, so that it need not be read and decoded. */
   readonly #fresh = new TwoGenerations<Hash, Step>(FRESH);
   #resumed = false;
@@ -69,7 +69,7 @@ export class HistoryIndex {
     const row = this.#storage.get(top);
     if (row === null) return null;
     const segment = decodeSegment(top, row);
-    if (segment === null) this.#damaged.add(top);
+    if (segment === null) this.#again.add(top);
     return segment;
   };
 
@@ -112,41 +112,55 @@ export class HistoryIndex {
 
   async #buildAll(gently: boolean): Promise<void> {
     const open = new Heap<Start>(isNewer);
-    const begin = async (hash: Hash, growing: boolean): Promise<void> => {
-      open.push({ hash, growing, time: (this.#fresh.get(hash) ?? (await this.#read(hash))).time });
+    const [heads, again] = [this.#heads, this.#again];
+    [this.#heads, this.#again] = [new Map(), new Set()];
+    const failures: unknown[] = [];
+    /** What can't be read keeps nothing else from being added, and is tried again by each build; that is told the first time. */
+    const attempt = async (hash: Hash, work: () => Promise<void>): Promise<void> => {
+      try {
+        await work();
+      } catch (error) {
+        this.#again.add(hash);
+        if (!again.has(hash)) failures.push(error);
+      }
     };
-    const [heads, damaged] = [this.#heads, this.#damaged];
-    [this.#heads, this.#damaged] = [new Map(), new Set()];
+    const begin = (hash: Hash, growing: boolean): Promise<void> =>
+      attempt(hash, async () => {
+        open.push({ hash, growing, time: (this.#fresh.get(hash) ?? (await this.#read(hash))).time });
+      });
     if (!this.#resumed) for (const hash of this.#storage.unfinished()) await begin(hash, false);
     this.#resumed = true;
-    for (const hash of damaged) await begin(hash, false);
+    for (const hash of again) await begin(hash, false);
     for (const hash of new Set(heads.values())) await begin(hash, true);
 
     const rows = new Map<Hash, SegmentRow>();
     const known = (hash: Hash): boolean =>
       rows.has(hash) || (this.#fresh.get(hash) === undefined && this.segment(hash) !== null);
     const store = (): void => {
-      const below = open.items().filter(({ growing }) => !growing);
-      this.#storage.put([...rows.values()], [...new Set(below.map(({ hash }) => hash))]);
+      const below = open.items().flatMap(({ hash, growing }) => (growing ? [] : [hash]));
+      this.#storage.put([...rows.values()], [...new Set([...below, ...this.#again])]);
       for (const top of rows.keys()) this.#fresh.delete(top);
       rows.clear();
     };
     const breather = new Breather();
     let since = performance.now();
     for (let start = open.pop(); start !== undefined; start = open.pop()) {
+      const { hash: top, growing } = start;
       if (this.#closing.signal.aborted) return;
-      if (known(start.hash)) continue;
-      const { keys, ...segment } = await this.#collect(start.hash, known, breather);
-      const short = segment.kind === "run" && segment.commits < this.#most && keys.size < SEGMENT_KEYS;
-      for (const hash of segment.below) if (!known(hash)) await begin(hash, false);
-      if (short && start.growing) continue;
-      rows.set(start.hash, { top: start.hash, body: encodeSegment(start.hash, segment, keys) });
+      if (known(top)) continue;
+      await attempt(top, async () => {
+        const { keys, ...segment } = await this.#collect(top, known, breather);
+        const short = segment.kind === "run" && segment.commits < this.#most && keys.size < SEGMENT_KEYS;
+        for (const hash of segment.below) if (!known(hash)) await begin(hash, false);
+        if (!short || !growing) rows.set(top, { top, body: encodeSegment(top, segment, keys) });
+      });
       if (rows.size < ROWS) continue;
       store();
       if (gently) await this.#rest(REST * (performance.now() - since));
       since = performance.now();
     }
     store();
+    if (failures.length > 0) throw failures[0];
   }
 
   /** The segment that begins at a commit, made from the commits. */
