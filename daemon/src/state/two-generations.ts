@@ -4,11 +4,10 @@
  */
 export class TwoGenerations<K, V> {
   readonly #limit: number;
-  #weight = 0;
   #young = new Map<K, V>();
   #old = new Map<K, V>();
 
-  /** @param limit weight of one generation; at most twice this is held */
+  /** @param limit entries of one generation; at most twice this is held */
   constructor(limit: number) {
     this.#limit = limit;
   }
@@ -22,17 +21,15 @@ export class TwoGenerations<K, V> {
   }
 
   delete(key: K): void {
-    if (this.#young.delete(key)) this.#weight--;
+    this.#young.delete(key);
     this.#old.delete(key);
   }
 
-  set(key: K, value: V, weight = 1): void {
-    if (this.#weight >= this.#limit) {
+  set(key: K, value: V): void {
+    if (this.#young.size >= this.#limit) {
       this.#old = this.#young;
       this.#young = new Map();
-      this.#weight = 0;
     }
     this.#young.set(key, value);
-    this.#weight += weight;
   }
 }

@@ -18,6 +18,8 @@ const ROWS = 32;
 const DELAY = 250;
 /** Commits that were just stored, in each of two generations: about 200 bytes each. */
 const FRESH = 8192;
+/** Short runs that are left for later, in each of two generations: one of each branch that grows. */
+const SHORT = 256;
 /** After work of so long, a build in the background rests this many times as long. */
 const REST = 3;
 
@@ -37,6 +39,12 @@ interface Start {
   readonly growing: boolean;
 }
 
+/** What lies between a commit and the next that a segment begins at, where it was too little to keep; keys that changed twice may count twice. */
+interface Short {
+  readonly commits: number;
+  readonly keys: number;
+}
+
 /**
  * Segments of an agent's history, so that a search for one key reads one row for hundreds of commits. It is built
  * behind the replies, from branch heads downwards to what is known, and is only ever a way to be faster: whoever
@@ -51,6 +59,8 @@ export class HistoryIndex {
   #again = new Set<Hash>();
   /** What is in no stored segment yet and was seen when it was stored, so that it need not be read and decoded. */
   readonly #fresh = new TwoGenerations<Hash, Step>(FRESH);
+  /** So that a build looks at what came since the last one, and not again at all that may become a segment. */
+  readonly #short = new TwoGenerations<Hash, Short>(SHORT);
   #resumed = false;
   #timer: NodeJS.Timeout | null = null;
   #work: Promise<void> = Promise.resolve();
@@ -149,10 +159,13 @@ export class HistoryIndex {
       if (this.#closing.signal.aborted) return;
       if (known(top)) continue;
       await attempt(top, async () => {
-        const { keys, ...segment } = await this.#collect(top, known, breather);
-        const short = segment.kind === "run" && segment.commits < this.#most && keys.size < SEGMENT_KEYS;
+        const collected = await this.#collect(top, growing, known, breather);
+        if (collected === null) return;
+        const { keys, ...segment } = collected;
         for (const hash of segment.below) if (!known(hash)) await begin(hash, false);
-        if (!short || !growing) rows.set(top, { top, body: encodeSegment(top, segment, keys) });
+        if (growing && segment.kind === "run" && this.#isShort(segment.commits, keys.size)) {
+          this.#short.set(top, { commits: segment.commits, keys: keys.size });
+        } else rows.set(top, { top, body: encodeSegment(top, segment, keys) });
       });
       if (rows.size < ROWS) continue;
       store();
@@ -163,12 +176,17 @@ export class HistoryIndex {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** The segment that begins at a commit, made from the commits. */
+  #isShort(commits: number, keys: number): boolean {
+    return commits < this.#most && keys < SEGMENT_KEYS;
+  }
+
+  /** The segment that begins at a commit, made from the commits; null: it is short, growing, and what is below was looked at. */
   async #collect(
     top: Hash,
+    growing: boolean,
     known: (hash: Hash) => boolean,
     breather: Breather,
-  ): Promise<Omit<Segment, "may"> & { readonly keys: ReadonlySet<number> }> {
+  ): Promise<(Omit<Segment, "may"> & { readonly keys: ReadonlySet<number> }) | null> {
     const keys = new Set<number>();
     let at = top;
     let step = this.#fresh.get(top) ?? (await this.#read(top));
@@ -181,7 +199,13 @@ export class HistoryIndex {
       if (isNewer(last, place)) last = place;
       at = step.parents[0] as Hash;
       const run = { kind: "run", time, commits, below: [at], last, keys } as const;
-      if (commits === this.#most || keys.size >= SEGMENT_KEYS || known(at)) return run;
+      if (!this.#isShort(commits, keys.size) || known(at)) return run;
+      const short = growing ? this.#short.get(at) : undefined;
+      if (short !== undefined && this.#isShort(commits + short.commits, keys.size + short.keys)) {
+        this.#short.delete(at);
+        this.#short.set(top, { commits: commits + short.commits, keys: keys.size + short.keys });
+        return null;
+      }
       step = this.#fresh.get(at) ?? (await this.#read(at));
       if (!step.isPlain) return run;
       await breather.breathe();
