@@ -1,17 +1,7 @@
 import { execFile } from "node:child_process";
 import { access, rm } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  type AgentName,
-  type CommitEventMessage,
-  type DaemonFile,
-  encodeBody,
-  eventSubject,
-  invokeSubject,
-  type SyncEventMessage,
-  type SyncOwed,
-  type TurnEventMessage,
-} from "@vlinder/protocol";
+import type { AgentName, DaemonFile } from "@vlinder/protocol";
 import type { Logger } from "pino";
 import { type Broker, startBroker } from "./broker/broker.ts";
 import { type Core, openCore, type OpenedAgent, scheduleSettings } from "./daemon-core.ts";
@@ -21,8 +11,10 @@ import { adminHandlers } from "./endpoints/admin.ts";
 import { keepProcess } from "./endpoints/agent-process.ts";
 import { changesHandlers } from "./endpoints/changes.ts";
 import { effectHandlers } from "./endpoints/effect.ts";
+import { Events } from "./endpoints/events.ts";
 import { kvHandlers } from "./endpoints/kv.ts";
 import { OpenCalls } from "./endpoints/open-calls.ts";
+import { Outbox } from "./endpoints/outbox.ts";
 import { retentionHandlers } from "./endpoints/retention.ts";
 import { serviceCallHandlers } from "./endpoints/service-calls.ts";
 import { EndpointService } from "./endpoints/service.ts";
@@ -36,9 +28,6 @@ import { type Config, loadConfig } from "./registry/config.ts";
 import type { Home } from "./registry/home.ts";
 import { lockHome } from "./registry/home-lock.ts";
 import { keepReopening } from "./registry/reopening.ts";
-import type { TurnNews } from "./state/turns/turns.ts";
-import type { DurableMove } from "./state/writer.ts";
-import type { LockNews } from "./sync/schedule/locks.ts";
 
 export interface Daemon {
   readonly url: string;
@@ -93,10 +82,12 @@ interface Parts {
 }
 
 async function serve({ home, log, core, broker, version, undo }: Parts): Promise<Daemon> {
-  const service = new EndpointService(broker.connection, log);
-  core.onMoves((agent, moves) => publishMoves(broker, log, agent, moves));
-  core.onTurn((agent, news) => publishTurn(broker, log, agent, news));
-  core.schedule.onLock((news, owed) => publishLock(broker, log, news, owed));
+  const outbox = new Outbox();
+  const service = new EndpointService(broker.connection, outbox, log);
+  const events = new Events(broker.connection, outbox, log);
+  core.onMoves((agent, moves) => events.moves(agent, moves));
+  core.onTurn((agent, news) => events.turn(agent, news));
+  core.schedule.onLock((news, owed) => events.lock(news, owed));
   // When nobody writes any more, and while NATS is there to tell what came of it.
   undo.push(() => core.schedule.stop());
   let finish = (): void => {};
@@ -122,7 +113,7 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   for (const { agent } of core.registry.list()) if (agent !== null) await provide(agent);
   const processes = await openProcesses(home, broker, log, (agent, how) => void core.lostProcess(agent, how));
   core.serveTurns({
-    announce: (agent, message) => publish(broker, log, agent, invokeSubject(agent), () => message),
+    announce: (agent, message) => events.announce(agent, message),
     wake: (agent) => void processes.ready(agent),
   });
   const served = async (agent: OpenedAgent): Promise<void> => {
@@ -222,46 +213,6 @@ async function openProcesses(
     environment: process.env,
     node: process.execPath,
     gone,
-  });
-}
-
-/** Publishes the durable moves of an agent's branches. */
-function publishMoves(broker: Broker, log: Logger, agent: AgentName, moves: readonly DurableMove[]): void {
-  for (const { name, from, to } of moves) {
-    const message = (): CommitEventMessage => ({ agent, branch: name, from, state: to, time: now() });
-    publish(broker, log, agent, eventSubject(agent, "commit"), message);
-  }
-}
-
-function publishTurn(broker: Broker, log: Logger, agent: AgentName, news: TurnNews): void {
-  publish(broker, log, agent, eventSubject(agent, "turn"), (): TurnEventMessage => {
-    const { turn, session, branch, what, ended } = news;
-    const reason = ended === null || ended.kind === "completed" ? null : ended.reason;
-    return { agent, turn, session, branch, what, commit: ended?.commit ?? null, reason, time: now() };
-  });
-}
-
-function publishLock(broker: Broker, log: Logger, { agent, lock, error }: LockNews, owed: SyncOwed["owed"]): void {
-  const message = (): SyncEventMessage => ({ agent, lock, error, owed, time: now() });
-  publish(broker, log, agent, eventSubject(agent, "sync"), message);
-}
-
-function now(): string {
-  return new Date().toISOString();
-}
-
-/**
- * Behind the answers that are given now, the making of the message too: each is a system call and has a packet of its own, and who asked waits.
- * In order, as all of them come here.
- */
-function publish(broker: Broker, log: Logger, agent: AgentName, subject: string, message: () => object): void {
-  setImmediate(() => {
-    try {
-      broker.connection.publish(subject, encodeBody(message(), "json"));
-    } catch (error) {
-      // The connection is closing: who watches reads on from the last commit that they saw.
-      log.warn({ agent, err: error }, "an event could not be published");
-    }
   });
 }
 

@@ -26,6 +26,7 @@ import {
 } from "@vlinder/protocol";
 import type { Logger } from "pino";
 import type { z } from "zod";
+import type { Outbox } from "./outbox.ts";
 import { respond } from "./respond.ts";
 
 /** A decoded, checked request on its way to the code that answers it. */
@@ -93,14 +94,16 @@ const NO_PROGRESS = (): void => {};
  */
 export class EndpointService {
   readonly #connection: NatsConnection;
+  readonly #outbox: Outbox;
   readonly #log: Logger;
   readonly #inFlight = new Set<Promise<void>>();
   /** How many of these are about each agent; null: the administrator's own. */
   readonly #atWork = new Map<AgentName | null, number>();
   #service: Service | null = null;
 
-  constructor(connection: NatsConnection, log: Logger) {
+  constructor(connection: NatsConnection, outbox: Outbox, log: Logger) {
     this.#connection = connection;
+    this.#outbox = outbox;
     this.#log = log;
   }
 
@@ -145,6 +148,7 @@ export class EndpointService {
     await Promise.race([Promise.all(this.#inFlight), deadline]);
     const left = this.#inFlight.size;
     if (left > 0) this.#log.warn({ requests: left }, "stopped before all requests were answered");
+    this.#outbox.flush();
     await this.#connection.flush();
   }
 
@@ -171,8 +175,8 @@ export class EndpointService {
     }
     const work = answer
       .then(
-        (body) => this.#answer(accepted, body),
-        (thrown: unknown) => this.#refuse(accepted, thrown),
+        (body) => this.#outbox.answer(() => this.#answer(accepted, body)),
+        (thrown: unknown) => this.#outbox.answer(() => this.#refuse(accepted, thrown)),
       )
       .finally(() => {
         this.#inFlight.delete(work);

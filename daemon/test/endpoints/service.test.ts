@@ -3,6 +3,7 @@ import { ADMIN_OPERATIONS, AGENT_OPERATIONS, decodeBody } from "@vlinder/protoco
 import type { NatsConnection, ServiceMsg } from "nats";
 import pino from "pino";
 import { expect, test } from "vitest";
+import { Outbox } from "../../src/endpoints/outbox.ts";
 import { type AdminHandlers, type AgentHandlers, EndpointService } from "../../src/endpoints/service.ts";
 
 type Deliver = (error: null, message: ServiceMsg) => void;
@@ -38,12 +39,16 @@ class Desk {
 
 /** One handler for all operations. */
 async function serving(handle: (call: Parameters<AgentHandlers["run"]>[0]) => Promise<object>): Promise<Desk> {
+  return (await served(handle)).desk;
+}
+
+async function served(handle: (call: Parameters<AgentHandlers["run"]>[0]) => Promise<object>) {
   const desk = new Desk();
   const all = (operations: readonly string[]): object =>
     Object.fromEntries(operations.map((operation) => [operation, handle]));
-  const service = new EndpointService(desk.connection, pino({ level: "silent" }));
+  const service = new EndpointService(desk.connection, new Outbox(), pino({ level: "silent" }));
   await service.start("0", all(AGENT_OPERATIONS) as AgentHandlers, all(ADMIN_OPERATIONS) as AdminHandlers);
-  return desk;
+  return { desk, service };
 }
 
 test("as many requests of one agent as may be at work keep neither another one nor the administrator waiting", async () => {
@@ -80,4 +85,16 @@ test("progress that can't be told, since the connection is closed, throws at nob
   desk.ask("vlinder.v1.one.run", "vlinder.v1.*.run", { progress: true });
   desk.isClosed = true;
   expect(await over.promise).toBeNull();
+});
+
+test("a stop waits for what is at work, and ends when it is answered", async () => {
+  const over = Promise.withResolvers<object>();
+  const { desk, service } = await served(() => over.promise);
+  desk.ask("vlinder.v1.one.run", "vlinder.v1.*.run");
+  const stopped = service.stop(10_000);
+  await sleep(20);
+  over.resolve({});
+  await stopped;
+  desk.isClosed = true;
+  expect(desk.answers).toEqual([""]);
 });
