@@ -26,7 +26,7 @@ function send(what: string): () => void {
 test("answers of a turn of the event loop go out in one go and in order, and news in another behind them, whatever came first", async () => {
   outbox.tell(send("news 1"));
   outbox.answer(send("answer 1"));
-  await null;
+  await Promise.resolve();
   outbox.tell(send("news 2"));
   outbox.answer(send("answer 2"));
   expect(sent).toEqual([]);

@@ -18,8 +18,8 @@ const ROWS = 32;
 const DELAY = 250;
 /** Commits that were just stored, in each of two generations: about 200 bytes each. */
 const FRESH = 8192;
-/** Short runs that are left for later, in each of two generations: one of each branch that grows. */
-const SHORT = 256;
+/** Short runs that are left for later, in each of two generations: one of each build for each branch that has grown. */
+const SHORT = 128;
 /** After work of so long, a build in the background rests this many times as long. */
 const REST = 3;
 
@@ -39,10 +39,13 @@ interface Start {
   readonly growing: boolean;
 }
 
-/** What lies between a commit and the next that a segment begins at, where it was too little to keep; keys that changed twice may count twice. */
+/** A run that was too short to keep. */
 interface Short {
   readonly commits: number;
+  /** At most. */
   readonly keys: number;
+  /** The commit below, at which a segment begins. */
+  readonly below: Hash;
 }
 
 /**
@@ -62,6 +65,8 @@ export class HistoryIndex {
   /** So that a build looks at what came since the last one, and not again at all that may become a segment. */
   readonly #short = new TwoGenerations<Hash, Short>(SHORT);
   #resumed = false;
+  /** Whether commits may be stored as unfinished. */
+  #owes = true;
   #timer: NodeJS.Timeout | null = null;
   #work: Promise<void> = Promise.resolve();
   readonly #most: number;
@@ -148,7 +153,9 @@ export class HistoryIndex {
       rows.has(hash) || (this.#fresh.get(hash) === undefined && this.segment(hash) !== null);
     const store = (): void => {
       const below = open.items().flatMap(({ hash, growing }) => (growing ? [] : [hash]));
-      this.#storage.put([...rows.values()], [...new Set([...below, ...this.#again])]);
+      const owed = new Set([...below, ...this.#again]);
+      if (rows.size > 0 || owed.size > 0 || this.#owes) this.#storage.put([...rows.values()], [...owed]);
+      this.#owes = owed.size > 0;
       for (const top of rows.keys()) this.#fresh.delete(top);
       rows.clear();
     };
@@ -164,7 +171,7 @@ export class HistoryIndex {
         const { keys, ...segment } = collected;
         for (const hash of segment.below) if (!known(hash)) await begin(hash, false);
         if (growing && segment.kind === "run" && this.#isShort(segment.commits, keys.size)) {
-          this.#short.set(top, { commits: segment.commits, keys: keys.size });
+          this.#short.set(top, { commits: segment.commits, keys: keys.size, below: segment.below[0] as Hash });
         } else rows.set(top, { top, body: encodeSegment(top, segment, keys) });
       });
       if (rows.size < ROWS) continue;
@@ -200,16 +207,23 @@ export class HistoryIndex {
       at = step.parents[0] as Hash;
       const run = { kind: "run", time, commits, below: [at], last, keys } as const;
       if (!this.#isShort(commits, keys.size) || known(at)) return run;
-      const short = growing ? this.#short.get(at) : undefined;
-      if (short !== undefined && this.#isShort(commits + short.commits, keys.size + short.keys)) {
-        this.#short.delete(at);
-        this.#short.set(top, { commits: commits + short.commits, keys: keys.size + short.keys });
-        return null;
-      }
+      if (growing && this.#lengthens(at, { top, commits, keys: keys.size, known })) return null;
       step = this.#fresh.get(at) ?? (await this.#read(at));
       if (!step.isPlain) return run;
       await breather.breathe();
     }
+  }
+
+  /** Whether a short run ends at a commit on which so much came that it is still too short. */
+  #lengthens(end: Hash, more: { top: Hash; commits: number; keys: number; known: (hash: Hash) => boolean }): boolean {
+    const short = this.#short.get(end);
+    if (short === undefined) return false;
+    const { below } = short;
+    const [commits, keys] = [short.commits + more.commits, short.keys + more.keys];
+    // The file may have been begun anew meanwhile.
+    if (!this.#isShort(commits, keys) || !more.known(below)) return false;
+    this.#short.set(more.top, { commits, keys, below });
+    return true;
   }
 
   async #read(hash: Hash): Promise<Step> {
