@@ -30,6 +30,7 @@ import {
   parseDeviceId,
   parseKey,
   sha256,
+  type TreeNode,
   VlinderError,
 } from "../src/index.ts";
 
@@ -233,14 +234,22 @@ describe("snapshot", () => {
 });
 
 describe("tree node", () => {
-  const leaf = {
+  const leaf: TreeNode = {
+    version: 1,
     level: 0,
     keys: [key("/a"), key("/ab"), key("/b")],
     hashes: [A, B, C],
     sizes: [0, 300, 5],
     counts: [],
   };
-  const inner = { level: 1, keys: [key("/m"), key("/z")], hashes: [A, B], sizes: [2 ** 40, 1], counts: [200, 1] };
+  const inner: TreeNode = {
+    version: 1,
+    level: 1,
+    keys: [key("/m"), key("/z")],
+    hashes: [A, B],
+    sizes: [2 ** 40, 1],
+    counts: [200, 1],
+  };
 
   test("golden bytes and hashes", () => {
     expect(encodeTreeNode(leaf).toString("hex")).toBe(`010003` + `00022f61${A}00` + `020162${B}ac02` + `010162${C}05`);
@@ -249,14 +258,23 @@ describe("tree node", () => {
       "90936138514d59653696ebfac542b25ff24651cf118f74df94f0f855a56fac9b",
       "f6d3f53c70570743a24055d471dc051416d3d0e847d1f852ea4683fbabc41338",
     ]);
+    for (const node of [leaf, inner]) {
+      const [old, now] = [encodeTreeNode(node), encodeTreeNode({ ...node, version: 2 })];
+      expect(now[0]).toBe(2);
+      expect(now.subarray(1)).toEqual(old.subarray(1));
+    }
   });
 
   test("what was written is read", () => {
-    for (const node of [leaf, inner]) expect(decodeTreeNode(encodeTreeNode(node))).toEqual(node);
+    for (const version of [1, 2] as const) {
+      for (const node of [leaf, inner].map((one) => ({ ...one, version }))) {
+        expect(decodeTreeNode(encodeTreeNode(node))).toEqual(node);
+      }
+    }
   });
 
   test.each([
-    ["another format", `020001` + `000161${A}00`],
+    ["another format", `030001` + `000161${A}00`],
     ["no entries", "010000"],
     ["a level over 40", `012901` + `000161${A}0001`],
     ["an empty key", `010001` + `0000${A}00`],
@@ -400,15 +418,15 @@ describe("contract", () => {
 });
 
 describe("of a newer release", () => {
-  const flip = (bytes: Uint8Array): Buffer => {
+  const flip = (bytes: Uint8Array, version = 2): Buffer => {
     const copy = Buffer.from(bytes);
-    copy[0] = 2;
+    copy[0] = version;
     return copy;
   };
   const contract: Contract = { v: 1, name: "todo" as AgentName, merge: { rules: 1, policies: {} } };
   const zero = "00".repeat(32) as Hash;
-  test.each<[string, () => unknown]>([
-    ["a tree node", () => decodeTreeNode(flip(Buffer.from("010001", "hex")))],
+  test.each<[what: string, decode: () => unknown, version?: number]>([
+    ["a tree node", () => decodeTreeNode(flip(Buffer.from("010001", "hex"), 3)), 3],
     ["a chunk list", () => decodeChunkList(flip(encodeChunkList({ level: 1, parts: [{ hash: zero, size: 1 }] })))],
     [
       "a vector record",
@@ -416,13 +434,13 @@ describe("of a newer release", () => {
     ],
     ["a contract", () => decodeContract(encodeContract({ ...contract, later: true, v: 2 } as never))],
     ["a commit", () => decodeCommit(Buffer.from('{"agent":"todo","later":true,"v":2}'))],
-  ])("%s is refused as such, with what to do", (what, decode) => {
+  ])("%s is refused as such, with what to do", (what, decode, version = 2) => {
     const error = thrownBy(decode);
     expect(error).toMatchObject({
       code: "invalid",
-      message: `${what} of format 2; this release knows 1`,
+      message: `${what} of format ${version}; this release knows ${version - 1}`,
       remedy: expect.stringContaining("update"),
-      details: { version: 2 },
+      details: { version },
     });
     expect(isNewerFormat(error)).toBe(true);
   });

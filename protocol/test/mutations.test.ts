@@ -64,8 +64,22 @@ const formats: readonly {
   {
     name: "tree node",
     good: [
-      { level: 0, keys: ["/a", "/ab", "/ü"].map(parseKey), hashes: [a, b, a], sizes: [0, 300, 2 ** 50], counts: [] },
-      { level: 3, keys: ["/m", "/z"].map(parseKey), hashes: [a, b], sizes: [128, 1], counts: [200, 1] },
+      {
+        version: 1 as const,
+        level: 0,
+        keys: ["/a", "/ab", "/ü"].map(parseKey),
+        hashes: [a, b, a],
+        sizes: [0, 300, 2 ** 50],
+        counts: [],
+      },
+      {
+        version: 2 as const,
+        level: 3,
+        keys: ["/m", "/z"].map(parseKey),
+        hashes: [a, b],
+        sizes: [128, 1],
+        counts: [200, 1],
+      },
     ].map((node) => encodeTreeNode(node)),
     again: (bytes) => encodeTreeNode(decodeTreeNode(bytes)),
   },

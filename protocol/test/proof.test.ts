@@ -47,6 +47,7 @@ class Tree {
     for (let at = 0; at < rows.length; at += fanout) {
       const some = rows.slice(at, at + fanout);
       const node: TreeNode = {
+        version: 2,
         level,
         keys: some.map(({ key }) => key),
         hashes: some.map(({ hash }) => hash),
@@ -237,6 +238,7 @@ function forged(change: (child: TreeNode, above: TreeNode) => [TreeNode, Partial
   const leaf = (...texts: string[]): TreeNode => {
     const all = texts.map(entryOf);
     return {
+      version: 2,
       level: 0,
       keys: all.map((e) => e.key),
       hashes: all.map((e) => e.hash),
@@ -247,6 +249,7 @@ function forged(change: (child: TreeNode, above: TreeNode) => [TreeNode, Partial
   const tree = new Tree([], 2);
   const [left, right] = [leaf("/a", "/b"), leaf("/c", "/d")];
   const above: TreeNode = {
+    version: 2,
     level: 1,
     keys: ["/b", "/d"].map(parseKey),
     hashes: [tree.add(left).hash, tree.add(right).hash],
@@ -274,6 +277,8 @@ describe("a tree that is not one", () => {
     const { hash, ...proof } = forged((child) => [child, {}]);
     expect(answer(proof, hash, parseKey("/d"))).toEqual({ present: true, hash: sha256("/d"), size: 2 });
   });
+  test("another format", () =>
+    refused((child) => [{ ...child, version: 1 }, {}], "a node is of another format than the one above it"));
   test("another last key", () =>
     refused((child) => [{ ...child, keys: ["/c", "/e"].map(parseKey) }, {}], "other keys"));
   test("a first key that belongs to the left", () =>

@@ -8,9 +8,11 @@ import {
   hashSnapshot,
   type Snapshot,
   type TreeNode,
+  type TreeVersion,
 } from "@vlinder/protocol";
 import type { StoredObject } from "../storage/object-storage.ts";
 import { timeOf } from "./ancestry.ts";
+import { andThen } from "./and-then.ts";
 import { editTree } from "./tree/edit.ts";
 import type { FreshNodes, NodeReader } from "./tree/node-reader.ts";
 import type { PackedNode } from "./tree/packed-node.ts";
@@ -100,8 +102,8 @@ export interface Applied {
   readonly nodes: LayeredNodes;
 }
 
-/** Applies a commit's changes to the trees of a state; the new nodes go to a layer. At once where `editTree` can. */
-export function applyChanges(from: Head, changes: Changes): Applied | Promise<Applied> {
+/** Applies changes to the trees of a state; the new nodes go to a layer. At once where `editTree` can. */
+export function applyChanges(from: Head, changes: Changes, version?: TreeVersion): Applied | Promise<Applied> {
   const kept = from.retiring?.durable === true ? from.nodes.without(from.retiring.layers) : from.nodes;
   // A state that is built on what is stored starts a layer; one that is not goes on with its layer.
   const layer: FreshNodes = kept.layers[0] ?? new Map();
@@ -114,6 +116,7 @@ export function applyChanges(from: Head, changes: Changes): Applied | Promise<Ap
           root,
           list.map(([key, hash, size]) => ({ key, hash, size })),
           layer,
+          version,
         );
   const contract = changes.contract ?? from.snapshot.contract;
   const kv = edit(from.snapshot.kv, changes.kv);
@@ -123,6 +126,17 @@ export function applyChanges(from: Head, changes: Changes): Applied | Promise<Ap
     snapshot: { contract, kv: kvRoot, vectors: vectorsRoot },
     nodes,
   }));
+}
+
+/** The same for a commit that is there already: a tree that it began may be of an older version. */
+export function reapplyChanges(
+  from: Head,
+  changes: Changes,
+  { snapshot }: Pick<Commit, "snapshot">,
+): Applied | Promise<Applied> {
+  return andThen(applyChanges(from, changes), (state) =>
+    hashSnapshot(state.snapshot) === snapshot ? state : applyChanges(from, changes, 1),
+  );
 }
 
 /**

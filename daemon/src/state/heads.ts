@@ -1,6 +1,6 @@
 import { changeCount, type Commit, type Hash, hashSnapshot, VlinderError } from "@vlinder/protocol";
 import { timeOf } from "./ancestry.ts";
-import { adopted, applyChanges, emptyHead, type Head, LayeredNodes } from "./head.ts";
+import { adopted, reapplyChanges, emptyHead, type Head, LayeredNodes } from "./head.ts";
 import type { Objects } from "./objects.ts";
 import type { Pruned } from "./retention/pruned.ts";
 import type { Watch } from "./retention/watch.ts";
@@ -77,7 +77,9 @@ export class Heads {
   async replay(parent: Head, hash: Hash, commit: Commit): Promise<Head> {
     const changes = await this.#objects.changesOf(commit);
     const state =
-      commit.adopts === undefined ? await applyChanges(parent, changes) : adopted(parent, await this.at(commit.adopts));
+      commit.adopts === undefined
+        ? await reapplyChanges(parent, changes, commit)
+        : adopted(parent, await this.at(commit.adopts));
     if (hashSnapshot(state.snapshot) !== commit.snapshot) {
       throw new VlinderError("internal", `the changes of commit ${hash} do not give the snapshot that it names`, {
         details: { kind: "commit", hash, expected: commit.snapshot, computed: hashSnapshot(state.snapshot) },

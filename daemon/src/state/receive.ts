@@ -17,7 +17,7 @@ import {
 import type { Note, ObjectStorage, StoredObject } from "../storage/object-storage.ts";
 import { timeOf } from "./ancestry.ts";
 import type { Beside } from "./api.ts";
-import { adopted, advance, applyChanges, type Head, type LayeredNodes } from "./head.ts";
+import { adopted, advance, reapplyChanges, type Head, type LayeredNodes } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import { bad, Intake, missing } from "./intake.ts";
 import { naming, type Objects, valueKind } from "./objects.ts";
@@ -207,7 +207,7 @@ export class Receiver {
     const parent = first === undefined ? this.#heads.empty() : await stateAt(first);
     let state: { snapshot: Snapshot; nodes: LayeredNodes };
     if (commit.adopts === undefined) {
-      state = await applyChanges(parent, changes);
+      state = await reapplyChanges(parent, changes, commit);
     } else {
       const adopts = commit.adopts;
       if (!states.has(adopts) && (await this.#objects.findCommit(adopts)) === null) {

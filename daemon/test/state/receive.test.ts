@@ -15,6 +15,7 @@ import {
   type Json,
   MAIN,
   sha256,
+  type TreeNode,
 } from "@vlinder/protocol";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { cutChunks } from "../../src/state/chunks.ts";
@@ -174,6 +175,7 @@ describe("another spelling", () => {
 
   test("of a node", async () => {
     const node = encodeTreeNode({
+      version: 2,
       level: 0,
       keys: [key("/a"), key("/b")],
       hashes: [X.hash, X.hash],
@@ -323,12 +325,13 @@ describe("a chunk list that does not fit", () => {
 });
 
 test("an object of a newer release is named as such, not as damaged", async () => {
-  const bytes = Buffer.from(encodeTreeNode({ level: 0, keys: [key("/a")], hashes: [known], sizes: [1], counts: [1] }));
-  bytes[0] = 2;
+  const node: TreeNode = { version: 2, level: 0, keys: [key("/a")], hashes: [known], sizes: [1], counts: [1] };
+  const bytes = Buffer.from(encodeTreeNode(node));
+  bytes[0] = 3;
   const hash = sha256(bytes);
   await expect(receiver.engine.receive([{ kind: "node", hash, bytes }])).rejects.toMatchObject({
     code: "invalid",
-    message: `the node ${hash}: a tree node of format 2; this release knows 1`,
+    message: `the node ${hash}: a tree node of format 3; this release knows 2`,
     remedy: expect.stringContaining("update"),
   });
 });

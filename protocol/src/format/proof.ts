@@ -4,7 +4,7 @@ import { type Hash, isHash, sha256 } from "../hash.ts";
 import { type Key, keyText } from "../names.ts";
 import { decodeCommit } from "./commit.ts";
 import { hashSnapshot, type Snapshot } from "./snapshot.ts";
-import { decodeTreeNode, encodeTreeNode, type TreeNode } from "./tree-node.ts";
+import { decodeTreeNode, encodeTreeNode, type TreeNode, type TreeVersion } from "./tree-node.ts";
 
 /** The tree that a proof goes through. */
 export type ProofSpace = "kv" | "vectors";
@@ -110,6 +110,7 @@ function walk(nodes: readonly Buffer[], root: Hash | null, key: Key): Proven {
     named = {
       hash,
       below: {
+        version: node.version,
         level: node.level - 1,
         after: at === 0 ? named.below?.after : node.keys[at - 1],
         last: node.keys[at] as Key,
@@ -126,6 +127,7 @@ interface Named {
   readonly hash: Hash;
   /** What the node above says of it; of the root, nothing. */
   readonly below?: {
+    readonly version: TreeVersion;
     readonly level: number;
     /** All its keys are greater. */
     readonly after: Key | undefined;
@@ -141,6 +143,7 @@ function checkedNode(bytes: Buffer, { hash, below }: Named): TreeNode {
   const node = decodeTreeNode(bytes);
   if (below === undefined) return node;
   const count = node.level === 0 ? node.keys.length : sum(node.counts);
+  if (node.version !== below.version) fail("a node is of another format than the one above it");
   if (node.level !== below.level) fail("a node is on another level than it must be");
   if (node.keys.at(-1) !== below.last || (below.after !== undefined && (node.keys[0] as Key) <= below.after)) {
     fail("a node has other keys than the one above names");

@@ -12,6 +12,8 @@ import { refuseNewerFormat } from "./version.ts";
  * a child, the child's hash, and totals over all that is under it: number of keys, bytes of values.
  */
 export interface TreeNode {
+  /** That of the whole tree: it says where nodes end. */
+  readonly version: TreeVersion;
   readonly level: number;
   readonly keys: readonly Key[];
   readonly hashes: readonly Hash[];
@@ -21,7 +23,11 @@ export interface TreeNode {
   readonly counts: readonly number[];
 }
 
-const VERSION = 1;
+/** 1: trees begun before nodes were made twice as large; they stay so. docs/formats.md says where the nodes of each end. */
+export type TreeVersion = 1 | 2;
+
+/** Of trees that are begun now. */
+export const TREE_VERSION: TreeVersion = 2;
 const MAX_LEVEL = 40;
 
 function sharedPrefix(a: string, b: string): number {
@@ -38,7 +44,7 @@ function sharedPrefix(a: string, b: string): number {
  * @param places takes in where each entry's hash begins
  */
 export function encodeTreeNode(node: TreeNode, places: number[] = []): Buffer {
-  const { keys, hashes, sizes, counts, level } = node;
+  const { keys, hashes, sizes, counts, level, version } = node;
   const n = keys.length;
   const shared: number[] = new Array<number>(n);
   let length = 2 + uvarintLength(n);
@@ -53,7 +59,7 @@ export function encodeTreeNode(node: TreeNode, places: number[] = []): Buffer {
     previous = key;
   }
   const buffer = Buffer.allocUnsafe(length);
-  buffer[0] = VERSION;
+  buffer[0] = version;
   buffer[1] = level;
   let at = writeUvarint(buffer, 2, n);
   for (let i = 0; i < n; i++) {
@@ -74,8 +80,8 @@ export function encodeTreeNode(node: TreeNode, places: number[] = []): Buffer {
 export function decodeTreeNode(bytes: Uint8Array): TreeNode {
   const reader = new ByteReader(asBuffer(bytes));
   const version = reader.u8();
-  refuseNewerFormat("a tree node", version, VERSION);
-  if (version !== VERSION) throw invalid(`a tree node of format ${version}; this release knows ${VERSION}`);
+  refuseNewerFormat("a tree node", version, TREE_VERSION);
+  if (version !== 1 && version !== 2) throw invalid(`a tree node of format ${version}; this release knows 1 and 2`);
   const level = reader.u8();
   const n = reader.uvarint();
   if (level > MAX_LEVEL || n === 0 || n > bytes.length / 35) throw invalid("not a tree node");
@@ -100,5 +106,5 @@ export function decodeTreeNode(bytes: Uint8Array): TreeNode {
     previous = key;
   }
   if (!reader.done) throw invalid("not a tree node: bytes behind its end");
-  return { level, keys, hashes, sizes, counts };
+  return { version, level, keys, hashes, sizes, counts };
 }

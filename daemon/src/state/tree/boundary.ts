@@ -1,11 +1,11 @@
-import type { Key } from "@vlinder/protocol";
+import type { Key, TreeVersion } from "@vlinder/protocol";
 
 /**
  * Where a node of the tree ends. This is format: two machines that disagree here have different
  * hashes for equal contents. docs/formats.md specifies it, golden tests pin it.
  *
  * Left to right from the node's start, an entry of weight e that brings the node from w to w + e
- * ends it with a chance of ((w+e)² - w²) / SCALE², and always at LIMIT. So the chance grows with
+ * ends it with a chance of ((w+e)² - w²) / SCALE², and always at LIMIT scales. So the chance grows with
  * the node: sizes spread less than with a constant chance, and an edit still finds the old
  * boundaries again after one node or two. The weight is the key's bytes plus a constant, never the
  * value: an overwrite moves no boundary. All numbers stay integers below 2^53, so that every
@@ -13,18 +13,24 @@ import type { Key } from "@vlinder/protocol";
  *
  * Above the leaves a node has at least two entries, so that each level is at most half the one below.
  */
-const SCALE_SQUARED = 512 * 512;
-const LIMIT = 3072;
+const SCALE: Record<TreeVersion, number> = { 1: 512, 2: 1024 };
+/** The limit, in scales. */
+const LIMIT = 6;
 const LEAF_ENTRY = 36;
 const INNER_ENTRY = 40;
 
 export class Boundary {
   readonly #level: number;
   readonly #entry: number;
+  readonly #limit: number;
+  readonly #scaleSquared: number;
   #weight = 0;
   #entries = 0;
 
-  constructor(level: number) {
+  constructor(level: number, version: TreeVersion) {
+    const scale = SCALE[version];
+    this.#limit = LIMIT * scale;
+    this.#scaleSquared = scale * scale;
     this.#level = level;
     this.#entry = level === 0 ? LEAF_ENTRY : INNER_ENTRY;
   }
@@ -45,8 +51,8 @@ export class Boundary {
 
   #ends(key: Key, before: number, after: number): boolean {
     if (this.#level > 0 && this.#entries < 2) return false;
-    if (after >= LIMIT) return true;
-    return keyHash(key, this.#level) * SCALE_SQUARED < (after * after - before * before) * 2 ** 32;
+    if (after >= this.#limit) return true;
+    return keyHash(key, this.#level) * this.#scaleSquared < (after * after - before * before) * 2 ** 32;
   }
 }
 

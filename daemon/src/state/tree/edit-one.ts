@@ -69,12 +69,13 @@ function reshaped(leaf: PackedNode, i: number, { key, hash, size }: Edit, isLast
   const gone = hash === null ? 1 : 0;
   const added = hash === null ? [] : [{ key, hash, size }];
   const keys = leaf.keys.toSpliced(i, gone, ...added.map((one) => one.key));
-  const boundary = new Boundary(0);
+  const boundary = new Boundary(0, leaf.version);
   for (const [at, one] of keys.entries()) {
     const ends = boundary.take(one);
     if (ends !== (at === keys.length - 1) && !(isLast && at === keys.length - 1)) return undefined;
   }
   const node: TreeNode = {
+    version: leaf.version,
     level: 0,
     keys,
     hashes: leaf.hashes.toSpliced(i, gone, ...added.map((one) => one.hash)),

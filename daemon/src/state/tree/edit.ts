@@ -1,4 +1,4 @@
-import { type Hash, type Key, sha256, type TreeNode } from "@vlinder/protocol";
+import { type Hash, type Key, sha256, type TreeNode, TREE_VERSION, type TreeVersion } from "@vlinder/protocol";
 import { Boundary } from "./boundary.ts";
 import { Cursor } from "./cursor.ts";
 import { editOne } from "./edit-one.ts";
@@ -14,6 +14,12 @@ interface Row {
   readonly count: number;
 }
 
+/** Of which nodes are made. */
+interface Place {
+  readonly level: number;
+  readonly version: TreeVersion;
+}
+
 /** A row to set, or null to remove the key. */
 type RowEdit = readonly [key: Key, row: Row | null];
 
@@ -26,17 +32,19 @@ type RowEdit = readonly [key: Key, row: Row | null];
  * boundary falls on an old one: from there on the old nodes are what the rule gives too. The nodes
  * that went and came are the edits of the level above. So the result depends on the contents alone,
  * never on the way there, and one put rewrites one path.
+ * @param version of a tree that is begun; one that is there keeps its own
  */
 export function editTree(
   nodes: NodeReader,
   root: Hash | null,
   edits: readonly Edit[],
   fresh: FreshNodes,
+  version = TREE_VERSION,
 ): Hash | null | Promise<Hash | null> {
   const [first] = edits;
   if (first === undefined) return root;
-  if (edits.length > 1 || root === null) return editLevels(nodes, root, edits, fresh);
-  return editOne(nodes, root, first, fresh) ?? editLevels(nodes, root, edits, fresh);
+  if (edits.length > 1 || root === null) return editLevels(nodes, root, edits, fresh, version);
+  return editOne(nodes, root, first, fresh) ?? editLevels(nodes, root, edits, fresh, version);
 }
 
 async function editLevels(
@@ -44,20 +52,20 @@ async function editLevels(
   root: Hash | null,
   edits: readonly Edit[],
   fresh: FreshNodes,
+  version: TreeVersion,
 ): Promise<Hash | null> {
   let pending: RowEdit[] = edits.map((e) => [
     e.key,
     e.hash === null ? null : { key: e.key, hash: e.hash, size: e.size, count: 1 },
   ]);
-  if (root === null) return await buildUp(rowsOf(pending), 0, nodes, fresh);
+  if (root === null) return await buildUp(rowsOf(pending), { level: 0, version }, nodes, fresh);
 
-  const height = (await nodes.node(root)).level;
-  for (let level = 0; level < height; level++) {
-    pending = await editLevel(nodes, root, level, pending, fresh);
+  const top = await nodes.node(root);
+  for (let level = 0; level <= top.level; level++) {
+    pending = await editLevel(nodes, root, { level, version: top.version }, pending, fresh);
     if (pending.length === 0) return root;
   }
-  const top = await editLevel(nodes, root, height, pending, fresh);
-  return top.length === 0 ? root : await buildUp(rowsOf(top), height + 1, nodes, fresh);
+  return await buildUp(rowsOf(pending), { level: top.level + 1, version: top.version }, nodes, fresh);
 }
 
 function rowsOf(edits: readonly RowEdit[]): Row[] {
@@ -68,7 +76,7 @@ function rowsOf(edits: readonly RowEdit[]): Row[] {
 async function editLevel(
   nodes: NodeReader,
   root: Hash,
-  level: number,
+  place: Place,
   edits: readonly RowEdit[],
   fresh: FreshNodes,
 ): Promise<RowEdit[]> {
@@ -76,8 +84,8 @@ async function editLevel(
   const cursor = new Cursor(nodes);
   let at = 0;
   while (at < edits.length) {
-    await cursor.seek(root, level, (edits[at] as RowEdit)[0]);
-    const cutter = new Cutter(level, fresh);
+    await cursor.seek(root, place.level, (edits[at] as RowEdit)[0]);
+    const cutter = new Cutter(place, fresh);
     const gone: Key[] = [];
     for (;;) {
       const { node, last } = cursor;
@@ -129,9 +137,11 @@ function appendReplacement(above: RowEdit[], gone: readonly Key[], came: readonl
 }
 
 /** Builds the levels from `level` upwards over these rows; the root is the first level with one node. */
-async function buildUp(rows: Row[], level: number, nodes: NodeReader, fresh: FreshNodes): Promise<Hash | null> {
+async function buildUp(rows: Row[], lowest: Place, nodes: NodeReader, fresh: FreshNodes): Promise<Hash | null> {
+  const { version } = lowest;
+  let { level } = lowest;
   while (rows.length > 1 || (level === 0 && rows.length > 0)) {
-    const cutter = new Cutter(level, fresh);
+    const cutter = new Cutter({ level, version }, fresh);
     for (const row of rows) cutter.take(row);
     cutter.flush();
     rows = cutter.rows;
@@ -150,14 +160,14 @@ async function buildUp(rows: Row[], level: number, nodes: NodeReader, fresh: Fre
 /** Cuts a stream of rows into nodes, and keeps the rows that stand for them one level up. */
 class Cutter {
   readonly rows: Row[] = [];
-  readonly #level: number;
+  readonly #place: Place;
   readonly #boundary: Boundary;
   readonly #fresh: FreshNodes;
   #pending: Row[] = [];
 
-  constructor(level: number, fresh: FreshNodes) {
-    this.#level = level;
-    this.#boundary = new Boundary(level);
+  constructor(place: Place, fresh: FreshNodes) {
+    this.#place = place;
+    this.#boundary = new Boundary(place.level, place.version);
     this.#fresh = fresh;
   }
 
@@ -176,10 +186,11 @@ class Cutter {
     if (rows.length === 0) return;
     this.#pending = [];
     const n = rows.length;
+    const { level, version } = this.#place;
     const keys = new Array<Key>(n);
     const hashes = new Array<Hash>(n);
     const sizes = new Array<number>(n);
-    const counts = this.#level === 0 ? [] : new Array<number>(n);
+    const counts = level === 0 ? [] : new Array<number>(n);
     let size = 0;
     let count = 0;
     for (let i = 0; i < n; i++) {
@@ -187,11 +198,11 @@ class Cutter {
       keys[i] = row.key;
       hashes[i] = row.hash;
       sizes[i] = row.size;
-      if (this.#level > 0) counts[i] = row.count;
+      if (level > 0) counts[i] = row.count;
       size += row.size;
       count += row.count;
     }
-    const node = PackedNode.of({ level: this.#level, keys, hashes, sizes, counts });
+    const node = PackedNode.of({ version, level, keys, hashes, sizes, counts });
     const hash = sha256(node.bytes);
     this.#fresh.set(hash, node);
     this.rows.push({ key: keys[n - 1] as Key, hash, size, count });

@@ -5,6 +5,7 @@ import {
   type Key,
   ownBuffer,
   type TreeNode,
+  type TreeVersion,
   uvarintLength,
   writeUvarint,
 } from "@vlinder/protocol";
@@ -75,7 +76,7 @@ export class PackedNode implements TreeNode {
   /** @throws RangeError, when the bytes are no node; invalid: of a newer format */
   static read(bytes: Buffer, lineage: Lineage): PackedNode {
     // Of a newer format: this says so.
-    if (bytes[0] !== 1) decodeTreeNode(bytes);
+    if (bytes[0] !== 1 && bytes[0] !== 2) decodeTreeNode(bytes);
     let at = 2;
     const varint = (): number => {
       let byte = bytes[at++] as number;
@@ -107,6 +108,10 @@ export class PackedNode implements TreeNode {
     }
     if (at !== bytes.length || count === 0) throw new RangeError("bytes are no node");
     return new PackedNode(bytes, level, keys, places, lineage, lineage.stored === null ? ALL : 0);
+  }
+
+  get version(): TreeVersion {
+    return this.#bytes[0] as TreeVersion;
   }
 
   get bytes(): Buffer {

@@ -9,7 +9,7 @@ import {
   type Snapshot,
 } from "@vlinder/protocol";
 import { Lineage } from "../../storage/object-storage.ts";
-import { adopted, applyChanges, emptyHead, type Head, LayeredNodes, STORE_AFTER_COMMITS } from "../head.ts";
+import { adopted, reapplyChanges, emptyHead, type Head, LayeredNodes, STORE_AFTER_COMMITS } from "../head.ts";
 import type { NodeReader } from "../tree/node-reader.ts";
 import { PackedNode } from "../tree/packed-node.ts";
 import { TwoGenerations } from "../two-generations.ts";
@@ -87,7 +87,7 @@ export class States implements NodeReader {
 
   /** The state that a commit's changes give. @throws NodeNotGood */
   async after(parent: Head, changes: Changes, hash: Hash, commit: Commit): Promise<Head> {
-    return this.#head(parent, hash, commit, await applyChanges(parent, changes));
+    return this.#head(parent, hash, commit, await reapplyChanges(parent, changes, commit));
   }
 
   /** The state of a rewind. */
