@@ -88,6 +88,8 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   core.onMoves((agent, moves) => events.moves(agent, moves));
   core.onTurn((agent, news) => events.turn(agent, news));
   core.schedule.onLock((news, owed) => events.lock(news, owed));
+  // What is told and answered while all below stops goes out before the connection closes.
+  undo.push(() => outbox.flush());
   // When nobody writes any more, and while NATS is there to tell what came of it.
   undo.push(() => core.schedule.stop());
   let finish = (): void => {};
