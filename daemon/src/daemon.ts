@@ -82,7 +82,7 @@ interface Parts {
 }
 
 async function serve({ home, log, core, broker, version, undo }: Parts): Promise<Daemon> {
-  const outbox = new Outbox();
+  const outbox = new Outbox(broker.connection);
   const service = new EndpointService(broker.connection, outbox, log);
   const events = new Events(broker.connection, outbox, log);
   core.onMoves((agent, moves) => events.moves(agent, moves));

@@ -1,10 +1,22 @@
+import type { NatsConnection } from "nats";
+
+/** How long the server may take to have what was sent, in milliseconds: it may be gone. */
+const FLUSH_WAIT = 2_000;
+
 /**
  * What the daemon sends, one write to the socket for all that a turn of the event loop has: each write is a system call and
  * a packet, which takes longer than what is in it.
  */
 export class Outbox {
+  readonly #connection: Pick<NatsConnection, "flush">;
   #answers: (() => void)[] = [];
   #news: (() => void)[] = [];
+  /** News whose answers have gone out. */
+  #due: (() => void)[] = [];
+
+  constructor(connection: Pick<NatsConnection, "flush">) {
+    this.#connection = connection;
+  }
 
   /** Sends when all that is at hand now was looked at, in order. @param send throws nothing */
   answer(send: () => void): void {
@@ -13,24 +25,27 @@ export class Outbox {
 
   /** Sends behind the answers that are given now, the making of the message too, as who asked waits; in order. @param send throws nothing */
   tell(send: () => void): void {
-    if (this.#news.push(send) === 1) setImmediate(() => setImmediate(() => this.#sendNews()));
+    if (this.#news.push(send) > 1) return;
+    setImmediate(() => {
+      this.#due.push(...this.#news.splice(0));
+      setImmediate(() => this.#sendDue());
+    });
   }
 
-  /** Sends at once. */
-  flush(): void {
+  /** Sends all of it at once, and waits until the server has it, within a bound. @throws what the connection throws */
+  async flush(): Promise<void> {
     this.#sendAnswers();
-    this.#sendNews();
+    this.#due.push(...this.#news.splice(0));
+    this.#sendDue();
+    const late = new Promise<void>((resolve) => setTimeout(resolve, FLUSH_WAIT).unref());
+    await Promise.race([this.#connection.flush(), late]);
   }
 
   #sendAnswers(): void {
-    const answers = this.#answers;
-    this.#answers = [];
-    for (const send of answers) send();
+    for (const send of this.#answers.splice(0)) send();
   }
 
-  #sendNews(): void {
-    const news = this.#news;
-    this.#news = [];
-    for (const send of news) send();
+  #sendDue(): void {
+    for (const send of this.#due.splice(0)) send();
   }
 }

@@ -148,8 +148,7 @@ export class EndpointService {
     await Promise.race([Promise.all(this.#inFlight), deadline]);
     const left = this.#inFlight.size;
     if (left > 0) this.#log.warn({ requests: left }, "stopped before all requests were answered");
-    this.#outbox.flush();
-    await this.#connection.flush();
+    await this.#outbox.flush();
   }
 
   #accept(route: Route, error: Error | null, message: ServiceMsg): void {

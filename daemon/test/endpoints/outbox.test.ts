@@ -1,14 +1,18 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 import { Outbox } from "../../src/endpoints/outbox.ts";
 
 let outbox: Outbox;
+/** Until it has what was sent. */
+let server: PromiseWithResolvers<void>;
 let sent: string[];
 /** How often something was sent: what goes out in one go is one. */
 let goes: number;
 
 beforeEach(() => {
-  outbox = new Outbox();
+  server = Promise.withResolvers();
+  outbox = new Outbox({ flush: () => server.promise });
+  server.resolve();
   sent = [];
   goes = 0;
 });
@@ -49,12 +53,44 @@ test("what is told or answered while something goes out is not lost", async () =
   expect(sent).toEqual(["answer", "|", "news", "|"]);
 });
 
+test("news that come while others wait for their turn go out behind the answers of their own", async () => {
+  outbox.tell(send("news 1"));
+  await nextTurn();
+  // The first are about to go out.
+  outbox.tell(send("news 2"));
+  outbox.answer(send("answer 2"));
+  for (let turn = 0; turn < 3; turn++) await nextTurn();
+  expect(sent.filter((what) => what !== "|")).toEqual(["news 1", "answer 2", "news 2"]);
+});
+
 test("a flush sends all of it at once, and nothing twice", async () => {
+  outbox.tell(send("old news"));
+  await nextTurn();
   outbox.tell(send("news"));
   outbox.answer(send("answer"));
-  outbox.flush();
-  expect(sent).toEqual(["answer", "news"]);
+  await outbox.flush();
+  expect(sent).toEqual(["answer", "old news", "news", "|"]);
   for (let turn = 0; turn < 5; turn++) await nextTurn();
-  expect(sent).toEqual(["answer", "news", "|"]);
+  expect(sent).toEqual(["answer", "old news", "news", "|"]);
   expect(goes).toBe(1);
+});
+
+test("it waits until the server has it, unless the server is gone", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout"] });
+  server = Promise.withResolvers();
+  let isOver = false;
+  void outbox.flush().then(() => {
+    isOver = true;
+  });
+  await nextTurn();
+  expect(isOver).toBe(false);
+  server.resolve();
+  await nextTurn();
+  expect(isOver).toBe(true);
+
+  server = Promise.withResolvers();
+  const gone = outbox.flush();
+  await vi.advanceTimersByTimeAsync(2000);
+  await gone;
+  vi.useRealTimers();
 });
