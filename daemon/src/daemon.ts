@@ -42,6 +42,8 @@ export interface Daemon {
 
 /** How long a stop waits for requests that are at work, in milliseconds. */
 const STOP_WAIT = 10_000;
+/** And at the very end, for what was told meanwhile. */
+const LAST_WAIT = 2_000;
 
 /** Starts the whole daemon on a home: lock, state, NATS, endpoints; says where it is in `run/daemon.json`. */
 export async function startDaemon(options: { home: Home; config: Config; log: Logger }): Promise<Daemon> {
@@ -89,7 +91,7 @@ async function serve({ home, log, core, broker, version, undo }: Parts): Promise
   core.onTurn((agent, news) => events.turn(agent, news));
   core.schedule.onLock((news, owed) => events.lock(news, owed));
   // What is told and answered while all below stops goes out before the connection closes.
-  undo.push(() => outbox.flush());
+  undo.push(async () => void (await outbox.flush(LAST_WAIT)));
   // When nobody writes any more, and while NATS is there to tell what came of it.
   undo.push(() => core.schedule.stop());
   let finish = (): void => {};

@@ -1,8 +1,5 @@
 import type { NatsConnection } from "nats";
 
-/** How long the server may take to have what was sent, in milliseconds: it may be gone. */
-const FLUSH_WAIT = 2_000;
-
 /**
  * What the daemon sends, one write to the socket for all that a turn of the event loop has: each write is a system call and
  * a packet, which takes longer than what is in it.
@@ -32,13 +29,16 @@ export class Outbox {
     });
   }
 
-  /** Sends all of it at once, and waits until the server has it, within a bound. @throws what the connection throws */
-  async flush(): Promise<void> {
+  /**
+   * Sends all of it at once, and waits until the server has it; false: it took longer than so many milliseconds, and may be gone.
+   * @throws what the connection throws
+   */
+  async flush(milliseconds: number): Promise<boolean> {
     this.#sendAnswers();
     this.#due.push(...this.#news.splice(0));
     this.#sendDue();
-    const late = new Promise<void>((resolve) => setTimeout(resolve, FLUSH_WAIT).unref());
-    await Promise.race([this.#connection.flush(), late]);
+    const late = new Promise<false>((resolve) => setTimeout(() => resolve(false), milliseconds).unref());
+    return await Promise.race([this.#connection.flush().then(() => true), late]);
   }
 
   #sendAnswers(): void {

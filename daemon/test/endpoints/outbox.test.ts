@@ -68,7 +68,7 @@ test("a flush sends all of it at once, and nothing twice", async () => {
   await nextTurn();
   outbox.tell(send("news"));
   outbox.answer(send("answer"));
-  await outbox.flush();
+  await outbox.flush(1000);
   expect(sent).toEqual(["answer", "old news", "news", "|"]);
   for (let turn = 0; turn < 5; turn++) await nextTurn();
   expect(sent).toEqual(["answer", "old news", "news", "|"]);
@@ -78,19 +78,19 @@ test("a flush sends all of it at once, and nothing twice", async () => {
 test("it waits until the server has it, unless the server is gone", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout"] });
   server = Promise.withResolvers();
-  let isOver = false;
-  void outbox.flush().then(() => {
-    isOver = true;
+  let isSent: boolean | null = null;
+  void outbox.flush(1000).then((is) => {
+    isSent = is;
   });
-  await nextTurn();
-  expect(isOver).toBe(false);
+  await vi.advanceTimersByTimeAsync(999);
+  expect(isSent).toBeNull();
   server.resolve();
   await nextTurn();
-  expect(isOver).toBe(true);
+  expect(isSent).toBe(true);
 
   server = Promise.withResolvers();
-  const gone = outbox.flush();
-  await vi.advanceTimersByTimeAsync(2000);
-  await gone;
+  const gone = outbox.flush(1000);
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(await gone).toBe(false);
   vi.useRealTimers();
 });

@@ -8,7 +8,7 @@ import type { Key, TreeVersion } from "@vlinder/protocol";
  * ends it with a chance of ((w+e)² - w²) / SCALE², and always at LIMIT scales. So the chance grows with
  * the node: sizes spread less than with a constant chance, and an edit still finds the old
  * boundaries again after one node or two. The weight is the key's bytes plus a constant, never the
- * value: an overwrite moves no boundary. All numbers stay integers below 2^53, so that every
+ * value: an overwrite moves no boundary. All numbers are integers that a double holds exactly, so that every
  * platform decides alike.
  *
  * Above the leaves a node has at least two entries, so that each level is at most half the one below.
