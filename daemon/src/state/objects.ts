@@ -25,7 +25,7 @@ import { TwoGenerations } from "./two-generations.ts";
 import { ValueCache } from "./value-cache.ts";
 
 /** Nodes, for all agents of the process: about 2.5 KB each with their bases, so 50 MB at most. A state of 100,000 keys has ten thousand. */
-const nodeCache = new TwoGenerations<Hash, PackedNode>(10_000);
+const nodeCache = new TwoGenerations<Hash, PackedNode>(7_000);
 
 /** What should be in the storage and is not, or is not what its hash says. */
 export class DamagedObject extends VlinderError {

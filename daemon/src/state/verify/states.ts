@@ -17,11 +17,11 @@ import type { CheckedObjects, Standing } from "./checked-objects.ts";
 import type { Finding } from "./findings.ts";
 
 /** Nodes at hand; each generation about 10 MB. */
-const CACHED_NODES = 16_000;
+const CACHED_NODES = 8_000;
 /** Nodes that the storage has lost and that were computed: with them the commits behind can be checked, too. */
 const REPAIRED_NODES = 1000;
 /** Nodes in the states that are kept for commits to come: about 20 MB. States over it are computed again. */
-const KEPT_NODES = 4000;
+const KEPT_NODES = 2000;
 
 /** A state that can't be computed, because of this; null: retention dropped it. */
 export class Lost {
