@@ -20,12 +20,12 @@ import { andThen } from "./and-then.ts";
 import { chunksOf, inBatches } from "./chunk-walk.ts";
 import type { FindObject } from "./find-object.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
-import { PackedNode } from "./tree/packed-node.ts";
+import { nodeWeight, PackedNode } from "./tree/packed-node.ts";
 import { TwoGenerations } from "./two-generations.ts";
 import { ValueCache } from "./value-cache.ts";
 
-/** Nodes, for all agents of the process: about 2.5 KB each with their bases, so 50 MB at most. A state of 100,000 keys has ten thousand. */
-const nodeCache = new TwoGenerations<Hash, PackedNode>(7_000);
+/** Nodes, for all agents of the process; each generation has some 7,000, of 3.5 KB each with all that belongs to them. A state of 100,000 keys has six thousand. */
+const nodeCache = new TwoGenerations<Hash, PackedNode>(8_000_000, nodeWeight);
 
 /** What should be in the storage and is not, or is not what its hash says. */
 export class DamagedObject extends VlinderError {

@@ -222,3 +222,8 @@ export class PackedNode implements TreeNode {
     return value;
   }
 }
+
+/** For caches, in bytes: a node's own, and what there is of each besides. (Its keys may be long: nodes differ by a hundred times.) */
+export function nodeWeight({ bytes }: PackedNode): number {
+  return bytes.length + 500;
+}

@@ -11,13 +11,13 @@ import {
 import { Lineage } from "../../storage/object-storage.ts";
 import { adopted, reapplyChanges, emptyHead, type Head, LayeredNodes, STORE_AFTER_COMMITS } from "../head.ts";
 import type { NodeReader } from "../tree/node-reader.ts";
-import { PackedNode } from "../tree/packed-node.ts";
+import { nodeWeight, PackedNode } from "../tree/packed-node.ts";
 import { TwoGenerations } from "../two-generations.ts";
 import type { CheckedObjects, Standing } from "./checked-objects.ts";
 import type { Finding } from "./findings.ts";
 
-/** Nodes at hand; each generation about 10 MB. */
-const CACHED_NODES = 8_000;
+/** Bytes of the nodes at hand, of each generation: some 8,000 nodes. Strings of their keys take as much again, and the thread's heap has a bound. */
+const CACHED_BYTES = 9_000_000;
 /** Nodes that the storage has lost and that were computed: with them the commits behind can be checked, too. */
 const REPAIRED_NODES = 1000;
 /** Nodes in the states that are kept for commits to come: about 20 MB. States over it are computed again. */
@@ -49,7 +49,7 @@ export class NodeNotGood extends Error {
 /** The states that commits are computed from, over the trees in the storage. */
 export class States implements NodeReader {
   readonly #objects: CheckedObjects;
-  readonly #nodes = new TwoGenerations<Hash, PackedNode>(CACHED_NODES);
+  readonly #nodes = new TwoGenerations<Hash, PackedNode>(CACHED_BYTES, nodeWeight);
   readonly #repaired = new Map<Hash, PackedNode>();
   /** The one that was made last is the last. */
   readonly #kept = new Map<Hash, { readonly state: State; readonly nodes: number }>();
