@@ -84,14 +84,14 @@ interface Parts {
 }
 
 async function serve({ home, log, core, broker, version, undo }: Parts): Promise<Daemon> {
-  const outbox = new Outbox(broker.connection);
+  const outbox = new Outbox(broker.connection, log);
   const service = new EndpointService(broker.connection, outbox, log);
   const events = new Events(broker.connection, outbox, log);
   core.onMoves((agent, moves) => events.moves(agent, moves));
   core.onTurn((agent, news) => events.turn(agent, news));
   core.schedule.onLock((news, owed) => events.lock(news, owed));
   // What is told and answered while all below stops goes out before the connection closes.
-  undo.push(async () => void (await outbox.flush(LAST_WAIT)));
+  undo.push(() => outbox.flush(LAST_WAIT));
   // When nobody writes any more, and while NATS is there to tell what came of it.
   undo.push(() => core.schedule.stop());
   let finish = (): void => {};

@@ -1,4 +1,5 @@
 import type { NatsConnection } from "nats";
+import type { Logger } from "pino";
 
 /**
  * What the daemon sends, one write to the socket for all that a turn of the event loop has: each write is a system call and
@@ -6,13 +7,15 @@ import type { NatsConnection } from "nats";
  */
 export class Outbox {
   readonly #connection: Pick<NatsConnection, "flush">;
+  readonly #log: Logger;
   #answers: (() => void)[] = [];
   #news: (() => void)[] = [];
   /** News whose answers have gone out. */
   #due: (() => void)[] = [];
 
-  constructor(connection: Pick<NatsConnection, "flush">) {
+  constructor(connection: Pick<NatsConnection, "flush">, log: Logger) {
     this.#connection = connection;
+    this.#log = log;
   }
 
   /** Sends when all that is at hand now was looked at, in order. @param send throws nothing */
@@ -30,15 +33,16 @@ export class Outbox {
   }
 
   /**
-   * Sends all of it at once, and waits until the server has it; false: it took longer than so many milliseconds, and may be gone.
+   * Sends all of it at once, and waits until the server has it, for so many milliseconds at most: it may be gone.
    * @throws what the connection throws
    */
-  async flush(milliseconds: number): Promise<boolean> {
+  async flush(milliseconds: number): Promise<void> {
     this.#sendAnswers();
     this.#due.push(...this.#news.splice(0));
     this.#sendDue();
     const late = new Promise<false>((resolve) => setTimeout(() => resolve(false), milliseconds).unref());
-    return await Promise.race([this.#connection.flush().then(() => true), late]);
+    const isSent = await Promise.race([this.#connection.flush().then(() => true), late]);
+    if (!isSent) this.#log.warn({ milliseconds }, "NATS did not take all answers and events in time: some may be lost");
   }
 
   #sendAnswers(): void {

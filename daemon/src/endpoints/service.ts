@@ -148,8 +148,7 @@ export class EndpointService {
     await Promise.race([Promise.all(this.#inFlight), deadline]);
     const left = this.#inFlight.size;
     if (left > 0) this.#log.warn({ requests: left }, "stopped before all requests were answered");
-    const isSent = await this.#outbox.flush(milliseconds);
-    if (!isSent) this.#log.warn({}, "stopped before NATS had all answers");
+    await this.#outbox.flush(milliseconds);
   }
 
   #accept(route: Route, error: Error | null, message: ServiceMsg): void {

@@ -1,6 +1,6 @@
 import { changeCount, type Commit, type Hash, hashSnapshot, VlinderError } from "@vlinder/protocol";
 import { timeOf } from "./ancestry.ts";
-import { adopted, reapplyChanges, emptyHead, type Head, LayeredNodes } from "./head.ts";
+import { adopted, emptyHead, type Head, LayeredNodes, reapplyChanges } from "./head.ts";
 import type { Objects } from "./objects.ts";
 import type { Pruned } from "./retention/pruned.ts";
 import type { Watch } from "./retention/watch.ts";

@@ -24,7 +24,7 @@ import { nodeWeight, PackedNode } from "./tree/packed-node.ts";
 import { TwoGenerations } from "./two-generations.ts";
 import { ValueCache } from "./value-cache.ts";
 
-/** Nodes, for all agents of the process; each generation has some 7,000, of 3.5 KB each with all that belongs to them. A state of 100,000 keys has six thousand. */
+/** Nodes, for all agents of the process; each generation has some 6,600 of usual keys. A state of 100,000 has 6,500. */
 const nodeCache = new TwoGenerations<Hash, PackedNode>(8_000_000, nodeWeight);
 
 /** What should be in the storage and is not, or is not what its hash says. */

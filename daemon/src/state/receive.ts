@@ -17,7 +17,7 @@ import {
 import type { Note, ObjectStorage, StoredObject } from "../storage/object-storage.ts";
 import { timeOf } from "./ancestry.ts";
 import type { Beside } from "./api.ts";
-import { adopted, advance, reapplyChanges, type Head, type LayeredNodes } from "./head.ts";
+import { adopted, advance, type Head, type LayeredNodes, reapplyChanges } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import { bad, Intake, missing } from "./intake.ts";
 import { naming, type Objects, valueKind } from "./objects.ts";

@@ -46,7 +46,8 @@ async function served(handle: (call: Parameters<AgentHandlers["run"]>[0]) => Pro
   const desk = new Desk();
   const all = (operations: readonly string[]): object =>
     Object.fromEntries(operations.map((operation) => [operation, handle]));
-  const service = new EndpointService(desk.connection, new Outbox(desk.connection), pino({ level: "silent" }));
+  const log = pino({ level: "silent" });
+  const service = new EndpointService(desk.connection, new Outbox(desk.connection, log), log);
   await service.start("0", all(AGENT_OPERATIONS) as AgentHandlers, all(ADMIN_OPERATIONS) as AdminHandlers);
   return { desk, service };
 }

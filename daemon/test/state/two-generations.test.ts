@@ -1,9 +1,8 @@
 import { expect, test } from "vitest";
 import { TwoGenerations } from "../../src/state/two-generations.ts";
 
-/** How many of these keys are held. */
+/** How many of these keys are held; as asking promotes, it may find fewer, and never more. */
 function held(cache: TwoGenerations<number, number>, keys: number): number {
-  // A get would promote: the answer must not change what is asked.
   return Array.from({ length: keys }, (_, key) => key).filter((key) => cache.get(key) !== undefined).length;
 }
 

@@ -223,7 +223,10 @@ export class PackedNode implements TreeNode {
   }
 }
 
-/** For caches, in bytes: a node's own, and what there is of each besides. (Its keys may be long: nodes differ by a hundred times.) */
+/** What the objects of a node stand for beside its bytes, in a cache: so that very small ones count too. */
+const OBJECTS = 500;
+
+/** For caches. Its keys may be long, so nodes differ. */
 export function nodeWeight({ bytes }: PackedNode): number {
-  return bytes.length + 500;
+  return bytes.length + OBJECTS;
 }

@@ -9,14 +9,14 @@ import {
   type Snapshot,
 } from "@vlinder/protocol";
 import { Lineage } from "../../storage/object-storage.ts";
-import { adopted, reapplyChanges, emptyHead, type Head, LayeredNodes, STORE_AFTER_COMMITS } from "../head.ts";
+import { adopted, emptyHead, type Head, LayeredNodes, reapplyChanges, STORE_AFTER_COMMITS } from "../head.ts";
 import type { NodeReader } from "../tree/node-reader.ts";
 import { nodeWeight, PackedNode } from "../tree/packed-node.ts";
 import { TwoGenerations } from "../two-generations.ts";
 import type { CheckedObjects, Standing } from "./checked-objects.ts";
 import type { Finding } from "./findings.ts";
 
-/** Bytes of the nodes at hand, of each generation: some 8,000 nodes. Strings of their keys take as much again, and the thread's heap has a bound. */
+/** Bytes of the nodes at hand, of each generation: some 7,500 nodes of usual keys. The thread's heap has a bound. */
 const CACHED_BYTES = 9_000_000;
 /** Nodes that the storage has lost and that were computed: with them the commits behind can be checked, too. */
 const REPAIRED_NODES = 1000;
