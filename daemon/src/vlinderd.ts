@@ -1,7 +1,7 @@
 import { asVlinderError } from "@vlinder/protocol";
 import { startDaemon } from "./daemon.ts";
 import { createLog } from "./observe/log.ts";
-import { compileEarlier } from "./node-flags.ts";
+import { tuneNode } from "./node-flags.ts";
 import { loadConfig } from "./registry/config.ts";
 import { openHome } from "./registry/home.ts";
 
@@ -15,7 +15,7 @@ VLINDER_HOME names its folder, default ~/.vlinder; its config.toml is all there 
 const EXIT_WAIT = 1_000;
 
 async function main(): Promise<void> {
-  compileEarlier();
+  tuneNode();
   // Whatever is made from here on, by SQLite and nats-server too, is this user's alone.
   process.umask(0o077);
   const home = await openHome();

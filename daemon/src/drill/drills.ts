@@ -12,6 +12,7 @@ import {
   VlinderError,
 } from "@vlinder/protocol";
 import type { Core } from "../daemon-core.ts";
+import { THREAD_HEAP } from "../node-flags.ts";
 import { recordDrill } from "../sync/drill-record.ts";
 import { noBucket, notHere } from "../sync/sync-errors.ts";
 import { compareAgent } from "./compare.ts";
@@ -158,7 +159,7 @@ export class Drills {
     const file = new URL(`./drill-thread${extname(new URL(import.meta.url).pathname)}`, import.meta.url);
     const compiled = nodeModule.getCompileCacheDir();
     const task: DrillTask = { order, cache: compiled === undefined ? null : dirname(compiled) };
-    const thread = new Worker(file, { workerData: task, name: "drill", execArgv: [] });
+    const thread = new Worker(file, { workerData: task, name: "drill", execArgv: [], resourceLimits: THREAD_HEAP });
     this.#thread = thread;
     try {
       return await new Promise<Restored>((resolve, reject) => {

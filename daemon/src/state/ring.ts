@@ -10,6 +10,10 @@ const ROOM = 24;
 
 /** The ring is taken and written over piece by piece, of so many bytes. */
 const PIECE = 1 << 20;
+/** A ring grows over its least size as long as so much of what is asked for is found, and shrinks when it is less than half of that. */
+const WORTH = 0.1;
+/** Of so many that are asked for. */
+const SAMPLE = 500;
 /** Of a name and its bytes, each. */
 const LONGEST = 0xffff;
 const SMALLEST_TABLE = 1 << 12;
@@ -22,12 +26,17 @@ export type Naming = "latin1" | "hex";
 /**
  * Small things by owner and name in a ring of memory, found by a table of plain numbers: a hundred thousand of them are
  * nothing that the garbage collector looks at, and the oldest go by being written over. What is asked for in the
- * oldest quarter is written anew.
+ * oldest quarter is written anew. It is as large as it is of use: of a state many times its size hardly anything would be found in it.
  */
 export class Ring {
   readonly #naming: Naming;
+  readonly #least: number;
   readonly #most: number;
+  /** From the one of `#start` on. */
   readonly #pieces: Buffer[] = [];
+  /** Since its size was judged. */
+  #asked = 0;
+  #found = 0;
   /** Places count on and on; the ring has those from the start of a piece to where the next entry goes. */
   #start = 0;
   #end = 0;
@@ -36,16 +45,24 @@ export class Ring {
   #tags = new Int32Array(SMALLEST_TABLE);
   #used = 0;
 
-  /** @param most pieces of 1 MB */
-  constructor(naming: Naming, most: number) {
+  /** Taken as they are needed: @param least pieces of 1 MB in any case @param most where it is of use */
+  constructor(naming: Naming, least: number, most: number) {
     this.#naming = naming;
+    this.#least = least;
     this.#most = most;
+  }
+
+  /** Bytes that it has taken, its table aside. */
+  get size(): number {
+    return this.#pieces.length * PIECE;
   }
 
   /** A copy, as the ring goes on; undefined: it is not here. `check` is asked about what bears a mark: true takes that away, false throws it out. */
   get(owner: number, name: string, check?: (bytes: Buffer) => boolean): Buffer | undefined {
+    this.#asked++;
     const slot = this.#find(owner, name);
     if (slot < 0) return undefined;
+    this.#found++;
     const place = (this.#places[slot] as number) - 1;
     const [piece, at] = [this.#piece(place), place % PIECE];
     const start = at + NAME + piece.readUInt16LE(at + NAMES);
@@ -57,7 +74,7 @@ export class Ring {
       }
       piece[at + MARK] = 0;
     }
-    if (place < this.#end - (this.#most * PIECE * 3) / 4) this.#move(slot, owner, name, bytes);
+    if (place < this.#end - (this.size * 3) / 4) this.#move(slot, owner, name, bytes);
     return bytes;
   }
 
@@ -95,7 +112,7 @@ export class Ring {
   }
 
   #piece(place: number): Buffer {
-    return this.#pieces[Math.floor(place / PIECE) % this.#most] as Buffer;
+    return this.#pieces[Math.floor((place - this.#start) / PIECE)] as Buffer;
   }
 
   #erase(place: number): void {
@@ -110,11 +127,7 @@ export class Ring {
     if ((this.#end % PIECE) + size > PIECE) this.#end = Math.ceil(this.#end / PIECE) * PIECE;
     const place = this.#end;
     const at = place % PIECE;
-    if (at === 0) {
-      // What was in this piece is gone.
-      this.#start = Math.max(0, place - (this.#most - 1) * PIECE);
-      this.#pieces[(place / PIECE) % this.#most] ??= Buffer.allocUnsafeSlow(PIECE);
-    }
+    if (at === 0) this.#begin();
     const piece = this.#piece(place);
     piece.writeUInt32LE(owner, at);
     piece.writeUInt16LE(names, at + NAMES);
@@ -124,6 +137,29 @@ export class Ring {
     piece.set(bytes, at + NAME + names);
     this.#end += size;
     return place;
+  }
+
+  /** A piece for what comes next: another one, or the oldest, of which nothing stays. */
+  #begin(): void {
+    const room = this.#judge();
+    let oldest: Buffer | undefined;
+    while (this.#pieces.length >= room) {
+      oldest = this.#pieces.shift()?.fill(0);
+      this.#start += PIECE;
+    }
+    this.#pieces.push(oldest ?? Buffer.allocUnsafeSlow(PIECE));
+  }
+
+  /** How many pieces there are to be. */
+  #judge(): number {
+    const { length } = this.#pieces;
+    if (length < this.#least) return length + 1;
+    if (this.#asked < SAMPLE) return length;
+    const rate = this.#found / this.#asked;
+    this.#asked = 0;
+    this.#found = 0;
+    if (rate >= WORTH) return Math.min(length + 1, this.#most);
+    return rate < WORTH / 2 ? Math.max(length - 1, this.#least) : length;
   }
 
   /** The slot of an entry; -1: there is none. */

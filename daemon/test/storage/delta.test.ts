@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { applyDelta, baseOf, deltaOf } from "../../src/storage/backends/sqlite/block.ts";
+import { applyDelta, baseOf, deltaOf, undoOf } from "../../src/storage/backends/sqlite/block.ts";
 import { holds } from "../state/property.ts";
 
 test("a delta on a base gives the bytes again, wherever they differ; there is none where it would not pay", async () => {
@@ -23,6 +23,7 @@ test("a delta on a base gives the bytes again, wherever they differ; there is no
       } else {
         expect(baseOf(delta)).toBe(location);
         expect(applyDelta(base, delta)).toEqual(other);
+        expect(applyDelta(other, undoOf(base, delta)), "and back again").toEqual(base);
         expect(delta.length).toBeLessThanOrEqual(Math.max(6, base.length / 2) + 6);
       }
     },

@@ -71,6 +71,28 @@ test("a version that was read from the file has its base noted", async () => {
   expect((await sizes(storage)).get(sha256(b))).toBeLessThan(b.length);
 });
 
+test("what is stored on a difference that was read rests on the same base, with its bytes", async () => {
+  const storage = await open("third");
+  const [a, b, c] = [3, 4, 5].map((at) =>
+    node(
+      Array.from({ length: 12 }, (_, i) => (i === at ? 1 : 0)),
+      "third",
+    ),
+  );
+  const first = new Lineage(null);
+  await storage.apply(holding(version(a as Buffer, first)));
+  await storage.apply(holding(version(b as Buffer, first)));
+  const hash = sha256(b as Buffer);
+  expect((await sizes(storage)).get(hash)).toBeLessThan((b as Buffer).length / 4);
+  const lineage = new Lineage(hash);
+  expect(storage.readNow?.("node", hash, lineage)).toEqual(b);
+  const { bytes } = lineage.base as { bytes: Buffer };
+  expect([bytes, bytes.buffer.byteLength], "the base, in memory of its own").toEqual([a, (a as Buffer).length]);
+  await storage.apply(holding(version(c as Buffer, lineage)));
+  expect((await sizes(storage)).get(sha256(c as Buffer))).toBeLessThan((c as Buffer).length / 4);
+  expect(storage.readNow?.("node", sha256(c as Buffer))).toEqual(c);
+});
+
 const pairs: [string, readonly [string, string]][] = [
   ["two databases", ["left", "right"]],
   ["one database twice, as two processes have it", ["both", "both"]],

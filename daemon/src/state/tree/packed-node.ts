@@ -123,7 +123,7 @@ export class PackedNode implements TreeNode {
    * which nothing else is needed. (Nodes further up are replaced at once, and are few.)
    */
   settle(): this {
-    if (this.level <= 1) this.#bytes = ownBuffer(this.#bytes);
+    this.#bytes = ownBuffer(this.#bytes);
     return this;
   }
 

@@ -1,6 +1,7 @@
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { type Hash, VlinderError } from "@vlinder/protocol";
+import { THREAD_HEAP } from "../../node-flags.ts";
 import type { ObjectStorage } from "../../storage/object-storage.ts";
 import { runVerify, type VerifyReport, type VerifyTask } from "./run-verify.ts";
 import type { VerifyNews, VerifyOrder } from "./verify-thread.ts";
@@ -19,7 +20,7 @@ export interface VerifyWatch {
 }
 
 /** The thread's heap at most, in MB; tables of hashes are beside it. What needs more fails, and not the daemon with it. */
-const HEAP = { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 8 };
+const HEAP = { ...THREAD_HEAP, maxOldGenerationSizeMb: 96 };
 
 /** With so few objects it is done, in slices, before a thread has started. */
 const FEW = 1000;

@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { VlinderError } from "@vlinder/protocol";
 import { IndexDamaged } from "../vector-storage.ts";
+import { THREAD_HEAP } from "../../node-flags.ts";
 import type { Operation, Operations, Reply, Request } from "./worker-messages.ts";
 
 interface Waiting {
@@ -21,7 +22,10 @@ class WorkerThread {
   constructor() {
     // Sources run as they are, and are published as JavaScript: the worker is written as this file is.
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-    this.#worker = new Worker(new URL(`./index-worker.${extension}`, import.meta.url), { name: "vectors" });
+    this.#worker = new Worker(new URL(`./index-worker.${extension}`, import.meta.url), {
+      name: "vectors",
+      resourceLimits: THREAD_HEAP,
+    });
     // Only a request under way keeps the process alive.
     this.#worker.unref();
     this.#worker.on("message", (reply: Reply) => this.#settle(reply));

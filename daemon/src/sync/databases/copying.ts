@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { VlinderError } from "@vlinder/protocol";
+import { THREAD_HEAP } from "../../node-flags.ts";
 import type { CopyAnswer, CopyStep, CopyTask } from "./copy-messages.ts";
 import type { CopiedDatabase } from "./database-copy.ts";
 
@@ -15,6 +16,7 @@ export function copying(task: CopyTask, signal: AbortSignal, onStep: OnStep): Pr
     name: "copy-thread",
     // Flags of the process, a test runner's hooks among them, are not for this thread.
     execArgv: [],
+    resourceLimits: THREAD_HEAP,
     workerData: task,
   });
   worker.unref();

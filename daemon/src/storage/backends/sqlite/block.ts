@@ -135,3 +135,15 @@ export function applyDelta(base: Buffer, delta: Buffer): Buffer {
   }
   return bytes;
 }
+
+/** What makes the base of what a delta makes of the base. */
+export function undoOf(base: Buffer, delta: Buffer): Buffer {
+  const undo = Buffer.from(delta);
+  for (let at = LOCATION_BYTES; at < delta.length;) {
+    const length = delta[at + 2] as number;
+    const start = delta.readUInt16LE(at);
+    base.copy(undo, at + STRETCH_HEAD, start, start + length);
+    at += STRETCH_HEAD + length;
+  }
+  return undo;
+}

@@ -19,11 +19,12 @@ import { IndexReader } from "./index-reader.ts";
 import { blockOf, locationOf, shelfOf, slotOf } from "./location.ts";
 import { hashPrefix } from "./prefix-table.ts";
 
-/** An object as it was found. `base`: what it is a delta on, or itself; null where it can be no base. */
+/** An object as it was found. `base`: what it is a delta on, or itself; without bytes where that is not there. */
 export interface Found {
   readonly bytes: Buffer;
   readonly location: number;
   readonly base: { readonly location: number; readonly bytes: Buffer };
+  readonly delta: Buffer | null;
 }
 
 const COMMIT_SHELF = KINDS.indexOf("commit");
@@ -142,11 +143,12 @@ export class ReaderSession {
   }
 
   #object(location: number, flags: number, data: Buffer): Found {
-    if ((flags & SLOT.delta) === 0) return { bytes: data, location, base: { location, bytes: data } };
+    if ((flags & SLOT.delta) === 0) return { bytes: data, location, base: { location, bytes: data }, delta: null };
     const at = baseOf(data);
     const block = this.block(blockOf(at));
     // Without its base it is damaged, and its hash will say so.
     const bytes = block === undefined ? Buffer.alloc(0) : slotData(block, slotOf(at));
-    return { bytes: bytes.length === 0 ? bytes : applyDelta(bytes, data), location, base: { location: at, bytes } };
+    const whole = bytes.length === 0 ? bytes : applyDelta(bytes, data);
+    return { bytes: whole, location, base: { location: at, bytes }, delta: data };
   }
 }

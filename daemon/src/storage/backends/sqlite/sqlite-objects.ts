@@ -117,10 +117,10 @@ class SqliteObjects implements ObjectStorage {
     if (found === null) return null;
     if (beside !== undefined) this.#reader.tellBeside(found.location, beside);
     if (lineage === undefined || found.base.bytes.length === 0) return found.bytes;
-    // A copy, as that one is a part of a block.
-    const { location, bytes } = found.base;
-    const base = this.#bases.note(lineage, { location, bytes: ownBuffer(bytes) });
-    return found.bytes === bytes ? base.bytes : found.bytes;
+    // A copy, as it is a part of a block or of a pool; whoever keeps it shares it.
+    const bytes = ownBuffer(found.bytes);
+    this.#bases.noteRead(lineage, found, bytes);
+    return bytes;
   }
 
   async apply(transaction: Transaction): Promise<void> {

@@ -2,7 +2,7 @@ import { extname } from "node:path";
 import { Worker, type WorkerOptions } from "node:worker_threads";
 
 /** There may be four, and what they make is dropped at once. */
-const YOUNG_MB = 12;
+const YOUNG_MB = 3;
 
 /** Starts a thread from a file beside this one: a `.ts` file in the sources, a `.js` file when built. */
 export function startThread(name: "writer-thread" | "checkpoint-thread", options: WorkerOptions): Worker {
