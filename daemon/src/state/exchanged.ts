@@ -1,4 +1,4 @@
-import { type Commit, encodeSnapshot, encodeTreeNode, type Hash, hashSnapshot } from "@vlinder/protocol";
+import { type Commit, encodeSnapshot, type Hash, hashSnapshot } from "@vlinder/protocol";
 import type { Kind, StoredObject } from "../storage/object-storage.ts";
 import { commitsBetween } from "./ancestry.ts";
 import type { ReadCommit } from "./api.ts";
@@ -54,8 +54,8 @@ export async function* treeObjects({ snapshot, nodes }: Head): AsyncGenerator<St
     if (seen.has(hash)) continue;
     seen.add(hash);
     const node = await nodes.node(hash);
-    yield { kind: "node", hash, bytes: encodeTreeNode(node) };
-    if (node.level > 0) open.push(...node.hashes);
+    yield { kind: "node", hash, bytes: node.bytes };
+    if (node.level > 0) open.push(...node.unpacked().hashes);
   }
   yield { kind: "snapshot", hash: hashSnapshot(snapshot), bytes: Buffer.from(encodeSnapshot(snapshot)) };
 }

@@ -7,7 +7,6 @@ import {
   type Hash,
   hashSnapshot,
   type Snapshot,
-  type TreeNode,
   type TreeVersion,
 } from "@vlinder/protocol";
 import type { StoredObject } from "../storage/object-storage.ts";
@@ -32,7 +31,7 @@ export class LayeredNodes implements NodeReader {
     this.#stored = stored;
   }
 
-  node(hash: Hash): TreeNode | Promise<TreeNode> {
+  node(hash: Hash): PackedNode | Promise<PackedNode> {
     for (const layer of this.layers) {
       const fresh = layer.get(hash);
       if (fresh !== undefined) return fresh;
@@ -190,7 +189,7 @@ export function treesToStore(
     if (fresh === undefined) return;
     nodes.set(hash, fresh);
     objects.push({ kind: "node", hash, bytes: fresh.settle().bytes, lineage: fresh.lineage });
-    if (fresh.level > 0) for (let i = 0; i < fresh.keys.length; i++) if (fresh.isChanged(i)) take(fresh.hashAt(i));
+    for (const child of fresh.changedChildren()) take(child);
   };
   if (snapshot.kv !== null) take(snapshot.kv);
   if (snapshot.vectors !== null) take(snapshot.vectors);

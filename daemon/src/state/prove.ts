@@ -1,15 +1,15 @@
 import type { Hash, Key, TreeNode } from "@vlinder/protocol";
 import type { NodeReader } from "./tree/node-reader.ts";
-import { lowerBound } from "./tree/cursor.ts";
+import type { PackedNode } from "./tree/packed-node.ts";
 
 /** The nodes from the root of a tree down to where a key is, or would be; none of an empty tree. */
 export async function pathTo(nodes: NodeReader, root: Hash | null, key: Key): Promise<TreeNode[]> {
   const path: TreeNode[] = [];
   for (let hash: Hash | null = root; hash !== null;) {
-    const node: TreeNode = await nodes.node(hash);
-    path.push(node);
-    const next: Hash | undefined = node.level === 0 ? undefined : node.hashes[lowerBound(node.keys, key)];
-    hash = next ?? null;
+    const node: PackedNode = await nodes.node(hash);
+    path.push(node.unpacked());
+    const spot = node.level === 0 ? null : node.seek(key);
+    hash = spot === null ? null : node.hashAt(spot);
   }
   return path;
 }

@@ -43,7 +43,7 @@ async function versionOf(engine: StateEngine): Promise<TreeVersion | null> {
   const visit = async (hash: Hash): Promise<void> => {
     const node = await head.nodes.node(hash);
     versions.add(node.version);
-    if (node.level > 0) for (const child of node.hashes) await visit(child);
+    if (node.level > 0) for (const child of node.unpacked().hashes) await visit(child);
   };
   if (snapshot.kv === null) return null;
   await visit(snapshot.kv);

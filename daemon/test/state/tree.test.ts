@@ -6,26 +6,26 @@ import {
   type Key,
   parseKey,
   sha256,
-  type TreeNode,
   type TreeVersion,
 } from "@vlinder/protocol";
 import { describe, expect, test } from "vitest";
 import { editTree } from "../../src/state/tree/edit.ts";
 import type { Edit } from "../../src/state/tree/edit-type.ts";
 import type { FreshNodes } from "../../src/state/tree/node-reader.ts";
+import type { PackedNode } from "../../src/state/tree/packed-node.ts";
 import { diffTrees, entriesFrom, getEntry, treeTotals } from "../../src/state/tree/read.ts";
 
 /** Nodes in memory. A tree that is there keeps its version, whatever one that is begun would have. */
 class Nodes {
   readonly #version: TreeVersion;
-  readonly all = new Map<Hash, TreeNode>();
+  readonly all = new Map<Hash, PackedNode>();
   readonly bytes = new Map<Hash, Uint8Array>();
 
   constructor(version: TreeVersion) {
     this.#version = version;
   }
 
-  node = (hash: Hash): TreeNode => {
+  node = (hash: Hash): PackedNode => {
     const node = this.all.get(hash);
     if (node === undefined) throw new Error(`no node ${hash}`);
     return node;
@@ -178,7 +178,7 @@ describe.for([1, 2] as const)("the tree, version %i", (version) => {
     const model = new Map<Key, number>();
     for (let i = 0; i < 100_000; i++) model.set(parseKey(`/notes/${hashOf(i).slice(0, 16)}`), i);
     const { root } = await nodes.edit(null, sorted(model));
-    const sizes = [...nodes.all.values()].map((node) => encodeTreeNode(node).length).sort((a, b) => a - b);
+    const sizes = [...nodes.all.values()].map((node) => node.bytes.length).sort((a, b) => a - b);
     const at = (list: readonly number[], q: number): number => list[Math.floor(q * (list.length - 1))] as number;
     expect(at(sizes, 0.5)).toBeGreaterThan(200 * version);
     expect(at(sizes, 0.99)).toBeLessThan(1200 * version);

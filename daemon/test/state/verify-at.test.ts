@@ -11,9 +11,9 @@ test("verify of one state looks below nodes that were read to compute it, too", 
   const { nodes, snapshot } = (await engine.view(stored)).head;
   let leaf = await nodes.node(snapshot.kv as Hash);
   expect(leaf.level).toBeGreaterThan(0);
-  while (leaf.level > 0) leaf = await nodes.node(leaf.hashes[0] as Hash);
+  while (leaf.level > 0) leaf = await nodes.node(leaf.unpacked().hashes[0] as Hash);
   // All but the first leaf goes: the root is that one then.
-  const rest = names.slice(leaf.keys.length);
+  const rest = names.slice(leaf.count);
   const state = (await put(engine, Object.fromEntries(rest.map((name) => [name, null])))) as Hash;
   const hash = sha256(`value ${names[0]}`);
   await storage.remove("value", [hash]);

@@ -30,7 +30,8 @@ export type TreeVersion = 1 | 2;
 export const TREE_VERSION: TreeVersion = 2;
 const MAX_LEVEL = 40;
 
-function sharedPrefix(a: string, b: string): number {
+/** How many characters two texts begin with alike. */
+export function sharedPrefix(a: string, b: string): number {
   const end = Math.min(a.length, b.length);
   let i = 0;
   while (i < end && a.charCodeAt(i) === b.charCodeAt(i)) i++;
@@ -41,9 +42,8 @@ function sharedPrefix(a: string, b: string): number {
  * `u8 version, u8 level, uvarint n`, then n entries `uvarint shared, uvarint rest, key rest, 32-byte
  * hash, uvarint size [, uvarint count above leaves]`; `shared` is how many bytes the key has in
  * common with the one before it. docs/formats.md has the table.
- * @param places takes in where each entry's hash begins
  */
-export function encodeTreeNode(node: TreeNode, places: number[] = []): Buffer {
+export function encodeTreeNode(node: TreeNode): Buffer {
   const { keys, hashes, sizes, counts, level, version } = node;
   const n = keys.length;
   const shared: number[] = new Array<number>(n);
@@ -68,7 +68,6 @@ export function encodeTreeNode(node: TreeNode, places: number[] = []): Buffer {
     at = writeUvarint(buffer, at, common);
     at = writeUvarint(buffer, at, key.length - common);
     at += buffer.write(common === 0 ? key : key.slice(common), at, "latin1");
-    places.push(at);
     at += buffer.write(hashes[i] as Hash, at, "hex");
     at = writeUvarint(buffer, at, sizes[i] as number);
     if (level > 0) at = writeUvarint(buffer, at, counts[i] as number);

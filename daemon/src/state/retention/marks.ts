@@ -76,7 +76,7 @@ export class Marks {
   async treeOf(nodes: NodeReader, root: Hash | null): Promise<void> {
     const open = root !== null && this.mark("node", root) ? [root] : [];
     for (let hash = open.pop(); hash !== undefined; hash = open.pop()) {
-      for (const child of await this.#node(await nodes.node(hash))) open.push(child);
+      for (const child of await this.#node((await nodes.node(hash)).unpacked())) open.push(child);
     }
   }
 

@@ -1,21 +1,12 @@
-import type { Hash, Key, TreeNode } from "@vlinder/protocol";
+import type { Hash, Key } from "@vlinder/protocol";
 import type { NodeReader } from "./node-reader.ts";
+import type { PackedNode } from "./packed-node.ts";
+import type { Spot } from "./spot.ts";
 
-/** Index of the first entry with a key of at least this one; the number of entries when there is none. */
-export function lowerBound(keys: readonly Key[], key: Key): number {
-  let low = 0;
-  let high = keys.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((keys[middle] as Key) < key) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
+/** A node, and the child that was gone to: what is behind it comes next. */
 interface Step {
-  readonly node: TreeNode;
-  index: number;
+  readonly node: PackedNode;
+  readonly spot: Spot;
 }
 
 /** Walks the nodes of one level of a tree from left to right. */
@@ -23,21 +14,21 @@ export class Cursor {
   readonly #nodes: NodeReader;
   /** The path above the current node, root first. */
   #path: Step[] = [];
-  #node: TreeNode | null = null;
+  #node: PackedNode | null = null;
 
   constructor(nodes: NodeReader) {
     this.#nodes = nodes;
   }
 
   /** The node at hand. */
-  get node(): TreeNode {
+  get node(): PackedNode {
     if (this.#node === null) throw new Error("the cursor has not been placed");
     return this.#node;
   }
 
   /** Whether there is no node to the right on this level. */
   get last(): boolean {
-    return this.#path.every((step) => step.index === step.node.keys.length - 1);
+    return this.#path.every(isLast);
   }
 
   /** Goes to the node of `level` that holds the key or where it would be put. */
@@ -45,9 +36,9 @@ export class Cursor {
     this.#path = [];
     let node = await this.#nodes.node(root);
     while (node.level > level) {
-      const index = Math.min(lowerBound(node.keys, key), node.keys.length - 1);
-      this.#path.push({ node, index });
-      const child = this.#nodes.node(node.hashes[index] as Hash);
+      const spot = node.seek(key) ?? lastOf(node);
+      this.#path.push({ node, spot });
+      const child = this.#nodes.node(node.hashAt(spot));
       node = child instanceof Promise ? await child : child;
     }
     this.#node = node;
@@ -55,20 +46,32 @@ export class Cursor {
 
   /** Goes to the next node of the level; false at the end. */
   async next(): Promise<boolean> {
-    const depth = this.#path.findLastIndex((step) => step.index < step.node.keys.length - 1);
+    const depth = this.#path.findLastIndex((step) => !isLast(step));
     if (depth < 0) return false;
     const level = this.node.level;
     this.#path.length = depth + 1;
     const turn = this.#path[depth] as Step;
-    turn.index++;
-    let child = this.#nodes.node(turn.node.hashes[turn.index] as Hash);
+    turn.spot.next();
+    let child = this.#nodes.node(turn.node.hashAt(turn.spot));
     let node = child instanceof Promise ? await child : child;
     while (node.level > level) {
-      this.#path.push({ node, index: 0 });
-      child = this.#nodes.node(node.hashes[0] as Hash);
+      const spot = node.start();
+      spot.next();
+      this.#path.push({ node, spot });
+      child = this.#nodes.node(node.hashAt(spot));
       node = child instanceof Promise ? await child : child;
     }
     this.#node = node;
     return true;
   }
+}
+
+function isLast({ node, spot }: Step): boolean {
+  return spot.index === node.count - 1;
+}
+
+function lastOf(node: PackedNode): Spot {
+  const spot = node.start();
+  while (spot.index < node.count - 1) spot.next();
+  return spot;
 }

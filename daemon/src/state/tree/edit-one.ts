@@ -1,9 +1,9 @@
-import { type Hash, sha256, type TreeNode } from "@vlinder/protocol";
+import { type Hash, sha256 } from "@vlinder/protocol";
 import { Boundary } from "./boundary.ts";
-import { lowerBound } from "./cursor.ts";
 import type { Edit } from "./edit-type.ts";
 import type { FreshNodes, NodeReader } from "./node-reader.ts";
-import { PackedNode } from "./packed-node.ts";
+import type { PackedNode } from "./packed-node.ts";
+import type { Spot } from "./spot.ts";
 
 /**
  * One edit that moves no boundary of the tree, as nearly all do: an overwrite, and an insertion or removal after which the
@@ -14,44 +14,43 @@ import { PackedNode } from "./packed-node.ts";
 export function editOne(nodes: NodeReader, root: Hash, edit: Edit, fresh: FreshNodes): Hash | undefined {
   const { key } = edit;
   const path: PackedNode[] = [];
-  const places: number[] = [];
+  const spots: Spot[] = [];
   let isLast = true;
   for (let at = root; ;) {
     const node = nodes.node(at);
-    if (!(node instanceof PackedNode)) {
+    if (node instanceof Promise) {
       // Who edits level by level asks again, and hears of what is wrong with it.
-      if (node instanceof Promise) node.catch(() => {});
+      node.catch(() => {});
       return undefined;
     }
-    const i = lowerBound(node.keys, key);
-    if (i === node.keys.length) return undefined;
+    const spot = node.seek(key);
+    if (spot === null) return undefined;
     path.push(node);
-    places.push(i);
+    spots.push(spot);
     if (node.level === 0) break;
-    if (i < node.keys.length - 1) isLast = false;
-    at = node.hashAt(i);
+    if (spot.index < node.count - 1) isLast = false;
+    at = node.hashAt(spot);
   }
   const leaf = path.pop() as PackedNode;
-  const i = places.pop() as number;
-  const isThere = leaf.keys[i] === key;
+  const spot = spots.pop() as Spot;
+  const isThere = spot.isExact;
   if (edit.hash === null && !isThere) return root;
   let next: PackedNode | undefined;
   let [more, bytes] = [0, 0];
   if (edit.hash !== null && isThere) {
-    if (leaf.hashAt(i) === edit.hash) return root;
-    bytes = edit.size - leaf.sizeAt(i);
-    next = leaf.with(i, edit.hash, bytes, 0);
+    if (leaf.hashAt(spot) === edit.hash) return root;
+    bytes = edit.size - leaf.sizeAt(spot);
+    next = leaf.with(spot, edit.hash, bytes, 0);
   } else {
     more = edit.hash === null ? -1 : 1;
-    bytes = edit.hash === null ? -leaf.sizeAt(i) : edit.size;
-    next = reshaped(leaf, i, edit, isLast);
+    bytes = edit.hash === null ? -leaf.sizeAt(spot) : edit.size;
+    next = reshaped(leaf, spot.index, edit, isLast);
     if (next === undefined) return undefined;
   }
   let hash = keep(fresh, next);
   for (let depth = path.length - 1; depth >= 0; depth--) {
     const node = path[depth] as PackedNode;
-    const place = places[depth] as number;
-    hash = keep(fresh, node.with(place, hash, bytes, more));
+    hash = keep(fresh, node.with(spots[depth] as Spot, hash, bytes, more));
   }
   return hash;
 }
@@ -64,23 +63,14 @@ function keep(fresh: FreshNodes, node: PackedNode): Hash {
 
 /** A leaf with one key more or less, when it begins and ends as before; else undefined. */
 function reshaped(leaf: PackedNode, i: number, { key, hash, size }: Edit, isLast: boolean): PackedNode | undefined {
-  const last = leaf.keys.length - 1;
-  if (hash === null && i === last) return undefined;
-  const gone = hash === null ? 1 : 0;
-  const added = hash === null ? [] : [{ key, hash, size }];
-  const keys = leaf.keys.toSpliced(i, gone, ...added.map((one) => one.key));
+  if (hash === null && i === leaf.count - 1) return undefined;
+  const layout = leaf.layout();
+  const [gone, added] = hash === null ? ([1, null] as const) : ([0, { key, hash, size }] as const);
+  const keys = layout.keys.toSpliced(i, gone, ...(added === null ? [] : [key]));
   const boundary = new Boundary(0, leaf.version);
   for (const [at, one] of keys.entries()) {
     const ends = boundary.take(one);
     if (ends !== (at === keys.length - 1) && !(isLast && at === keys.length - 1)) return undefined;
   }
-  const node: TreeNode = {
-    version: leaf.version,
-    level: 0,
-    keys,
-    hashes: leaf.hashes.toSpliced(i, gone, ...added.map((one) => one.hash)),
-    sizes: leaf.sizes.toSpliced(i, gone, ...added.map((one) => one.size)),
-    counts: [],
-  };
-  return PackedNode.of(node);
+  return leaf.spliced(layout, i, gone, added);
 }

@@ -88,7 +88,8 @@ async function editLevel(
     const cutter = new Cutter(place, fresh);
     const gone: Key[] = [];
     for (;;) {
-      const { node, last } = cursor;
+      const { last } = cursor;
+      const node = cursor.node.unpacked();
       gone.push(node.keys.at(-1) as Key);
       at = feed(cutter, node, edits, at, last);
       if (last) cutter.flush();
@@ -151,9 +152,9 @@ async function buildUp(rows: Row[], lowest: Place, nodes: NodeReader, fresh: Fre
   if (root === undefined) return null;
   // What is left of a taller tree may be a chain of nodes with one child each: not canonical.
   for (;;) {
-    const node: TreeNode = fresh.get(root) ?? (await nodes.node(root));
-    if (node.level === 0 || node.keys.length > 1) return root;
-    root = node.hashes[0] as Hash;
+    const node: PackedNode = fresh.get(root) ?? (await nodes.node(root));
+    if (node.level === 0 || node.count > 1) return root;
+    root = node.unpacked().hashes[0] as Hash;
   }
 }
 

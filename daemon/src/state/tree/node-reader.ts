@@ -1,4 +1,4 @@
-import type { Hash, TreeNode } from "@vlinder/protocol";
+import type { Hash } from "@vlinder/protocol";
 import type { PackedNode } from "./packed-node.ts";
 
 /**
@@ -6,7 +6,7 @@ import type { PackedNode } from "./packed-node.ts";
  * most steps down a tree are of that kind.
  */
 export interface NodeReader {
-  node(hash: Hash): TreeNode | Promise<TreeNode>;
+  node(hash: Hash): PackedNode | Promise<PackedNode>;
 }
 
 /** Nodes that edits made. */

@@ -3,29 +3,46 @@ import {
   encodeTreeNode,
   type Hash,
   type Key,
+  LIMITS,
   ownBuffer,
+  sharedPrefix,
   type TreeNode,
   type TreeVersion,
   uvarintLength,
   writeUvarint,
 } from "@vlinder/protocol";
 import { Lineage } from "../../storage/object-storage.ts";
+import { HASH_BYTES, Spot } from "./spot.ts";
 
 const ALL = -1;
 /** Counts collections: what a stored version has is known to be stored only since the last one. */
 let collections = 0;
 
+/** The keys of a node, and where their hashes begin. */
+export interface Layout {
+  readonly keys: readonly Key[];
+  readonly places: readonly number[];
+}
+
+/** Of a leaf. */
+interface NewEntry {
+  readonly key: Key;
+  readonly hash: Hash;
+  readonly size: number;
+}
+
 /**
- * A node as its bytes, with the keys read and the places of the hashes known. Hashes, sizes and counts are read where
- * they are asked for: a step down a tree needs one of each. A new version of a node with another hash and size in one
- * entry is a copy with these bytes changed, and shares the keys: so an overwrite costs a copy and a hash for
- * each level, and nothing is decoded or encoded.
+ * A node as its bytes. Keys, hashes, sizes and counts are read where they are asked for: a step down a tree looks at a few bytes
+ * of each entry, and needs one hash. A new version with another hash and size in one entry is a copy with these
+ * bytes changed: so an overwrite costs a copy and a hash for each level, nothing is decoded or encoded, and a node that is
+ * kept is hardly more than its bytes.
  *
  * For bytes that are known to be canonical: their hash is one that we computed ourselves. `decodeTreeNode` is for others.
  */
-export class PackedNode implements TreeNode {
+export class PackedNode {
   readonly level: number;
-  readonly keys: readonly Key[];
+  /** How many entries it has. */
+  readonly count: number;
   #bytes: Buffer;
   /** Shared by all that edits make of it. */
   readonly lineage: Lineage;
@@ -33,30 +50,16 @@ export class PackedNode implements TreeNode {
   #changed: number;
   /** Since which collection that version is known to be stored. */
   #since: number;
-  /** Where each entry's hash begins. */
-  readonly #at: readonly number[];
   /** Of an inner node, hashes that were asked for: a text that is made anew is hashed anew, too, where it is looked up. */
   #known: (Hash | undefined)[] | null = null;
-  #hashes: Hash[] | null = null;
-  #sizes: number[] | null = null;
-  #counts: number[] | null = null;
 
-  private constructor(
-    bytes: Buffer,
-    level: number,
-    keys: readonly Key[],
-    at: readonly number[],
-    lineage: Lineage,
-    changed: number,
-    since = collections,
-  ) {
+  private constructor(bytes: Buffer, count: number, lineage: Lineage, changed: number, since = collections) {
     this.#bytes = bytes;
-    this.level = level;
-    this.keys = keys;
+    this.level = bytes[1] as number;
+    this.count = count;
     this.lineage = lineage;
     this.#changed = changed;
     this.#since = since;
-    this.#at = at;
   }
 
   /**
@@ -68,46 +71,27 @@ export class PackedNode implements TreeNode {
   }
 
   static of(node: TreeNode): PackedNode {
-    if (node instanceof PackedNode) return node;
-    const places: number[] = [];
-    return new PackedNode(encodeTreeNode(node, places), node.level, node.keys, places, new Lineage(null), ALL);
+    return PackedNode.#fresh(encodeTreeNode(node), node.keys.length);
+  }
+
+  static #fresh(bytes: Buffer, count: number): PackedNode {
+    return new PackedNode(bytes, count, new Lineage(null), ALL);
   }
 
   /** @throws RangeError, when the bytes are no node; invalid: of a newer format */
   static read(bytes: Buffer, lineage: Lineage): PackedNode {
     // Of a newer format: this says so.
     if (bytes[0] !== 1 && bytes[0] !== 2) decodeTreeNode(bytes);
-    let at = 2;
-    const varint = (): number => {
-      let byte = bytes[at++] as number;
-      if (byte < 0x80) return byte;
-      let value = byte & 0x7f;
-      for (let scale = 0x80; byte >= 0x80; scale *= 0x80) {
-        byte = bytes[at++] as number;
-        value += (byte & 0x7f) * scale;
-      }
-      return value;
-    };
-    const level = bytes[1] as number;
-    const count = varint();
-    const keys: Key[] = [];
-    const places: number[] = [];
-    let previous = "";
-    for (let i = 0; i < count; i++) {
-      const common = varint();
-      const rest = varint();
-      if (at + rest + 32 > bytes.length) throw new RangeError("a node is cut short");
-      const own = bytes.toString("latin1", at, at + rest);
-      previous = common === 0 ? own : previous.slice(0, common) + own;
-      keys.push(previous as Key);
-      at += rest;
-      places.push(at);
-      at += 32;
-      varint();
-      if (level > 0) varint();
+    const count = varintAt(bytes, 2);
+    const spot = new Spot(bytes, count);
+    while (spot.next()) {
+      const { common, rest, hash, end } = spot;
+      // Behind the end there are no numbers to read, and no comparison holds.
+      const isWhole = common <= LIMITS.keyBytes && hash - rest <= LIMITS.keyBytes && end <= bytes.length;
+      if (!isWhole) throw new RangeError("a node is cut short");
     }
-    if (at !== bytes.length || count === 0) throw new RangeError("bytes are no node");
-    return new PackedNode(bytes, level, keys, places, lineage, lineage.stored === null ? ALL : 0);
+    if (spot.end !== bytes.length || !(count > 0)) throw new RangeError("bytes are no node");
+    return new PackedNode(bytes, count, lineage, lineage.stored === null ? ALL : 0);
   }
 
   get version(): TreeVersion {
@@ -120,16 +104,11 @@ export class PackedNode implements TreeNode {
 
   /**
    * It is about to be stored, so it may stay in memory for long: as a part of a pool of Buffers it would keep the pool, of
-   * which nothing else is needed. (Nodes further up are replaced at once, and are few.)
+   * which nothing else is needed.
    */
   settle(): this {
     this.#bytes = ownBuffer(this.#bytes);
     return this;
-  }
-
-  /** Whether an entry's subtree may have nodes that are not stored. */
-  isChanged(i: number): boolean {
-    return this.#changed === ALL || this.#since !== collections || (i < 31 && (this.#changed & (1 << i)) !== 0);
   }
 
   /** It is stored, and durable, with all below it. */
@@ -139,88 +118,184 @@ export class PackedNode implements TreeNode {
     this.#since = collections;
   }
 
-  hashAt(i: number): Hash {
-    const known = this.#known?.[i];
+  /** The first entry with a key of at least this one; null: there is none. */
+  seek(key: Key): Spot | null {
+    const bytes = this.#bytes;
+    const { length } = key;
+    // So much of the key is in the entry before, which is less.
+    let matched = 0;
+    for (const spot = this.start(); spot.next();) {
+      // With more in common with that one than the key has, it is less too; with less, it is greater.
+      if (spot.common > matched) continue;
+      if (spot.common < matched) return spot;
+      const end = spot.hash;
+      let at = spot.rest;
+      while (at < end && matched < length && bytes[at] === key.charCodeAt(matched)) {
+        at++;
+        matched++;
+      }
+      if (matched === length) {
+        spot.isExact = at === end;
+        return spot;
+      }
+      if (at < end && (bytes[at] as number) > key.charCodeAt(matched)) return spot;
+    }
+    return null;
+  }
+
+  /** In front of the first entry. */
+  start(): Spot {
+    return new Spot(this.#bytes, this.count);
+  }
+
+  hashAt({ index, hash: at }: Spot): Hash {
+    const known = this.#known?.[index];
     if (known !== undefined) return known;
-    const at = this.#at[i] as number;
-    const hash = this.#bytes.toString("hex", at, at + 32) as Hash;
-    if (this.level > 0) (this.#known ??= new Array<undefined>(this.keys.length).fill(undefined))[i] = hash;
+    const hash = this.#bytes.toString("hex", at, at + HASH_BYTES) as Hash;
+    if (this.level > 0) (this.#known ??= new Array<undefined>(this.count).fill(undefined))[index] = hash;
     return hash;
   }
 
-  /** Whether two entries have the same hash. */
-  hasSame(i: number, other: PackedNode, j: number): boolean {
-    const [a, b] = [this.#at[i] as number, other.#at[j] as number];
-    return this.bytes.compare(other.bytes, b, b + 32, a, a + 32) === 0;
+  sizeAt({ hash }: Spot): number {
+    return varintAt(this.#bytes, hash + HASH_BYTES);
   }
 
-  sizeAt(i: number): number {
-    return this.#varintAt((this.#at[i] as number) + 32);
-  }
-
-  countAt(i: number): number {
+  countAt({ hash }: Spot): number {
     if (this.level === 0) return 1;
-    const at = (this.#at[i] as number) + 32;
-    return this.#varintAt(at + uvarintLength(this.#varintAt(at)));
+    const at = hash + HASH_BYTES;
+    return varintAt(this.#bytes, at + uvarintLength(varintAt(this.#bytes, at)));
   }
 
-  get hashes(): readonly Hash[] {
-    return (this.#hashes ??= this.keys.map((_, i) => this.hashAt(i)));
+  /** Hashes of the children that may have nodes, or be such, that are not stored. */
+  changedChildren(): Hash[] {
+    const hashes: Hash[] = [];
+    if (this.level === 0) return hashes;
+    const any = this.#changed === ALL || this.#since !== collections;
+    for (const spot = this.start(); spot.next();) {
+      if (any || (spot.index < 31 && (this.#changed & (1 << spot.index)) !== 0)) hashes.push(this.hashAt(spot));
+    }
+    return hashes;
   }
 
-  get sizes(): readonly number[] {
-    return (this.#sizes ??= this.keys.map((_, i) => this.sizeAt(i)));
+  /** Made anew each time. */
+  layout(): Layout {
+    const keys: Key[] = [];
+    const places: number[] = [];
+    const text = this.#bytes.toString("latin1");
+    let key = "";
+    for (const spot = this.start(); spot.next();) {
+      const rest = text.slice(spot.rest, spot.hash);
+      key = spot.common === 0 ? rest : key.slice(0, spot.common) + rest;
+      keys.push(key as Key);
+      places.push(spot.hash);
+    }
+    return { keys, places };
   }
 
-  get counts(): readonly number[] {
-    return (this.#counts ??= this.level === 0 ? [] : this.keys.map((_, i) => this.countAt(i)));
+  /** All of it, made anew each time. */
+  unpacked(): TreeNode {
+    const { level, version } = this;
+    const { keys } = this.layout();
+    const hashes: Hash[] = [];
+    const sizes: number[] = [];
+    const counts: number[] = [];
+    for (const spot = this.start(); spot.next();) {
+      hashes.push(this.hashAt(spot));
+      sizes.push(this.sizeAt(spot));
+      if (level > 0) counts.push(this.countAt(spot));
+    }
+    return { version, level, keys, hashes, sizes, counts };
   }
 
   /** The same node with another hash in one entry, and so much more in size and count. */
-  with(i: number, hash: Hash, moreSize: number, moreCount: number): PackedNode {
-    const { bytes, level } = this;
-    const at = (this.#at[i] as number) + 32;
+  with(spot: Spot, hash: Hash, moreSize: number, moreCount: number): PackedNode {
+    const { level } = this;
+    const bytes = this.#bytes;
+    const { index, end } = spot;
+    const at = spot.hash + HASH_BYTES;
     let copy: Buffer;
-    let places = this.#at;
     if (moreSize === 0 && moreCount === 0) {
       copy = Buffer.allocUnsafe(bytes.length);
       copy.set(bytes);
     } else {
-      const [oldSize, oldCount] = [this.sizeAt(i), this.countAt(i)];
-      const [size, count] = [oldSize + moreSize, oldCount + moreCount];
-      const end = at + uvarintLength(oldSize) + (level === 0 ? 0 : uvarintLength(oldCount));
+      const [size, count] = [this.sizeAt(spot) + moreSize, this.countAt(spot) + moreCount];
       const newEnd = at + uvarintLength(size) + (level === 0 ? 0 : uvarintLength(count));
       copy = Buffer.allocUnsafe(bytes.length + newEnd - end);
       bytes.copy(copy, 0, 0, at);
       bytes.copy(copy, newEnd, end);
       const behind = writeUvarint(copy, at, size);
       if (level > 0) writeUvarint(copy, behind, count);
-      if (newEnd !== end) places = places.map((place) => (place > at ? place + newEnd - end : place));
     }
-    copy.write(hash, at - 32, 32, "hex");
-    const changed = i < 31 ? this.#changed | (1 << i) : ALL;
-    const next = new PackedNode(copy, level, this.keys, places, this.lineage, changed, this.#since);
+    copy.write(hash, spot.hash, HASH_BYTES, "hex");
+    const changed = index < 31 ? this.#changed | (1 << index) : ALL;
+    const next = new PackedNode(copy, this.count, this.lineage, changed, this.#since);
     // This one is hardly asked again.
     const known = this.#known;
     if (known !== null) {
-      known[i] = hash;
+      known[index] = hash;
       next.#known = known;
       this.#known = null;
     }
     return next;
   }
 
-  #varintAt(at: number): number {
-    const { bytes } = this;
-    let byte = bytes[at] as number;
-    if (byte < 0x80) return byte;
-    let value = byte & 0x7f;
-    for (let scale = 0x80; byte >= 0x80; scale *= 0x80) {
-      byte = bytes[++at] as number;
-      value += (byte & 0x7f) * scale;
+  /** A leaf with an entry more, or less, at a place in order: what is in front of it and behind the next one is copied. */
+  spliced({ keys, places }: Layout, index: number, gone: 0 | 1, added: NewEntry | null): PackedNode {
+    const bytes = this.#bytes;
+    const count = this.count - gone + (added === null ? 0 : 1);
+    const before = keys[index - 1] ?? "";
+    const next = index + gone;
+    const [nextKey, nextHash] = [keys[next], places[next] ?? bytes.length];
+    // Where what is replaced begins: an entry is left as it is up to the one in front.
+    const start = this.start();
+    const first = start.end;
+    while (start.index < index - 1) start.next();
+    const kept = start.end;
+    const addedShares = added === null ? 0 : sharedPrefix(before, added.key);
+    const nextShares = nextKey === undefined ? 0 : sharedPrefix(added?.key ?? before, nextKey);
+    const from = 2 + uvarintLength(count);
+    const room =
+      from +
+      (kept - first) +
+      (added === null ? 0 : keyLength(added.key, addedShares) + HASH_BYTES + uvarintLength(added.size)) +
+      (nextKey === undefined ? 0 : keyLength(nextKey, nextShares)) +
+      (bytes.length - nextHash);
+    const copy = Buffer.allocUnsafe(room);
+    copy[0] = bytes[0] as number;
+    copy[1] = bytes[1] as number;
+    writeUvarint(copy, 2, count);
+    let at = from + bytes.copy(copy, from, first, kept);
+    if (added !== null) {
+      at = writeKey(copy, at, added.key, addedShares);
+      at += copy.write(added.hash, at, HASH_BYTES, "hex");
+      at = writeUvarint(copy, at, added.size);
     }
-    return value;
+    if (nextKey !== undefined) at = writeKey(copy, at, nextKey, nextShares);
+    bytes.copy(copy, at, nextHash);
+    return PackedNode.#fresh(copy, count);
   }
+}
+
+function varintAt(bytes: Buffer, at: number): number {
+  let byte = bytes[at] as number;
+  if (byte < 0x80) return byte;
+  let value = byte & 0x7f;
+  for (let scale = 0x80; byte >= 0x80; scale *= 0x80) {
+    byte = bytes[++at] as number;
+    value += (byte & 0x7f) * scale;
+  }
+  return value;
+}
+
+function keyLength(key: Key, common: number): number {
+  const rest = key.length - common;
+  return uvarintLength(common) + uvarintLength(rest) + rest;
+}
+
+function writeKey(bytes: Buffer, at: number, key: Key, common: number): number {
+  at = writeUvarint(bytes, at, common);
+  at = writeUvarint(bytes, at, key.length - common);
+  return at + bytes.write(key.slice(common), at, "latin1");
 }
 
 /** What the objects of a node stand for beside its bytes, in a cache: so that very small ones count too. */

@@ -1,8 +1,9 @@
-import type { Hash, Key, TreeNode } from "@vlinder/protocol";
+import type { Hash, Key } from "@vlinder/protocol";
 import type { DiffEntry, Entry } from "../api.ts";
-import { Cursor, lowerBound } from "./cursor.ts";
+import { Cursor } from "./cursor.ts";
 import type { NodeReader } from "./node-reader.ts";
-import { PackedNode } from "./packed-node.ts";
+import type { Layout, PackedNode } from "./packed-node.ts";
+import { HASH_BYTES } from "./spot.ts";
 
 /** One path down; at once when all of it is at hand. */
 export function getEntry(nodes: NodeReader, root: Hash | null, key: Key): Entry | null | Promise<Entry | null> {
@@ -16,19 +17,17 @@ export function getEntry(nodes: NodeReader, root: Hash | null, key: Key): Entry 
   return null;
 }
 
-function entryBelow(nodes: NodeReader, node: TreeNode, key: Key): Entry | null | Promise<Entry | null> {
+function entryBelow(nodes: NodeReader, node: PackedNode, key: Key): Entry | null | Promise<Entry | null> {
   const found = stepDown(node, key);
   return typeof found === "string" ? getEntry(nodes, found, key) : found;
 }
 
 /** The child to go on in, the entry, or null when there is none. */
-function stepDown(node: TreeNode, key: Key): Hash | Entry | null {
-  const i = lowerBound(node.keys, key);
-  if (i === node.keys.length) return null;
-  const hash = node instanceof PackedNode ? node.hashAt(i) : (node.hashes[i] as Hash);
-  if (node.level > 0) return hash;
-  if (node.keys[i] !== key) return null;
-  return { key, hash, size: node instanceof PackedNode ? node.sizeAt(i) : (node.sizes[i] as number) };
+function stepDown(node: PackedNode, key: Key): Hash | Entry | null {
+  const spot = node.seek(key);
+  if (spot === null) return null;
+  if (node.level > 0) return node.hashAt(spot);
+  return spot.isExact ? { key, hash: node.hashAt(spot), size: node.sizeAt(spot) } : null;
 }
 
 /** Entries with keys of at least `from`, in order, leaf by leaf. */
@@ -37,10 +36,11 @@ export async function* entriesFrom(nodes: NodeReader, root: Hash | null, from: K
   const cursor = new Cursor(nodes);
   await cursor.seek(root, 0, from);
   do {
-    const { keys, hashes, sizes } = cursor.node;
+    const { keys, hashes, sizes } = cursor.node.unpacked();
     const entries: Entry[] = [];
-    for (let i = lowerBound(keys, from); i < keys.length; i++) {
-      entries.push({ key: keys[i] as Key, hash: hashes[i] as Hash, size: sizes[i] as number });
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i] as Key;
+      if (key >= from) entries.push({ key, hash: hashes[i] as Hash, size: sizes[i] as number });
     }
     yield entries;
   } while (await cursor.next());
@@ -48,9 +48,9 @@ export async function* entriesFrom(nodes: NodeReader, root: Hash | null, from: K
 
 export async function treeTotals(nodes: NodeReader, root: Hash | null): Promise<{ count: number; bytes: number }> {
   if (root === null) return { count: 0, bytes: 0 };
-  const node = await nodes.node(root);
-  const bytes = node.sizes.reduce((sum, size) => sum + size, 0);
-  return { count: node.level === 0 ? node.keys.length : node.counts.reduce((sum, n) => sum + n, 0), bytes };
+  const { level, keys, sizes, counts } = (await nodes.node(root)).unpacked();
+  const bytes = sizes.reduce((sum, size) => sum + size, 0);
+  return { count: level === 0 ? keys.length : counts.reduce((sum, n) => sum + n, 0), bytes };
 }
 
 /** A subtree or, at level -1, an entry: what lies in front of one side of a diff. */
@@ -59,6 +59,12 @@ interface Item {
   readonly key: Key;
   readonly hash: Hash;
   readonly size: number;
+}
+
+/** A node whose keys were read. */
+interface Opened {
+  readonly node: PackedNode;
+  readonly layout: Layout;
 }
 
 /** The unread rest of one tree, nearest item last, so that taking it is a pop. */
@@ -74,7 +80,7 @@ class Front {
   static async at(nodes: NodeReader, root: Hash | null): Promise<Front> {
     if (root === null) return new Front(nodes, []);
     const node = await nodes.node(root);
-    return new Front(nodes, [{ level: node.level, key: node.keys.at(-1) as Key, hash: root, size: 0 }]);
+    return new Front(nodes, [{ level: node.level, key: node.layout().keys.at(-1) as Key, hash: root, size: 0 }]);
   }
 
   get item(): Item | undefined {
@@ -87,47 +93,49 @@ class Front {
 
   /** Replaces the subtree in front by what is in it. */
   async expand(): Promise<void> {
-    const node = await this.open();
-    this.push(node, 0, node.keys.length);
+    const { node, layout } = await this.open();
+    this.push(node, layout, 0, node.count);
   }
 
   /** Takes the subtree in front away. */
-  async open(): Promise<TreeNode> {
+  async open(): Promise<Opened> {
     const { hash } = this.take();
-    const node = this.#nodes.node(hash);
-    return node instanceof Promise ? await node : node;
+    const read = this.#nodes.node(hash);
+    const node = read instanceof Promise ? await read : read;
+    return { node, layout: node.layout() };
   }
 
   /** Puts entries of a node in front. */
-  push(node: TreeNode, from: number, to: number): void {
-    for (let i = to - 1; i >= from; i--) {
-      this.#items.push({
-        level: node.level - 1,
-        key: node.keys[i] as Key,
-        hash: node instanceof PackedNode ? node.hashAt(i) : (node.hashes[i] as Hash),
-        size: node instanceof PackedNode ? node.sizeAt(i) : (node.sizes[i] as number),
-      });
+  push(node: PackedNode, { keys }: Layout, from: number, to: number): void {
+    const level = node.level - 1;
+    const items: Item[] = [];
+    for (const spot = node.start(); spot.index < to - 1 && spot.next();) {
+      const { index } = spot;
+      if (index >= from)
+        items.push({ level, key: keys[index] as Key, hash: node.hashAt(spot), size: node.sizeAt(spot) });
     }
+    this.#items.push(...items.reverse());
   }
 }
 
 /** Opens two subtrees of one level; what is equal at their ends, as nearly all of it is, is left out at once. */
 async function expandBoth(left: Front, right: Front): Promise<void> {
   const [a, b] = [await left.open(), await right.open()];
-  const most = Math.min(a.keys.length, b.keys.length);
+  const [m, n] = [a.node.count, b.node.count];
+  const most = Math.min(m, n);
   let start = 0;
-  while (start < most && sameEntry(a, start, b, start)) start++;
+  while (start < most && isSame(a, start, b, start)) start++;
   let end = 0;
-  while (end < most - start && sameEntry(a, a.keys.length - 1 - end, b, b.keys.length - 1 - end)) end++;
-  left.push(a, start, a.keys.length - end);
-  right.push(b, start, b.keys.length - end);
+  while (end < most - start && isSame(a, m - 1 - end, b, n - 1 - end)) end++;
+  left.push(a.node, a.layout, start, m - end);
+  right.push(b.node, b.layout, start, n - end);
 }
 
 /** The same key and hash; and below it all is the same. */
-function sameEntry(a: TreeNode, i: number, b: TreeNode, j: number): boolean {
-  if (a.keys[i] !== b.keys[j]) return false;
-  if (a instanceof PackedNode && b instanceof PackedNode) return a.hasSame(i, b, j);
-  return a.hashes[i] === b.hashes[j];
+function isSame(a: Opened, i: number, b: Opened, j: number): boolean {
+  if (a.layout.keys[i] !== b.layout.keys[j]) return false;
+  const [x, y] = [a.layout.places[i] as number, b.layout.places[j] as number];
+  return a.node.bytes.compare(b.node.bytes, y, y + HASH_BYTES, x, x + HASH_BYTES) === 0;
 }
 
 const entryOf = (item: Item): Entry => ({ key: item.key, hash: item.hash, size: item.size });

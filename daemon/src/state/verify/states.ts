@@ -181,7 +181,7 @@ function* ownNodes({ snapshot, nodes }: Head): Generator<[hash: Hash, node: Pack
     if (fresh === undefined || seen.has(hash)) continue;
     seen.add(hash);
     // What it has in common with a version that was found was looked at with that one. Before it is given out: then it is found itself.
-    if (fresh.level > 0) for (let i = 0; i < fresh.keys.length; i++) if (fresh.isChanged(i)) open.push(fresh.hashAt(i));
+    open.push(...fresh.changedChildren());
     yield [hash, fresh];
   }
 }

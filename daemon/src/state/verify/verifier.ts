@@ -251,7 +251,7 @@ export class Verifier {
   /** All nodes of a state whose trees are stored have to be there. */
   #settle(state: Head): Promise<Head> {
     return this.#states.settle(state, (hash, node, standing) => {
-      this.findings.note(flawOf("node", hash, standing), state.commit, ...node.keys);
+      this.findings.note(flawOf("node", hash, standing), state.commit, ...node.layout().keys);
     });
   }
 
@@ -274,7 +274,10 @@ export class Verifier {
     );
     for (let next = open.pop(); next !== undefined; next = open.pop()) {
       const { hash, keys } = next;
-      let node: TreeNode | undefined = nodes.layers.find((layer) => layer.has(hash))?.get(hash);
+      let node: TreeNode | undefined = nodes.layers
+        .find((layer) => layer.has(hash))
+        ?.get(hash)
+        ?.unpacked();
       if (node === undefined) {
         if (onlyNew && this.objects.isReached("node", hash) && (await this.objects.standing("node", hash)) === "good")
           continue;

@@ -1,0 +1,150 @@
+import {
+  decodeTreeNode,
+  encodeTreeNode,
+  type Hash,
+  type Key,
+  keyText,
+  parseKey,
+  sha256,
+  type TreeNode,
+} from "@vlinder/protocol";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { Lineage } from "../../src/storage/object-storage.ts";
+import { PackedNode } from "../../src/state/tree/packed-node.ts";
+import { holds } from "./property.ts";
+
+const RUNS = 1500;
+
+/** Keys that begin alike for a while, with lengths of one byte and of two, and characters of several bytes. */
+const keys = fc
+  .tuple(
+    fc.constantFrom("", "/", "/a", "/k/", `/${"long".repeat(40)}`, `/${"é".repeat(70)}`, `/${"x".repeat(900)}`),
+    fc.oneof(
+      fc.string({ minLength: 1, maxLength: 4, unit: fc.constantFrom("a", "b", "é", "中", "/", "~") }),
+      fc.nat(300).map(String),
+    ),
+  )
+  .map(([first, rest]) => parseKey(first + rest));
+
+const size = fc.oneof(fc.nat(200), fc.nat(2 ** 31 - 1), fc.constant(Number.MAX_SAFE_INTEGER));
+
+const nodes: fc.Arbitrary<TreeNode> = fc
+  .record({
+    version: fc.constantFrom(1 as const, 2 as const),
+    level: fc.constantFrom(0, 1, 3),
+    entries: fc.uniqueArray(fc.tuple(keys, size, fc.integer({ min: 1, max: 2 ** 40 })), {
+      minLength: 1,
+      maxLength: 140,
+      selector: ([key]) => key,
+    }),
+  })
+  .map(({ version, level, entries }) => {
+    entries.sort(([a], [b]) => (a < b ? -1 : 1));
+    return {
+      version,
+      level,
+      keys: entries.map(([key]) => key),
+      hashes: entries.map(([key], i) => sha256(`${i} ${key}`)),
+      sizes: entries.map(([, bytes]) => bytes),
+      counts: level === 0 ? [] : entries.map(([, , count]) => count),
+    };
+  });
+
+const read = (node: TreeNode): PackedNode => PackedNode.read(encodeTreeNode(node), new Lineage(sha256("stored")));
+
+test("what is read from the bytes is what was written", async () => {
+  const property = fc.asyncProperty(nodes, async (node) => {
+    const packed = read(node);
+    expect(packed.unpacked()).toEqual(node);
+    expect([packed.count, packed.level, packed.version]).toEqual([node.keys.length, node.level, node.version]);
+    const { keys: read_, places } = packed.layout();
+    expect(read_).toEqual(node.keys);
+    expect(places.map((at) => packed.bytes.toString("hex", at, at + 32))).toEqual(node.hashes);
+    expect(packed.changedChildren(), "nothing was changed").toEqual([]);
+    expect(PackedNode.of(node).changedChildren()).toEqual(node.level === 0 ? [] : node.hashes);
+  });
+  await holds("packed nodes", property, RUNS);
+});
+
+test("a key is found where it is, or the next one where it is not", async () => {
+  const property = fc.asyncProperty(nodes, fc.array(keys, { maxLength: 30 }), async (node, others) => {
+    const packed = read(node);
+    for (const key of [...node.keys, ...others, "" as Key, "\xff" as Key]) {
+      const index = node.keys.findIndex((one) => one >= key);
+      const spot = packed.seek(key);
+      expect(spot?.index ?? -1, keyText(key)).toBe(index);
+      if (spot === null) continue;
+      expect(spot.isExact).toBe(node.keys[index] === key);
+      expect([packed.hashAt(spot), packed.sizeAt(spot), packed.countAt(spot)]).toEqual([
+        node.hashes[index],
+        node.sizes[index],
+        node.counts[index] ?? 1,
+      ]);
+    }
+  });
+  await holds("seeking", property, RUNS);
+});
+
+test("one entry changed gives the bytes that the whole would be written as, and says which it was", async () => {
+  const at = fc.nat();
+  const more = fc.integer({ min: -200, max: 100_000 });
+  const property = fc.asyncProperty(nodes, at, more, async (node, n, bytes) => {
+    const i = n % node.keys.length;
+    const old = node.sizes[i] as number;
+    const added = Math.min(Math.max(bytes, -old), Number.MAX_SAFE_INTEGER - old);
+    const moreKeys = node.level === 0 ? 0 : 1;
+    const hash = sha256("another");
+    const packed = read(node);
+    const before = Buffer.from(packed.bytes);
+    const spot = packed.seek(node.keys[i] as Key);
+    if (spot === null) throw new Error("it is there");
+    const next = packed.with(spot, hash, added, moreKeys);
+    const counts = node.level === 0 ? [] : node.counts.with(i, (node.counts[i] as number) + moreKeys);
+    const wanted: TreeNode = {
+      ...node,
+      hashes: node.hashes.with(i, hash),
+      sizes: node.sizes.with(i, old + added),
+      counts,
+    };
+    expect(next.bytes).toEqual(encodeTreeNode(wanted));
+    expect(next.unpacked()).toEqual(wanted);
+    expect(next.changedChildren()).toEqual(node.level === 0 ? [] : i < 31 ? [hash] : wanted.hashes);
+    expect([packed.bytes, packed.unpacked()], "the one before stays").toEqual([before, node]);
+  });
+  await holds("changed entries", property, RUNS);
+});
+
+test("a leaf with an entry more or less has the bytes that the whole would be written as", async () => {
+  const leaves = nodes.filter(({ level, keys: { length } }) => level === 0 && length > 1);
+  const property = fc.asyncProperty(leaves, fc.nat(), async (node, n) => {
+    const i = n % node.keys.length;
+    const less: TreeNode = {
+      ...node,
+      keys: node.keys.toSpliced(i, 1),
+      hashes: node.hashes.toSpliced(i, 1),
+      sizes: node.sizes.toSpliced(i, 1),
+    };
+    const [packed, without] = [read(node), read(less)];
+    const removed = packed.spliced(packed.layout(), i, 1, null);
+    expect([removed.bytes, removed.unpacked()]).toEqual([encodeTreeNode(less), less]);
+    const entry = { key: node.keys[i] as Key, hash: node.hashes[i] as Hash, size: node.sizes[i] as number };
+    const back = without.spliced(without.layout(), i, 0, entry);
+    expect([back.bytes, back.unpacked()]).toEqual([encodeTreeNode(node), node]);
+    expect(decodeTreeNode(back.bytes)).toEqual(node);
+  });
+  await holds("spliced leaves", property, RUNS);
+});
+
+test("bytes that are cut, or have more behind them, or are noise, are no node", async () => {
+  const lineage = new Lineage(null);
+  const refused = (bytes: Buffer): void => expect(() => PackedNode.read(bytes, lineage)).toThrow();
+  const property = fc.asyncProperty(nodes, fc.nat(), fc.uint8Array({ maxLength: 60 }), async (node, n, noise) => {
+    const bytes = encodeTreeNode(node);
+    refused(bytes.subarray(0, n % bytes.length));
+    refused(Buffer.concat([bytes, noise, Buffer.of(0)]));
+  });
+  await holds("cut nodes", property, RUNS);
+  for (const bytes of ["", "02", "0200", "020000", "020001", "020081", "0200ff", "02000100", "0200010080"])
+    refused(Buffer.from(bytes, "hex"));
+});
