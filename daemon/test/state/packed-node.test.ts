@@ -12,6 +12,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Lineage } from "../../src/storage/object-storage.ts";
 import { PackedNode } from "../../src/state/tree/packed-node.ts";
+import type { Spot } from "../../src/state/tree/spot.ts";
 import { holds } from "./property.ts";
 
 const RUNS = 1500;
@@ -113,6 +114,34 @@ test("one entry changed gives the bytes that the whole would be written as, and 
     expect([packed.bytes, packed.unpacked()], "the one before stays").toEqual([before, node]);
   });
   await holds("changed entries", property, RUNS);
+});
+
+test("of each of 40 children it is known which was changed; from the 32nd on any may have been", () => {
+  const keys_ = Array.from({ length: 40 }, (_, i) => parseKey(`/${String(i).padStart(2, "0")}`));
+  const hashes = keys_.map((key) => sha256(key));
+  const counts = keys_.map(() => 1);
+  const packed = read({ version: 2, level: 1, keys: keys_, hashes, sizes: counts, counts });
+  for (const [i, key] of keys_.entries()) {
+    const hash = sha256(`new ${i}`);
+    const next = packed.with(packed.seek(key) as Spot, hash, 0, 0);
+    expect(next.changedChildren(), String(i)).toEqual(i < 31 ? [hash] : hashes.with(i, hash));
+  }
+});
+
+test("keys may be as long as any, and have as much in common", () => {
+  for (const n of [1, 126, 127, 128, 129, 255, 256, 1022]) {
+    const [a, b] = [`/${"x".repeat(n - 1)}a`, `/${"x".repeat(n - 1)}b`].map(parseKey) as [Key, Key];
+    const node: TreeNode = {
+      version: 2,
+      level: 0,
+      keys: [a, b],
+      hashes: [sha256(a), sha256(b)],
+      sizes: [1, 2],
+      counts: [],
+    };
+    const packed = read(node);
+    expect([packed.unpacked(), packed.seek(a)?.index, packed.seek(b)?.index]).toEqual([node, 0, 1]);
+  }
 });
 
 test("a leaf with an entry more or less has the bytes that the whole would be written as", async () => {

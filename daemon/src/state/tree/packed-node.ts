@@ -3,7 +3,6 @@ import {
   encodeTreeNode,
   type Hash,
   type Key,
-  LIMITS,
   ownBuffer,
   sharedPrefix,
   type TreeNode,
@@ -84,12 +83,8 @@ export class PackedNode {
     if (bytes[0] !== 1 && bytes[0] !== 2) decodeTreeNode(bytes);
     const count = varintAt(bytes, 2);
     const spot = new Spot(bytes, count);
-    while (spot.next()) {
-      const { common, rest, hash, end } = spot;
-      // Behind the end there are no numbers to read, and no comparison holds.
-      const isWhole = common <= LIMITS.keyBytes && hash - rest <= LIMITS.keyBytes && end <= bytes.length;
-      if (!isWhole) throw new RangeError("a node is cut short");
-    }
+    // Behind the end there are no numbers to read, and no comparison holds.
+    while (spot.next()) if (!(spot.end <= bytes.length)) throw new RangeError("a node is cut short");
     if (spot.end !== bytes.length || !(count > 0)) throw new RangeError("bytes are no node");
     return new PackedNode(bytes, count, lineage, lineage.stored === null ? ALL : 0);
   }
