@@ -144,23 +144,27 @@ test("keys may be as long as any, and have as much in common", () => {
   }
 });
 
-test("a leaf with an entry more or less has the bytes that the whole would be written as", async () => {
-  const leaves = nodes.filter(({ level, keys: { length } }) => level === 0 && length > 1);
-  const property = fc.asyncProperty(leaves, fc.nat(), async (node, n) => {
+test("a node with an entry more or less, or another one, has the bytes that the whole would be written as", async () => {
+  const several = nodes.filter(({ keys: { length } }) => length > 1);
+  const property = fc.asyncProperty(several, fc.nat(), async (node, n) => {
     const i = n % node.keys.length;
     const less: TreeNode = {
       ...node,
       keys: node.keys.toSpliced(i, 1),
       hashes: node.hashes.toSpliced(i, 1),
       sizes: node.sizes.toSpliced(i, 1),
+      counts: node.counts.toSpliced(i, 1),
     };
     const [packed, without] = [read(node), read(less)];
     const removed = packed.spliced(packed.layout(), i, 1, null);
     expect([removed.bytes, removed.unpacked()]).toEqual([encodeTreeNode(less), less]);
-    const entry = { key: node.keys[i] as Key, hash: node.hashes[i] as Hash, size: node.sizes[i] as number };
+    const [key, hash, size_] = [node.keys[i] as Key, node.hashes[i] as Hash, node.sizes[i] as number];
+    const entry = { key, hash, size: size_, count: node.counts[i] ?? 1 };
     const back = without.spliced(without.layout(), i, 0, entry);
     expect([back.bytes, back.unpacked()]).toEqual([encodeTreeNode(node), node]);
     expect(decodeTreeNode(back.bytes)).toEqual(node);
+    const other = packed.spliced(packed.layout(), i, 1, { ...entry, size: 7 });
+    expect(other.bytes).toEqual(encodeTreeNode({ ...node, sizes: node.sizes.with(i, 7) }));
   });
   await holds("spliced leaves", property, RUNS);
 });

@@ -99,6 +99,30 @@ describe.for([1, 2] as const)("the tree, version %i", (version) => {
     );
   });
 
+  test("keys that are put behind all others one at a time, as those of a log are", async () => {
+    const nodes = new Nodes(version);
+    const model = new Map<Key, number>();
+    let root: Hash | null = null;
+    let atOnce = 0;
+    for (let i = 0; i < 3000; i++) {
+      // Of different lengths, and with different beginnings at last.
+      const key = parseKey(`/log/${String(i).padStart(6, "0")}${"-".repeat((i * 7) % 23)}${i % 500 === 0 ? "中" : ""}`);
+      model.set(key, i);
+      const fresh: FreshNodes = new Map();
+      const next = nodes.apply(root, [{ key, hash: hashOf(i), size: i }], fresh);
+      if (!(next instanceof Promise)) atOnce++;
+      root = await next;
+      for (const [hash, node] of fresh) {
+        expect(encodeTreeNode(decodeTreeNode(node.bytes)).equals(node.bytes)).toBe(true);
+        nodes.all.set(hash, node);
+      }
+      if (i % 97 === 0) expect(root).toBe((await new Nodes(version).edit(null, sorted(model))).root);
+    }
+    expect(await treeTotals(nodes, root)).toEqual({ count: 3000, bytes: (3000 * 2999) / 2 });
+    // All but those behind the end of a node.
+    expect(atOnce).toBeGreaterThan(3000 * 0.85);
+  });
+
   test("holds what a Map holds, has one root for equal contents, and diffs as the model does", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {

@@ -36,7 +36,7 @@ export class Cursor {
     this.#path = [];
     let node = await this.#nodes.node(root);
     while (node.level > level) {
-      const spot = node.seek(key) ?? lastOf(node);
+      const spot = node.seek(key) ?? node.last();
       this.#path.push({ node, spot });
       const child = this.#nodes.node(node.hashAt(spot));
       node = child instanceof Promise ? await child : child;
@@ -68,10 +68,4 @@ export class Cursor {
 
 function isLast({ node, spot }: Step): boolean {
   return spot.index === node.count - 1;
-}
-
-function lastOf(node: PackedNode): Spot {
-  const spot = node.start();
-  while (spot.index < node.count - 1) spot.next();
-  return spot;
 }

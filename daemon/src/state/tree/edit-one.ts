@@ -1,4 +1,4 @@
-import { type Hash, sha256 } from "@vlinder/protocol";
+import { type Hash, type Key, sha256 } from "@vlinder/protocol";
 import { Boundary } from "./boundary.ts";
 import type { Edit } from "./edit-type.ts";
 import type { FreshNodes, NodeReader } from "./node-reader.ts";
@@ -7,7 +7,7 @@ import type { Spot } from "./spot.ts";
 
 /**
  * One edit that moves no boundary of the tree, as nearly all do: an overwrite, and an insertion or removal after which the
- * leaf ends where it ended. The leaf is changed, and in each node above it one entry. Returns the new root;
+ * leaf ends where it ended, or that is behind all keys. The leaf is changed, and in each node above it one entry. Returns the new root;
  * undefined when it can't be said at once: `editTree` then does it. What it gives is the same, since where nodes
  * end depends on their keys alone.
  */
@@ -16,6 +16,7 @@ export function editOne(nodes: NodeReader, root: Hash, edit: Edit, fresh: FreshN
   const path: PackedNode[] = [];
   const spots: Spot[] = [];
   let isLast = true;
+  let isBehind = false;
   for (let at = root; ;) {
     const node = nodes.node(at);
     if (node instanceof Promise) {
@@ -23,8 +24,9 @@ export function editOne(nodes: NodeReader, root: Hash, edit: Edit, fresh: FreshN
       node.catch(() => {});
       return undefined;
     }
-    const spot = node.seek(key);
-    if (spot === null) return undefined;
+    const found = node.seek(key);
+    isBehind = found === null;
+    const spot = found ?? node.last();
     path.push(node);
     spots.push(spot);
     if (node.level === 0) break;
@@ -44,15 +46,22 @@ export function editOne(nodes: NodeReader, root: Hash, edit: Edit, fresh: FreshN
   } else {
     more = edit.hash === null ? -1 : 1;
     bytes = edit.hash === null ? -leaf.sizeAt(spot) : edit.size;
-    next = reshaped(leaf, spot.index, edit, isLast);
+    next = reshaped(leaf, isBehind ? leaf.count : spot.index, edit, isLast);
     if (next === undefined) return undefined;
   }
   let hash = keep(fresh, next);
   for (let depth = path.length - 1; depth >= 0; depth--) {
     const node = path[depth] as PackedNode;
-    hash = keep(fresh, node.with(spots[depth] as Spot, hash, bytes, more));
+    const place = spots[depth] as Spot;
+    hash = keep(fresh, isBehind ? endingWith(node, place, key, hash, bytes) : node.with(place, hash, bytes, more));
   }
   return hash;
+}
+
+/** An inner node in whose last child a key was put behind all others. */
+function endingWith(node: PackedNode, last: Spot, key: Key, hash: Hash, bytes: number): PackedNode {
+  const entry = { key, hash, size: node.sizeAt(last) + bytes, count: node.countAt(last) + 1 };
+  return node.spliced(node.layout(), last.index, 1, entry);
 }
 
 function keep(fresh: FreshNodes, node: PackedNode): Hash {
@@ -65,7 +74,7 @@ function keep(fresh: FreshNodes, node: PackedNode): Hash {
 function reshaped(leaf: PackedNode, i: number, { key, hash, size }: Edit, isLast: boolean): PackedNode | undefined {
   if (hash === null && i === leaf.count - 1) return undefined;
   const layout = leaf.layout();
-  const [gone, added] = hash === null ? ([1, null] as const) : ([0, { key, hash, size }] as const);
+  const [gone, added] = hash === null ? ([1, null] as const) : ([0, { key, hash, size, count: 1 }] as const);
   const keys = layout.keys.toSpliced(i, gone, ...(added === null ? [] : [key]));
   const boundary = new Boundary(0, leaf.version);
   for (const [at, one] of keys.entries()) {

@@ -23,11 +23,12 @@ export interface Layout {
   readonly places: readonly number[];
 }
 
-/** Of a leaf. */
+/** `count`: as a node has it. */
 interface NewEntry {
   readonly key: Key;
   readonly hash: Hash;
   readonly size: number;
+  readonly count: number;
 }
 
 /**
@@ -143,6 +144,13 @@ export class PackedNode {
     return new Spot(this.#bytes, this.count);
   }
 
+  /** At the last entry. */
+  last(): Spot {
+    const spot = this.start();
+    while (spot.index < this.count - 1) spot.next();
+    return spot;
+  }
+
   hashAt({ index, hash: at }: Spot): Hash {
     const known = this.#known?.[index];
     if (known !== undefined) return known;
@@ -234,9 +242,10 @@ export class PackedNode {
     return next;
   }
 
-  /** A leaf with an entry more, or less, at a place in order: what is in front of it and behind the next one is copied. */
+  /** The same node with an entry more, or less, or with another one, at its place in order: what is in front of it and behind the next one is copied. */
   spliced({ keys, places }: Layout, index: number, gone: 0 | 1, added: NewEntry | null): PackedNode {
     const bytes = this.#bytes;
+    const isLeaf = this.level === 0;
     const count = this.count - gone + (added === null ? 0 : 1);
     const before = keys[index - 1] ?? "";
     const next = index + gone;
@@ -249,12 +258,12 @@ export class PackedNode {
     const addedShares = added === null ? 0 : sharedPrefix(before, added.key);
     const nextShares = nextKey === undefined ? 0 : sharedPrefix(added?.key ?? before, nextKey);
     const from = 2 + uvarintLength(count);
-    const room =
-      from +
-      (kept - first) +
-      (added === null ? 0 : keyLength(added.key, addedShares) + HASH_BYTES + uvarintLength(added.size)) +
-      (nextKey === undefined ? 0 : keyLength(nextKey, nextShares)) +
-      (bytes.length - nextHash);
+    let room = from + (kept - first) + (bytes.length - nextHash);
+    if (added !== null) {
+      room += keyLength(added.key, addedShares) + HASH_BYTES + uvarintLength(added.size);
+      if (!isLeaf) room += uvarintLength(added.count);
+    }
+    if (nextKey !== undefined) room += keyLength(nextKey, nextShares);
     const copy = Buffer.allocUnsafe(room);
     copy[0] = bytes[0] as number;
     copy[1] = bytes[1] as number;
@@ -264,6 +273,7 @@ export class PackedNode {
       at = writeKey(copy, at, added.key, addedShares);
       at += copy.write(added.hash, at, HASH_BYTES, "hex");
       at = writeUvarint(copy, at, added.size);
+      if (!isLeaf) at = writeUvarint(copy, at, added.count);
     }
     if (nextKey !== undefined) at = writeKey(copy, at, nextKey, nextShares);
     bytes.copy(copy, at, nextHash);
