@@ -167,12 +167,12 @@ export interface ObjectReader {
   readAt?(kind: Kind, hash: Hash, place: number): Uint8Array | null;
 
   /**
-   * Every object of a kind, each once, some at a time, in the order that is fastest to read: as they lie there.
+   * Every object of some kinds, each once, some at a time, in the order that is fastest to read: as they lie there.
    * What is stored or removed while it runs may be among them or not. What lies there and would not be found by its
    * hash (an index is damaged) must not be among them: verify looks no object up again. Absent: `scan` from the start is as
    * good (`sweepObjects` does either).
    */
-  sweep?(kind: Kind): AsyncIterable<readonly StoredObject[]>;
+  sweep?(kinds: readonly Kind[]): AsyncIterable<readonly StoredObject[]>;
 
   /** As `ObjectStorage` has it. */
   scan(kind: Kind, after: Hash | null, limit: number): Promise<StoredObject[]>;

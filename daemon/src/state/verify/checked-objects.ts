@@ -46,14 +46,13 @@ export class CheckedObjects {
     this.#shelves = Object.fromEntries(KINDS.map((kind) => [kind, shelf(kind)])) as Record<Kind, Shelf>;
   }
 
-  /** Hashes all objects of a kind; `step` gets those of each batch that are good. */
-  async sweep(kind: Kind, step: (objects: readonly StoredObject[]) => Promise<void> | void): Promise<void> {
-    const shelf = this.#shelves[kind];
+  /** Hashes all objects of some kinds; `step` gets those of each batch that are good. */
+  async sweep(kinds: readonly Kind[], step: (objects: readonly StoredObject[]) => Promise<void> | void): Promise<void> {
     try {
-      for await (const batch of sweepObjects(this.reader, kind)) {
-        await step(batch.filter((object) => this.#take(shelf, object)));
+      for await (const batch of sweepObjects(this.reader, ...kinds)) {
+        await step(batch.filter((object) => this.#take(this.#shelves[object.kind], object)));
       }
-      shelf.swept = true;
+      for (const kind of kinds) this.#shelves[kind].swept = true;
     } catch (error) {
       // Some of it can't be read: which objects these are, reading them one by one will tell.
       if (!isUnreadable(error)) throw error;

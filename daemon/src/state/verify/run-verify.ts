@@ -50,8 +50,8 @@ export async function runVerify(reader: ObjectReader, task: VerifyTask, run: Ver
   const step = pace(2 * commit + node + snapshot + value + chunk, run.progress, run.shared);
   const verifier = new Verifier(reader, counts, task, step);
   const graph = new CommitGraph(commit);
-  await verifier.objects.sweep("commit", (objects) => {
-    for (const { hash, bytes } of objects) graph.add(hash, linksOf(bytes));
+  await verifier.objects.sweep(["commit", "snapshot", "node", "value"], (objects) => {
+    for (const { kind, hash, bytes } of objects) if (kind === "commit") graph.add(hash, linksOf(bytes));
     return step(objects.length);
   });
   const live = branches.filter((branch): branch is { name: string; head: Hash } => branch.head !== null);
@@ -61,9 +61,6 @@ export async function runVerify(reader: ObjectReader, task: VerifyTask, run: Ver
     const { bytes } = await verifier.objects.read("commit", hash);
     if (bytes !== null) graph.add(hash, linksOf(bytes));
   });
-  for (const kind of ["snapshot", "node", "value"] as const) {
-    await verifier.objects.sweep(kind, (objects) => step(objects.length));
-  }
   await new Replay(verifier, graph, step).all(heads);
   const reached = {
     ...Object.fromEntries(KINDS.map((kind) => [kind, verifier.objects.reached(kind)])),

@@ -18,7 +18,7 @@ export function openSqliteReader(path: string): ObjectReader & { close(): void }
     readAt: (kind: Kind, hash: Hash, place: number) =>
       reader.at(place, KINDS.indexOf(kind), hashToBytes(hash))?.bytes ?? null,
     scan: async (kind: Kind, after: Hash | null, limit: number) => reader.scan(kind, after, limit),
-    sweep: (kind: Kind): AsyncIterable<readonly StoredObject[]> => reader.sweep(kind, index),
+    sweep: (kinds: readonly Kind[]): AsyncIterable<readonly StoredObject[]> => reader.sweep(kinds, index),
     close: () => reader.close(),
   };
 }

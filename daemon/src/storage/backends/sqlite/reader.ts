@@ -200,29 +200,32 @@ export class Reader {
   }
 
   /** In the order in which they were stored. `index`: what is known of the index already. */
-  async *sweep(kind: Kind, index = new SoundIndex()): AsyncGenerator<readonly StoredObject[]> {
-    const shelf = KINDS.indexOf(kind);
+  async *sweep(kinds: readonly Kind[], index = new SoundIndex()): AsyncGenerator<readonly StoredObject[]> {
     while (this.#read((session) => index.check(session.index))) await nextTurn();
-    yield* this.#inOrder(shelf, (session, id, _, slot) => {
+    yield* this.#inOrder(kinds, (session, id, _, slot) => {
       const block = session.block(id);
+      if (block === undefined) return null;
+      const shelf = slotFlags(block.head, slot) & SLOT.shelf;
       const place = locationOf(id, slot, shelf);
-      if (block === undefined || !index.isFound(session.index, block, slot, place)) return null;
-      return { kind, hash: hashFromBytes(slotHash(block.head, slot)), bytes: session.bytesAt(block, slot), place };
+      if (!index.isFound(session.index, block, slot, place)) return null;
+      const hash = hashFromBytes(slotHash(block.head, slot));
+      return { kind: KINDS[shelf] as Kind, hash, bytes: session.bytesAt(block, slot), place };
     });
   }
 
   /** The same, by the heads of blocks alone. */
   names(kind: Kind): AsyncGenerator<readonly ObjectName[]> {
-    return this.#inOrder(KINDS.indexOf(kind), (_, __, head, slot) => {
+    return this.#inOrder([kind], (_, __, head, slot) => {
       return { hash: hashFromBytes(slotHash(head, slot)), size: slotLength(head, slot) };
     });
   }
 
-  /** All of a shelf, as they lie, in steps between which others have the thread. Blocks that have none of it are not read. */
+  /** All of some kinds, as they lie, in steps between which others have the thread. Blocks that have none of them are not read. */
   async *#inOrder<T extends { readonly hash: Hash; readonly bytes?: Uint8Array }>(
-    shelf: number,
+    kinds: readonly Kind[],
     take: (session: ReaderSession, id: number, head: Buffer, slot: number) => T | null,
   ): AsyncGenerator<readonly T[]> {
+    const shelves = kinds.reduce((bits, kind) => bits | (1 << KINDS.indexOf(kind)), 0);
     for (let next: number | null = 0; next !== null;) {
       const from: number = next;
       const batch: T[] = [];
@@ -233,7 +236,7 @@ export class Reader {
         for (const [id, head] of session.heads.iterate(from)) {
           if (bytes >= SWEEP_BYTES || batch.length >= SWEEP_ROWS || blocks === SWEEP_BLOCKS) return id;
           blocks++;
-          for (const slot of slotsOf(head, shelf)) {
+          for (const slot of slotsOf(head, shelves)) {
             const taken = take(session, id, head, slot);
             if (taken === null) continue;
             bytes += taken.bytes?.length ?? 0;
@@ -305,12 +308,12 @@ export class Reader {
   }
 }
 
-/** Slots of a shelf that are not empty. */
-function slotsOf(head: Buffer, shelf: number): number[] {
+/** Slots of some shelves, a bit each, that are not empty. */
+function slotsOf(head: Buffer, shelves: number): number[] {
   const slots: number[] = [];
   for (let slot = 0; slot < slotCount({ head }); slot++) {
     const flags = slotFlags(head, slot);
-    if ((flags & SLOT.removed) === 0 && (flags & SLOT.shelf) === shelf) slots.push(slot);
+    if ((flags & SLOT.removed) === 0 && (shelves & (1 << (flags & SLOT.shelf))) !== 0) slots.push(slot);
   }
   return slots;
 }

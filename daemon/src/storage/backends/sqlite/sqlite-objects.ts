@@ -290,8 +290,8 @@ class SqliteObjects implements ObjectStorage {
     return this.#open().scan(kind, after, limit);
   }
 
-  sweep(kind: Kind): AsyncIterable<readonly StoredObject[]> {
-    return this.#open().sweep(kind);
+  sweep(kinds: readonly Kind[]): AsyncIterable<readonly StoredObject[]> {
+    return this.#open().sweep(kinds);
   }
 
   names(kind: Kind): AsyncIterable<readonly ObjectName[]> {
