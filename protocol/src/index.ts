@@ -55,14 +55,7 @@ export {
   type Proven,
 } from "./format/proof.ts";
 export { decodeSnapshot, EMPTY_SNAPSHOT, encodeSnapshot, hashSnapshot, type Snapshot } from "./format/snapshot.ts";
-export {
-  decodeTreeNode,
-  encodeTreeNode,
-  sharedPrefix,
-  TREE_VERSION,
-  type TreeNode,
-  type TreeVersion,
-} from "./format/tree-node.ts";
+export { decodeTreeNode, encodeTreeNode, TREE_VERSION, type TreeNode, type TreeVersion } from "./format/tree-node.ts";
 export { ByteReader, uvarintLength, writeUvarint } from "./format/varint.ts";
 export { isNewerFormat, refuseNewerFormat } from "./format/version.ts";
 export { decodeVectorRecord, encodeVectorRecord, type Metadata, type VectorRecord } from "./format/vector-record.ts";

@@ -156,14 +156,14 @@ test("a node with an entry more or less, or another one, has the bytes that the 
       counts: node.counts.toSpliced(i, 1),
     };
     const [packed, without] = [read(node), read(less)];
-    const removed = packed.spliced(packed.layout(), i, 1, null);
+    const removed = packed.spliced(i, 1, null);
     expect([removed.bytes, removed.unpacked()]).toEqual([encodeTreeNode(less), less]);
     const [key, hash, size_] = [node.keys[i] as Key, node.hashes[i] as Hash, node.sizes[i] as number];
     const entry = { key, hash, size: size_, count: node.counts[i] ?? 1 };
-    const back = without.spliced(without.layout(), i, 0, entry);
+    const back = without.spliced(i, 0, entry);
     expect([back.bytes, back.unpacked()]).toEqual([encodeTreeNode(node), node]);
     expect(decodeTreeNode(back.bytes)).toEqual(node);
-    const other = packed.spliced(packed.layout(), i, 1, { ...entry, size: 7 });
+    const other = packed.spliced(i, 1, { ...entry, size: 7 });
     expect(other.bytes).toEqual(encodeTreeNode({ ...node, sizes: node.sizes.with(i, 7) }));
   });
   await holds("spliced leaves", property, RUNS);

@@ -30,8 +30,7 @@ export type TreeVersion = 1 | 2;
 export const TREE_VERSION: TreeVersion = 2;
 const MAX_LEVEL = 40;
 
-/** How many characters two texts begin with alike. */
-export function sharedPrefix(a: string, b: string): number {
+function sharedPrefix(a: string, b: string): number {
   const end = Math.min(a.length, b.length);
   let i = 0;
   while (i < end && a.charCodeAt(i) === b.charCodeAt(i)) i++;

@@ -1,4 +1,4 @@
-import type { Key, TreeVersion } from "@vlinder/protocol";
+import { type Key, LIMITS, type TreeVersion } from "@vlinder/protocol";
 
 /**
  * Where a node of the tree ends. This is format: two machines that disagree here have different
@@ -19,6 +19,9 @@ const LIMIT = 6;
 const LEAF_ENTRY = 36;
 const INNER_ENTRY = 40;
 
+/** For one key at a time. */
+const scratch = new Uint8Array(LIMITS.keyBytes);
+
 export class Boundary {
   readonly #level: number;
   readonly #entry: number;
@@ -37,10 +40,17 @@ export class Boundary {
 
   /** Takes the next entry's key; true when the node ends behind it, and the next one starts. */
   take(key: Key): boolean {
+    const { length } = key;
+    for (let i = 0; i < length; i++) scratch[i] = key.charCodeAt(i);
+    return this.takeBytes(scratch, length);
+  }
+
+  /** The same of a key that is the first bytes of these. */
+  takeBytes(key: Uint8Array, length: number): boolean {
     const before = this.#weight;
-    const after = before + key.length + this.#entry;
+    const after = before + length + this.#entry;
     this.#entries++;
-    if (this.#ends(key, before, after)) {
+    if (this.#ends(key, length, before, after)) {
       this.#weight = 0;
       this.#entries = 0;
       return true;
@@ -49,22 +59,20 @@ export class Boundary {
     return false;
   }
 
-  #ends(key: Key, before: number, after: number): boolean {
+  #ends(key: Uint8Array, length: number, before: number, after: number): boolean {
     if (this.#level > 0 && this.#entries < 2) return false;
     if (after >= this.#limit) return true;
-    return keyHash(key, this.#level) * this.#scaleSquared < (after * after - before * before) * 2 ** 32;
+    return keyHash(key, length, this.#level) * this.#scaleSquared < (after * after - before * before) * 2 ** 32;
   }
 }
 
 /** MurmurHash3 x86 32-bit over the key's bytes, seeded with the level. */
-export function keyHash(key: Key, seed: number): number {
-  const length = key.length;
+export function keyHash(key: Uint8Array, length: number, seed: number): number {
   const blocks = length & ~3;
   let h = seed;
   let k: number;
   for (let i = 0; i < blocks; i += 4) {
-    k =
-      key.charCodeAt(i) | (key.charCodeAt(i + 1) << 8) | (key.charCodeAt(i + 2) << 16) | (key.charCodeAt(i + 3) << 24);
+    k = at(key, i) | (at(key, i + 1) << 8) | (at(key, i + 2) << 16) | (at(key, i + 3) << 24);
     k = Math.imul(k, 0xcc9e2d51);
     k = (k << 15) | (k >>> 17);
     h ^= Math.imul(k, 0x1b873593);
@@ -72,10 +80,10 @@ export function keyHash(key: Key, seed: number): number {
     h = (Math.imul(h, 5) + 0xe6546b64) | 0;
   }
   k = 0;
-  if (length - blocks >= 3) k ^= key.charCodeAt(blocks + 2) << 16;
-  if (length - blocks >= 2) k ^= key.charCodeAt(blocks + 1) << 8;
+  if (length - blocks >= 3) k ^= at(key, blocks + 2) << 16;
+  if (length - blocks >= 2) k ^= at(key, blocks + 1) << 8;
   if (length - blocks >= 1) {
-    k ^= key.charCodeAt(blocks);
+    k ^= at(key, blocks);
     k = Math.imul(k, 0xcc9e2d51);
     k = (k << 15) | (k >>> 17);
     h ^= Math.imul(k, 0x1b873593);
@@ -84,4 +92,8 @@ export function keyHash(key: Key, seed: number): number {
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) >>> 0;
+}
+
+function at(bytes: Uint8Array, i: number): number {
+  return bytes[i] as number;
 }

@@ -1,9 +1,12 @@
-import { type Hash, type Key, sha256 } from "@vlinder/protocol";
+import { type Hash, type Key, LIMITS, sha256 } from "@vlinder/protocol";
 import { Boundary } from "./boundary.ts";
 import type { Edit } from "./edit-type.ts";
 import type { FreshNodes, NodeReader } from "./node-reader.ts";
 import type { PackedNode } from "./packed-node.ts";
 import type { Spot } from "./spot.ts";
+
+/** For one key at a time. */
+const scratch = new Uint8Array(LIMITS.keyBytes);
 
 /**
  * One edit that moves no boundary of the tree, as nearly all do: an overwrite, and an insertion or removal after which the
@@ -61,7 +64,7 @@ export function editOne(nodes: NodeReader, root: Hash, edit: Edit, fresh: FreshN
 /** An inner node in whose last child a key was put behind all others. */
 function endingWith(node: PackedNode, last: Spot, key: Key, hash: Hash, bytes: number): PackedNode {
   const entry = { key, hash, size: node.sizeAt(last) + bytes, count: node.countAt(last) + 1 };
-  return node.spliced(node.layout(), last.index, 1, entry);
+  return node.spliced(last.index, 1, entry);
 }
 
 function keep(fresh: FreshNodes, node: PackedNode): Hash {
@@ -72,14 +75,25 @@ function keep(fresh: FreshNodes, node: PackedNode): Hash {
 
 /** A leaf with one key more or less, when it begins and ends as before; else undefined. */
 function reshaped(leaf: PackedNode, i: number, { key, hash, size }: Edit, isLast: boolean): PackedNode | undefined {
-  if (hash === null && i === leaf.count - 1) return undefined;
-  const layout = leaf.layout();
-  const [gone, added] = hash === null ? ([1, null] as const) : ([0, { key, hash, size, count: 1 }] as const);
-  const keys = layout.keys.toSpliced(i, gone, ...(added === null ? [] : [key]));
+  if (hash === null)
+    return i < leaf.count - 1 && keepsEnds(leaf, i, null, isLast) ? leaf.spliced(i, 1, null) : undefined;
+  return keepsEnds(leaf, i, key, isLast) ? leaf.spliced(i, 0, { key, hash, size, count: 1 }) : undefined;
+}
+
+/** Whether a leaf with a key more in front of an entry, or without this entry, ends where it ended, and nowhere before. */
+function keepsEnds(leaf: PackedNode, index: number, added: Key | null, isLast: boolean): boolean {
   const boundary = new Boundary(0, leaf.version);
-  for (const [at, one] of keys.entries()) {
-    const ends = boundary.take(one);
-    if (ends !== (at === keys.length - 1) && !(isLast && at === keys.length - 1)) return undefined;
+  const last = leaf.count - (added === null ? 2 : 0);
+  let taken = 0;
+  const isRight = (ends: boolean): boolean => ends === (taken++ === last) || (isLast && taken > last);
+  for (const spot = leaf.start(); spot.next();) {
+    // Each is needed for the one behind it.
+    const length = spot.keyInto(scratch);
+    if (spot.index === index) {
+      if (added === null) continue;
+      if (!isRight(boundary.take(added))) return false;
+    }
+    if (!isRight(boundary.takeBytes(scratch, length))) return false;
   }
-  return leaf.spliced(layout, i, gone, added);
+  return added === null || index < leaf.count || isRight(boundary.take(added));
 }

@@ -3,8 +3,8 @@ import {
   encodeTreeNode,
   type Hash,
   type Key,
+  LIMITS,
   ownBuffer,
-  sharedPrefix,
   type TreeNode,
   type TreeVersion,
   uvarintLength,
@@ -16,6 +16,9 @@ import { HASH_BYTES, Spot } from "./spot.ts";
 const ALL = -1;
 /** Counts collections: what a stored version has is known to be stored only since the last one. */
 let collections = 0;
+
+/** For one key at a time. */
+const scratch = new Uint8Array(LIMITS.keyBytes);
 
 /** The keys of a node, and where their hashes begin. */
 export interface Layout {
@@ -243,40 +246,51 @@ export class PackedNode {
   }
 
   /** The same node with an entry more, or less, or with another one, at its place in order: what is in front of it and behind the next one is copied. */
-  spliced({ keys, places }: Layout, index: number, gone: 0 | 1, added: NewEntry | null): PackedNode {
+  spliced(index: number, gone: 0 | 1, added: NewEntry | null): PackedNode {
     const bytes = this.#bytes;
-    const isLeaf = this.level === 0;
     const count = this.count - gone + (added === null ? 0 : 1);
-    const before = keys[index - 1] ?? "";
-    const next = index + gone;
-    const [nextKey, nextHash] = [keys[next], places[next] ?? bytes.length];
-    // Where what is replaced begins: an entry is left as it is up to the one in front.
-    const start = this.start();
-    const first = start.end;
-    while (start.index < index - 1) start.next();
-    const kept = start.end;
-    const addedShares = added === null ? 0 : sharedPrefix(before, added.key);
-    const nextShares = nextKey === undefined ? 0 : sharedPrefix(added?.key ?? before, nextKey);
-    const from = 2 + uvarintLength(count);
-    let room = from + (kept - first) + (bytes.length - nextHash);
-    if (added !== null) {
-      room += keyLength(added.key, addedShares) + HASH_BYTES + uvarintLength(added.size);
-      if (!isLeaf) room += uvarintLength(added.count);
+    const spot = this.start();
+    const first = spot.end;
+    let length = 0;
+    while (spot.index < index - 1 && spot.next()) length = spot.keyInto(scratch);
+    const kept = spot.end;
+    const addedShares = added === null ? 0 : sharedWith(added.key, length);
+    // The entry behind is written anew, as it has another one in front.
+    let nextShares = Number.POSITIVE_INFINITY;
+    let hasNext = true;
+    for (let i = 0; i <= gone && hasNext; i++) {
+      hasNext = spot.next();
+      if (!hasNext) break;
+      length = spot.keyInto(scratch);
+      // What the outer two of three keys in order have in common, each has with the one between.
+      nextShares = Math.min(nextShares, spot.common);
     }
-    if (nextKey !== undefined) room += keyLength(nextKey, nextShares);
+    if (hasNext && added !== null) nextShares = sharedWith(added.key, length);
+    const behind = hasNext ? spot.hash : bytes.length;
+    const from = 2 + uvarintLength(count);
+    let room = from + (kept - first) + (bytes.length - behind);
+    if (added !== null) {
+      room += keyLength(added.key.length, addedShares) + HASH_BYTES + uvarintLength(added.size);
+      if (this.level > 0) room += uvarintLength(added.count);
+    }
+    if (hasNext) room += keyLength(length, nextShares);
     const copy = Buffer.allocUnsafe(room);
     copy[0] = bytes[0] as number;
     copy[1] = bytes[1] as number;
     writeUvarint(copy, 2, count);
     let at = from + bytes.copy(copy, from, first, kept);
     if (added !== null) {
-      at = writeKey(copy, at, added.key, addedShares);
+      at = writeLengths(copy, at, added.key.length, addedShares);
+      for (let i = addedShares; i < added.key.length; i++) copy[at++] = added.key.charCodeAt(i);
       at += copy.write(added.hash, at, HASH_BYTES, "hex");
       at = writeUvarint(copy, at, added.size);
-      if (!isLeaf) at = writeUvarint(copy, at, added.count);
+      if (this.level > 0) at = writeUvarint(copy, at, added.count);
     }
-    if (nextKey !== undefined) at = writeKey(copy, at, nextKey, nextShares);
-    bytes.copy(copy, at, nextHash);
+    if (hasNext) {
+      at = writeLengths(copy, at, length, nextShares);
+      for (let i = nextShares; i < length; i++) copy[at++] = scratch[i] as number;
+    }
+    bytes.copy(copy, at, behind);
     return PackedNode.#fresh(copy, count);
   }
 }
@@ -292,15 +306,20 @@ function varintAt(bytes: Buffer, at: number): number {
   return value;
 }
 
-function keyLength(key: Key, common: number): number {
-  const rest = key.length - common;
-  return uvarintLength(common) + uvarintLength(rest) + rest;
+/** How many characters a key begins like the one in `scratch`. */
+function sharedWith(key: Key, length: number): number {
+  const end = Math.min(key.length, length);
+  let i = 0;
+  while (i < end && key.charCodeAt(i) === scratch[i]) i++;
+  return i;
 }
 
-function writeKey(bytes: Buffer, at: number, key: Key, common: number): number {
-  at = writeUvarint(bytes, at, common);
-  at = writeUvarint(bytes, at, key.length - common);
-  return at + bytes.write(key.slice(common), at, "latin1");
+function keyLength(length: number, common: number): number {
+  return uvarintLength(common) + uvarintLength(length - common) + length - common;
+}
+
+function writeLengths(bytes: Buffer, at: number, length: number, common: number): number {
+  return writeUvarint(bytes, writeUvarint(bytes, at, common), length - common);
 }
 
 /** What the objects of a node stand for beside its bytes, in a cache: so that very small ones count too. */

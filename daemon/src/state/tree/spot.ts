@@ -27,6 +27,14 @@ export class Spot {
     this.end = 2 + uvarintLength(count);
   }
 
+  /** Completes the key of the entry before to that of this one; returns its length. To be called for each entry from the first on. */
+  keyInto(key: Uint8Array): number {
+    const bytes = this.#bytes;
+    let to = this.common;
+    for (let at = this.rest; at < this.hash; at++) key[to++] = bytes[at] as number;
+    return to;
+  }
+
   /** Goes on to the next entry; false: there is none. */
   next(): boolean {
     if (this.index + 1 === this.#count) return false;
