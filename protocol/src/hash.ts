@@ -37,7 +37,7 @@ export function hashToBytes(hash: Hash): Buffer {
   return Buffer.from(hash, "hex");
 }
 
-/** The same bytes in memory that holds nothing else (small Buffers share pools of 8 KB): what is kept for long keeps only itself. */
+/** The same bytes in memory that holds nothing else (small Buffers share pools, of 64 KB in Node 24): what is kept for long keeps only itself. */
 export function ownBuffer(bytes: Uint8Array): Buffer {
   if (bytes.length === bytes.buffer.byteLength) return asBuffer(bytes);
   const own = Buffer.allocUnsafeSlow(bytes.length);

@@ -178,6 +178,17 @@ test("bytes that are cut, or have more behind them, or are noise, are no node", 
     refused(Buffer.concat([bytes, noise, Buffer.of(0)]));
   });
   await holds("cut nodes", property, RUNS);
+  // Numbers of many bytes: as a count, a length of three bytes in a key's place, a size.
+  const many = Buffer.alloc(200, 0xff);
+  refused(Buffer.concat([Buffer.of(2, 0), many, Buffer.of(1), Buffer.alloc(100)]));
+  refused(Buffer.concat([Buffer.of(2, 0, 1, 0, 0x81, 0x80), Buffer.alloc(0x4001 + 32 + 1)]));
+  refused(Buffer.concat([Buffer.of(2, 0, 1, 0x81, 0x80), Buffer.alloc(1 + 32 + 1)]));
+  for (const level of [0, 1]) {
+    refused(
+      Buffer.concat([Buffer.of(2, level, 1, 0, 1, 0x61), Buffer.alloc(32), many, Buffer.of(1, 1).subarray(level)]),
+    );
+    refused(Buffer.concat([Buffer.of(2, level, 1, 0, 1, 0x61), Buffer.alloc(32), many, Buffer.of(1, 1)]));
+  }
   for (const bytes of ["", "02", "0200", "020000", "020001", "020081", "0200ff", "02000100", "0200010080"])
     refused(Buffer.from(bytes, "hex"));
 });

@@ -38,7 +38,7 @@ export class Cursor {
     while (node.level > level) {
       const spot = node.seek(key) ?? node.last();
       this.#path.push({ node, spot });
-      const child = this.#nodes.node(node.hashAt(spot));
+      const child = this.#nodes.node(node.childAt(spot));
       node = child instanceof Promise ? await child : child;
     }
     this.#node = node;
@@ -52,13 +52,13 @@ export class Cursor {
     this.#path.length = depth + 1;
     const turn = this.#path[depth] as Step;
     turn.spot.next();
-    let child = this.#nodes.node(turn.node.hashAt(turn.spot));
+    let child = this.#nodes.node(turn.node.childAt(turn.spot));
     let node = child instanceof Promise ? await child : child;
     while (node.level > level) {
       const spot = node.start();
       spot.next();
       this.#path.push({ node, spot });
-      child = this.#nodes.node(node.hashAt(spot));
+      child = this.#nodes.node(node.childAt(spot));
       node = child instanceof Promise ? await child : child;
     }
     this.#node = node;

@@ -34,7 +34,7 @@ export function editOne(nodes: NodeReader, root: Hash, edit: Edit, fresh: FreshN
     spots.push(spot);
     if (node.level === 0) break;
     if (spot.index < node.count - 1) isLast = false;
-    at = node.hashAt(spot);
+    at = node.childAt(spot);
   }
   const leaf = path.pop() as PackedNode;
   const spot = spots.pop() as Spot;

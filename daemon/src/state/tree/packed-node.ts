@@ -17,6 +17,11 @@ const ALL = -1;
 /** Counts collections: what a stored version has is known to be stored only since the last one. */
 let collections = 0;
 
+/** Bytes of the shortest entry: two lengths, a hash and a size. */
+const ENTRY_LEAST = 2 + HASH_BYTES + 1;
+/** Of a size or a count, which are below 2^53. */
+const NUMBER_MOST = 8;
+
 /** For one key at a time. */
 const scratch = new Uint8Array(LIMITS.keyBytes);
 
@@ -38,7 +43,7 @@ interface NewEntry {
  * A node as its bytes. Keys, hashes, sizes and counts are read where they are asked for: a step down a tree looks at a few bytes
  * of each entry, and needs one hash. A new version with another hash and size in one entry is a copy with these
  * bytes changed: so an overwrite costs a copy and a hash for each level, nothing is decoded or encoded, and a node that is
- * kept is hardly more than its bytes.
+ * kept is hardly more than its bytes, and an inner one the hashes of the children that were gone to.
  *
  * For bytes that are known to be canonical: their hash is one that we computed ourselves. `decodeTreeNode` is for others.
  */
@@ -53,7 +58,7 @@ export class PackedNode {
   #changed: number;
   /** Since which collection that version is known to be stored. */
   #since: number;
-  /** Of an inner node, hashes that were asked for: a text that is made anew is hashed anew, too, where it is looked up. */
+  /** Of an inner node, children that were gone to: a text that is made anew is hashed anew, too, where it is looked up. */
   #known: (Hash | undefined)[] | null = null;
 
   private constructor(bytes: Buffer, count: number, lineage: Lineage, changed: number, since = collections) {
@@ -81,15 +86,21 @@ export class PackedNode {
     return new PackedNode(bytes, count, new Lineage(null), ALL);
   }
 
-  /** @throws RangeError, when the bytes are no node; invalid: of a newer format */
+  /** @throws RangeError, when entries can't be told apart in the bytes; invalid: of a newer format */
   static read(bytes: Buffer, lineage: Lineage): PackedNode {
     // Of a newer format: this says so.
     if (bytes[0] !== 1 && bytes[0] !== 2) decodeTreeNode(bytes);
     const count = varintAt(bytes, 2);
+    if (!(count > 0 && count <= bytes.length / ENTRY_LEAST)) throw new RangeError("bytes are no node");
     const spot = new Spot(bytes, count);
-    // Behind the end there are no numbers to read, and no comparison holds.
-    while (spot.next()) if (!(spot.end <= bytes.length)) throw new RangeError("a node is cut short");
-    if (spot.end !== bytes.length || !(count > 0)) throw new RangeError("bytes are no node");
+    const numbers = bytes[1] === 0 ? NUMBER_MOST : 2 * NUMBER_MOST;
+    while (spot.next()) {
+      const { common, rest, hash, end } = spot;
+      // Behind the end there are no numbers to read, and no comparison holds.
+      const isEntry = common <= LIMITS.keyBytes && hash - rest <= LIMITS.keyBytes && end - hash <= HASH_BYTES + numbers;
+      if (!(isEntry && end <= bytes.length)) throw new RangeError("a node is cut short");
+    }
+    if (spot.end !== bytes.length) throw new RangeError("bytes are no node");
     return new PackedNode(bytes, count, lineage, lineage.stored === null ? ALL : 0);
   }
 
@@ -155,10 +166,13 @@ export class PackedNode {
   }
 
   hashAt({ index, hash: at }: Spot): Hash {
-    const known = this.#known?.[index];
-    if (known !== undefined) return known;
-    const hash = this.#bytes.toString("hex", at, at + HASH_BYTES) as Hash;
-    if (this.level > 0) (this.#known ??= new Array<undefined>(this.count).fill(undefined))[index] = hash;
+    return this.#known?.[index] ?? (this.#bytes.toString("hex", at, at + HASH_BYTES) as Hash);
+  }
+
+  /** The hash of a child to go to: it is remembered, as others will go there. */
+  childAt(spot: Spot): Hash {
+    const hash = this.hashAt(spot);
+    (this.#known ??= new Array<undefined>(this.count).fill(undefined))[spot.index] = hash;
     return hash;
   }
 

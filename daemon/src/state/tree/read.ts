@@ -26,7 +26,7 @@ function entryBelow(nodes: NodeReader, node: PackedNode, key: Key): Entry | null
 function stepDown(node: PackedNode, key: Key): Hash | Entry | null {
   const spot = node.seek(key);
   if (spot === null) return null;
-  if (node.level > 0) return node.hashAt(spot);
+  if (node.level > 0) return node.childAt(spot);
   return spot.isExact ? { key, hash: node.hashAt(spot), size: node.sizeAt(spot) } : null;
 }
 
