@@ -154,7 +154,7 @@ async function buildUp(rows: Row[], lowest: Place, nodes: NodeReader, fresh: Fre
   for (;;) {
     const node: PackedNode = fresh.get(root) ?? (await nodes.node(root));
     if (node.level === 0 || node.count > 1) return root;
-    root = node.unpacked().hashes[0] as Hash;
+    root = node.hashAt(node.last());
   }
 }
 

@@ -272,7 +272,7 @@ export class PackedNode {
     // The entry behind is written anew, as it has another one in front.
     let nextShares = Number.POSITIVE_INFINITY;
     let hasNext = true;
-    for (let i = 0; i <= gone && hasNext; i++) {
+    for (let i = 0; i <= gone; i++) {
       hasNext = spot.next();
       if (!hasNext) break;
       length = spot.keyInto(scratch);
