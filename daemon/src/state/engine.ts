@@ -52,8 +52,8 @@ import { unreached, withTurns } from "./turns/removal.ts";
 import { Turns } from "./turns/turns.ts";
 import { isPlain, type UploadedWrite, Uploads } from "./uploads.ts";
 import type { VerifyReport } from "./verify/run-verify.ts";
-import { verifyStart } from "./verify/verify-start.ts";
-import { type VerifyStart, type VerifyWatch, Verification } from "./verify/verification.ts";
+import { verifyGround } from "./verify/verify-ground.ts";
+import { type VerifyWatch, Verification } from "./verify/verification.ts";
 import { ValueReads } from "./value-reads.ts";
 import { StateView } from "./view.ts";
 import { type DurableMove, Writer } from "./writer.ts";
@@ -283,9 +283,7 @@ export class StateEngine implements Exchange {
    * what was erased is no damage. @throws pruned, unavailable
    */
   verify(at: Hash | null = null, watch: VerifyWatch = {}): Promise<VerifyReport> {
-    const begin = async (): Promise<VerifyStart> =>
-      verifyStart(at, this.#keeping, this.branches(), (await this.usage()).counts);
-    return this.#verification.run(at, begin, watch);
+    return this.#verification.run(at, verifyGround(at, this.#keeping, this), watch);
   }
 
   /** A proof of what a key had in the state of a commit, for `checkProof`. */

@@ -187,6 +187,11 @@ export class Retention {
     return { limit, used: usage.bytes, forecast, quarantine, pruned: pruned.count };
   }
 
+  /** Does it while nothing is dropped, erased or brought back: that waits for its end. @throws unavailable when the agent is being closed */
+  meanwhile<T>(work: () => Promise<T>): Promise<T> {
+    return this.#alone(work);
+  }
+
   /** Waits for what is under way. */
   async idle(): Promise<void> {
     await this.#last;

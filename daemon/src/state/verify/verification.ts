@@ -13,6 +13,12 @@ export interface VerifyStart {
   readonly stood: () => Promise<boolean>;
 }
 
+export interface VerifyGround {
+  readonly begin: () => Promise<VerifyStart>;
+  /** Does it while nothing is removed: removals wait for its end. */
+  readonly withoutRemoval: <T>(work: () => Promise<T>) => Promise<T>;
+}
+
 export interface VerifyWatch {
   /** It was its turn. */
   readonly begun?: () => void;
@@ -25,8 +31,8 @@ const HEAP = { ...THREAD_HEAP, maxOldGenerationSizeMb: 96 };
 /** With so few objects it is done, in slices, before a thread has started. */
 const FEW = 1000;
 
-/** How often it is done in all, when a removal beside it may have made up the damage. */
-const ATTEMPTS = 3;
+/** How often it is done beside removals, which may make up damage; then they wait for it. */
+const BESIDE = 2;
 
 /** One verification of the process runs at a time: it takes a core for itself, and memory. */
 let last: Promise<unknown> = Promise.resolve();
@@ -45,9 +51,9 @@ export class Verification {
 
   /**
    * Waits until no other one runs; who asks for the same meanwhile waits with it.
-   * @param begin what is to be verified, asked when it begins
+   * @param ground asked when it begins what is to be verified
    */
-  run(at: Hash | null, begin: () => Promise<VerifyStart>, watch: VerifyWatch): Promise<VerifyReport> {
+  run(at: Hash | null, ground: VerifyGround, watch: VerifyWatch): Promise<VerifyReport> {
     const joined = this.#waiting.get(at);
     if (joined !== undefined) {
       joined.watches.push(watch);
@@ -56,23 +62,24 @@ export class Verification {
     const watches = [watch];
     const turn = last.then(() => {
       this.#waiting.delete(at);
-      return this.#turn(begin, watches);
+      return this.#turn(ground, watches);
     });
     this.#waiting.set(at, { turn, watches });
     last = turn.catch(() => {});
     return turn;
   }
 
-  async #turn(begin: () => Promise<VerifyStart>, watches: readonly VerifyWatch[]): Promise<VerifyReport> {
+  async #turn({ begin, withoutRemoval }: VerifyGround, watches: readonly VerifyWatch[]): Promise<VerifyReport> {
     for (const { begun } of watches) begun?.();
     const progress = (done: number, total: number): void => {
       for (const one of watches) one.progress?.(done, total);
     };
-    for (let attempt = 1; ; attempt++) {
+    for (let attempt = 0; attempt < BESIDE; attempt++) {
       const { task, stood } = await begin();
       const report = await this.#run(task, progress);
-      if (report.damaged === 0 || attempt === ATTEMPTS || (await stood())) return report;
+      if (report.damaged === 0 || (await stood())) return report;
     }
+    return await withoutRemoval(async () => this.#run((await begin()).task, progress));
   }
 
   async #run(task: VerifyTask, progress: (done: number, total: number) => void): Promise<VerifyReport> {
