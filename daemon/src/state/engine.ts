@@ -136,7 +136,7 @@ export class StateEngine implements Exchange {
     this.turns = new Turns(ground, storage, options.onTurn ?? (() => {}));
     this.#refs = new Refs({
       branches: () => this.#writer.branches,
-      find: (hash) => this.#objects.findCommit(hash),
+      objects: this.#objects,
       prefixed: (prefix) => commitsWithPrefix(storage, prefix),
       lookback: this.timeline.lookback,
       turns: async (turn) => (await this.turns.index.turn(turn))?.ended ?? null,

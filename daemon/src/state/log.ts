@@ -1,14 +1,14 @@
 import type { ObjectStorage } from "../storage/object-storage.ts";
-import { type Commit, type Hash, isHash, VlinderError } from "@vlinder/protocol";
+import { type Hash, isHash, VlinderError } from "@vlinder/protocol";
 
 /** A commit by its hash or a unique prefix of it. `prefixed` lists what the storage has with that prefix. @throws not_found, invalid */
 export async function resolveCommit(
   text: string,
-  find: (hash: Hash) => Promise<Commit | null>,
+  has: (hash: Hash) => Promise<boolean>,
   prefixed: (prefix: string) => Promise<Hash[]>,
 ): Promise<Hash> {
   if (isHash(text)) {
-    if ((await find(text)) !== null) return text;
+    if (await has(text)) return text;
   } else {
     const found = await prefixed(text);
     if (found.length === 1) return found[0] as Hash;

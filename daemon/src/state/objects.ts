@@ -68,6 +68,8 @@ export function valueKind(size: number): "value" | "list" {
 export class Objects implements NodeReader {
   readonly #storage: ObjectStorage;
   readonly #commits = new TwoGenerations<Hash, Commit>(4096);
+  /** Commits that were looked at lately: none is ever removed. */
+  readonly #here = new TwoGenerations<Hash, true>(2048);
   readonly #snapshots = new TwoGenerations<Hash, Snapshot>(1024);
   readonly #values = new ValueCache();
   /** What was written together is likely to be read together. */
@@ -133,13 +135,21 @@ export class Objects implements NodeReader {
     return commit;
   }
 
+  async hasCommit(hash: Hash): Promise<boolean> {
+    if (this.#here.get(hash) === undefined && (await this.#bytes("commit", hash)) === null) return false;
+    this.#here.set(hash, true);
+    return true;
+  }
+
   async commitBytes(hash: Hash): Promise<Uint8Array> {
     return this.#required("commit", hash);
   }
 
   /** The same at once, where the storage can; null: it can't, or there is none. */
   commitBytesNow(hash: Hash): Uint8Array | null {
-    return checked("commit", hash, this.#storage.readNow?.("commit", hash) ?? null);
+    const bytes = checked("commit", hash, this.#storage.readNow?.("commit", hash) ?? null);
+    if (bytes !== null) this.#here.set(hash, true);
+    return bytes;
   }
 
   /** They were removed from the storage: nothing of them may come from memory. */

@@ -3,25 +3,15 @@ import type { Entry, Space } from "./api.ts";
 import { STORE_AFTER_COMMITS } from "./head.ts";
 import type { Objects } from "./objects.ts";
 import { getEntry } from "./tree/read.ts";
-import { TwoGenerations } from "./two-generations.ts";
+import { type Step, Ways } from "./ways.ts";
 
-/** Commits that are remembered: twice as many at most, so two megabytes of usual ones. */
-const REMEMBERED = 1024;
-/** Longer ones are not remembered. */
-const LONGEST = 2048;
-
-/** A commit whose trees are not stored, and that has one parent and no change list. */
-interface Step {
-  /** Its bytes, a character each. */
-  readonly text: string;
-  readonly parent: Hash;
-}
+/** Longer commits are decoded. */
+const LONGEST = 65_536;
 
 /** What keys held at commits of the past, without computing the trees there. */
 export class PastEntries {
   readonly #objects: Objects;
-  /** Lately stepped over: who looks into the past looks at more than one commit there. It is true of them for good; trees that are stored later make the way shorter. */
-  readonly #steps = new TwoGenerations<Hash, Step>(REMEMBERED);
+  readonly #ways = new Ways();
 
   constructor(objects: Objects) {
     this.#objects = objects;
@@ -34,25 +24,22 @@ export class PastEntries {
    */
   async find(at: Hash, space: Space, key: Key): Promise<Entry | null | undefined> {
     const objects = this.#objects;
-    let hash = at;
     const wanted = keyInCommit(key);
+    let hash = at;
+    // Each time a commit at least is passed.
     for (let steps = 0; steps <= STORE_AFTER_COMMITS; steps++) {
-      const known = this.#steps.get(hash);
-      if (known !== undefined && !known.text.includes(wanted)) {
-        hash = known.parent;
-        continue;
-      }
-      const bytes = objects.commitBytesNow(hash);
-      const link = bytes === null ? null : linkPast(bytes, wanted);
-      if (bytes !== null && link !== null) {
-        const found = objects.storedSnapshot(link.snapshot);
-        const stored = found instanceof Promise ? await found : found;
+      if (!this.#ways.has(hash)) await this.#explore(hash, wanted);
+      const passage = this.#ways.from(hash, wanted);
+      if (passage !== null) {
+        const { to, names, snapshot } = passage;
+        const stored = snapshot === null ? null : await objects.storedSnapshot(snapshot);
         if (stored !== null) return await getEntry(objects, stored[space], key);
-        if (bytes.length <= LONGEST) {
-          this.#steps.set(hash, { text: asBuffer(bytes).toString("latin1"), parent: link.parent });
+        if (snapshot !== null) {
+          this.#ways.drop(hash);
+          continue;
         }
-        hash = link.parent;
-        continue;
+        hash = to;
+        if (!names) continue;
       }
       const commit = await objects.findCommit(hash);
       if (commit === null) return undefined;
@@ -65,6 +52,24 @@ export class PastEntries {
       hash = parent;
     }
     return undefined;
+  }
+
+  /** Goes from a commit to one whose trees are stored, as far as that is without a decoded commit, and notes the way. */
+  async #explore(from: Hash, key: string): Promise<void> {
+    const steps: Step[] = [];
+    let hash = from;
+    while (steps.length < STORE_AFTER_COMMITS && !this.#ways.has(hash)) {
+      const bytes = this.#objects.commitBytesNow(hash);
+      const link = bytes === null || bytes.length > LONGEST ? null : linkPast(bytes, key);
+      if (bytes === null || link === null) break;
+      if ((await this.#objects.storedSnapshot(link.snapshot)) !== null) {
+        this.#ways.add(steps, hash, link.snapshot);
+        return;
+      }
+      steps.push({ commit: hash, text: asBuffer(bytes).toString("latin1") });
+      hash = link.parent;
+    }
+    this.#ways.add(steps, hash, null);
   }
 }
 

@@ -4,13 +4,14 @@ import type { BranchTable } from "./branch-table.ts";
 import type { LiveBranch } from "./draft.ts";
 import type { Lookback } from "./history/lookback.ts";
 import { resolveCommit } from "./log.ts";
+import type { Objects } from "./objects.ts";
 
 /** The commit that ended a turn: its `complete`, else its `fail`. Null: no turn of that name has ended here. */
 export type TurnLookup = (turn: string) => Promise<Hash | null>;
 
 export interface RefsOptions {
   readonly branches: () => BranchTable;
-  readonly find: (hash: Hash) => Promise<Commit | null>;
+  readonly objects: Pick<Objects, "findCommit" | "hasCommit">;
   /** Commits whose hashes begin with these digits. */
   readonly prefixed: (prefix: string) => Promise<Hash[]>;
   readonly lookback: Lookback;
@@ -47,8 +48,8 @@ export class Refs {
   readonly #turn: Resolver = async (ref) => (ref.startsWith("t-") ? await this.#endOf(ref) : null);
 
   readonly #commit: Resolver = async (ref) => {
-    const { find, prefixed } = this.#options;
-    return /^[0-9a-f]{4,64}$/.test(ref) ? await resolveCommit(ref, find, prefixed) : null;
+    const { objects, prefixed } = this.#options;
+    return /^[0-9a-f]{4,64}$/.test(ref) ? await resolveCommit(ref, (hash) => objects.hasCommit(hash), prefixed) : null;
   };
 
   /** `2026-11-20T21:40Z`, `fix@2026-11-20`. */
@@ -79,7 +80,7 @@ export class Refs {
   /** Nobody saw the commits of a turn on its branch before the one that ended it. */
   async #isOfLaterTurn({ turn }: Commit, time: string): Promise<boolean> {
     const end = turn === undefined ? null : await this.#endOf(turn);
-    const ended = end === null ? null : await this.#options.find(end);
+    const ended = end === null ? null : await this.#options.objects.findCommit(end);
     return ended !== null && timeOf(ended) > time;
   }
 

@@ -1,8 +1,10 @@
-import { type Hash, MAIN } from "@vlinder/protocol";
+import { type BranchName, type Hash, MAIN } from "@vlinder/protocol";
 import { expect, onTestFinished, test, vi } from "vitest";
+import { Heads } from "../../src/state/heads.ts";
 import { dice } from "../sync/noise.ts";
 import { BACKENDS } from "./backends.ts";
 import { key, op, openEngine } from "./harness.ts";
+import { DAY, newHome, openHome, put as keep } from "./retention-harness.ts";
 
 const KEYS = ["/a", "/b", "/c", "/a/b", '/"quoted"'];
 const COMMITS = 150;
@@ -60,7 +62,69 @@ test("what a read of the past has stepped over is not read again for the next on
   };
   expect(await commitsRead("/0", 40)).toBeGreaterThan(30);
   expect(await commitsRead("/0", 42)).toBeLessThan(6);
+  // The one that names the key.
+  expect(await commitsRead("/0", 42)).toBe(1);
   // One that names the key is looked at.
   expect(await commitsRead("/20", 41)).toBeLessThan(6);
   expect(await commitsRead("/41", 40)).toBeLessThan(6);
+  // One that was passed is known to be there: only the beginning of history is looked at.
+  expect(await commitsRead("/41", 39)).toBe(1);
+});
+
+test("states that a read of the past came to, and that are dropped since, are not missed", async () => {
+  const place = await BACKENDS["sqlite"]!();
+  onTestFinished(() => place.dispose());
+  const storage = await place.open();
+  const home = newHome(storage);
+  const engine = await openHome(home, { states: "7d" });
+  onTestFinished(() => engine.close());
+  const states: Hash[] = [];
+  for (let n = 0; n < 150; n++) {
+    if (n === 100) home.clock.tick(8 * DAY);
+    states.push(await keep(engine, `/${n}`, `${n}`));
+  }
+  const at = async (n: number, name: string): Promise<string | null> => {
+    const { value } = await engine.find(key(name), MAIN, states[n]);
+    return value?.bytes?.toString() ?? null;
+  };
+  // Over the last stored trees before it, which are older than seven days.
+  for (const n of [105, 115, 110]) expect(await at(n, "/3")).toBe("3");
+  const { commits } = await engine.retention.collect(true);
+  expect(commits.dropped).toBeGreaterThan(90);
+  const computed = vi.spyOn(Heads.prototype, "at");
+  onTestFinished(() => computed.mockRestore());
+  for (const n of [116, 106, 111, 127, 148]) {
+    expect(await at(n, "/3")).toBe("3");
+    expect(await at(n, `/${n}`)).toBe(`${n}`);
+    expect(await at(n, `/${n + 1}`)).toBe(null);
+  }
+  // Nor is the state computed.
+  expect(computed).not.toHaveBeenCalled();
+  await expect(at(90, "/3")).rejects.toMatchObject({ code: "pruned" });
+});
+
+test("on branches that part within a way each finds its own", async () => {
+  const place = await BACKENDS["sqlite"]!();
+  onTestFinished(() => place.dispose());
+  const { engine } = await openEngine({ storage: await place.open() });
+  const write = async (name: string, value: string, branch: BranchName): Promise<Hash> =>
+    (await engine.write({ space: "kv", kind: "kv.put", branch, ops: [op(name, value)] })).state;
+  for (let n = 0; n < 20; n++) await write(`/${n}`, "main", MAIN);
+  const branches = ["left", "right"] as BranchName[];
+  for (const branch of branches) await engine.fork(branch, await engine.resolve("main"));
+  const states = new Map<BranchName, Hash[]>(branches.map((branch) => [branch, []]));
+  for (let n = 10; n < 30; n++) {
+    for (const branch of branches) states.get(branch)?.push(await write(`/${n}`, branch, branch));
+  }
+  await engine.close();
+  const { engine: again } = await openEngine({ storage: await place.open(), contract: null });
+  onTestFinished(() => again.close());
+  const roll = dice(5);
+  for (let i = 0; i < 600; i++) {
+    const branch = branches[roll(2)] as BranchName;
+    const [state, n] = [roll(20), roll(30)];
+    const { value } = await again.find(key(`/${n}`), MAIN, states.get(branch)?.[state]);
+    const held = n >= 10 && n <= 10 + state ? branch : n < 20 ? "main" : undefined;
+    expect(value?.bytes?.toString(), `/${n} at ${state} of ${branch}`).toBe(held);
+  }
 });

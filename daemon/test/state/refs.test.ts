@@ -72,6 +72,7 @@ describe("a time", () => {
     expect(await failure("main@noon")).toMatchObject({ code: "invalid" });
     expect(await failure("main@")).toMatchObject({ code: "invalid" });
     expect(await failure("noon")).toMatchObject({ code: "not_found" });
+    for (let i = 0; i < 2; i++) expect(await failure("ab".repeat(32))).toMatchObject({ code: "not_found" });
   });
 
   test("goes along what was the branch then, through merges and promotes", async () => {
