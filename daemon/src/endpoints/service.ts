@@ -26,6 +26,7 @@ import {
 } from "@vlinder/protocol";
 import type { Logger } from "pino";
 import type { z } from "zod";
+import { UnderWay } from "../under-way.ts";
 import type { Outbox } from "./outbox.ts";
 import { respond } from "./respond.ts";
 
@@ -96,7 +97,7 @@ export class EndpointService {
   readonly #connection: NatsConnection;
   readonly #outbox: Outbox;
   readonly #log: Logger;
-  readonly #inFlight = new Set<Promise<void>>();
+  readonly #inFlight = new UnderWay<Promise<void>>();
   /** How many of these are about each agent; null: the administrator's own. */
   readonly #atWork = new Map<AgentName | null, number>();
   #service: Service | null = null;

@@ -35,7 +35,7 @@ export interface Working {
   readonly table: BranchTable;
   /** By branch id, where they are at hand. */
   readonly heads: Map<Hash, Head>;
-  readonly unsaved: Map<Hash, Unsaved>;
+  unsaved: Map<Hash, Unsaved>;
 }
 
 /** Who commits here, and when. */

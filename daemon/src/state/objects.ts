@@ -67,7 +67,7 @@ export function valueKind(size: number): "value" | "list" {
 /** Typed, checked reads of one agent's objects. Everything read is hashed before it is believed. */
 export class Objects implements NodeReader {
   readonly #storage: ObjectStorage;
-  readonly #commits = new TwoGenerations<Hash, Commit>(4096);
+  readonly #commits = new TwoGenerations<Hash, Commit>(1024);
   /** Commits that were looked at lately: none is ever removed. */
   readonly #here = new TwoGenerations<Hash, true>(2048);
   readonly #snapshots = new TwoGenerations<Hash, Snapshot>(1024);

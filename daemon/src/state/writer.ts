@@ -57,7 +57,8 @@ export class Writer {
   /** Work that waits to be done while nothing is computed or on its way. */
   readonly #alone: { readonly work: () => Promise<void>; readonly reject: (error: unknown) => void }[] = [];
   readonly #watch: Watch;
-  readonly #inFlight = new Map<string, { request: Hash; reply: Promise<unknown> }>();
+  /** By id. The reply is taken out when it is known: dead tables of the map keep what it had (`UnderWay` says why). */
+  readonly #inFlight = new Map<string, { readonly request: Hash; reply: Promise<unknown> | null }>();
   #running: Promise<void> | null = null;
   #wake: () => void = () => {};
   /** A transaction failed, and the branches could not be read since: it may have been applied all the same. */
@@ -108,8 +109,13 @@ export class Writer {
     if (known !== undefined) {
       return known.request === once.request ? (known.reply as Promise<T>) : Promise.reject(reusedId(once.id));
     }
-    const reply = this.#enqueue(work, once).finally(() => this.#inFlight.delete(once.id));
-    this.#inFlight.set(once.id, { request: once.request, reply });
+    const answered = (): void => {
+      this.#inFlight.delete(once.id);
+      held.reply = null;
+    };
+    const reply = this.#enqueue(work, once).finally(answered);
+    const held: { request: Hash; reply: Promise<T> | null } = { request: once.request, reply };
+    this.#inFlight.set(once.id, held);
     return reply;
   }
 
@@ -286,6 +292,8 @@ export class Writer {
       if (saved !== undefined) this.#onCommit(hash, saved.commit, saved.changes);
       this.#working.unsaved.delete(hash);
     }
+    // Dead tables of one map would keep all that was ever in it (`UnderWay` says why).
+    this.#working.unsaved = new Map(this.#working.unsaved);
     for (const move of branches) {
       this.#durable.move(move);
       const head = heads.get(move.id);

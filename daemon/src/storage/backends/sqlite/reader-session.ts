@@ -40,14 +40,13 @@ export class ReaderSession {
   readonly #version: Database.Statement<[], number>;
   readonly #block: Database.Statement<[number], Block>;
   #seenVersion = -1;
-  readonly #blocksKept: number;
   /** The block in which a commit was found last. */
   #lastCommits: number | null = null;
-  /** Of this snapshot: what is read together often lies together. */
-  readonly #blocks = new Map<number, Block>();
+  /** Of this snapshot, since what is read together often lies together: a block in the place of its id, until another has the same. */
+  readonly #blocks: ({ readonly id: number; readonly block: Block } | undefined)[];
 
   constructor(path: string, blocksKept: number) {
-    this.#blocksKept = blocksKept;
+    this.#blocks = Array.from({ length: blocksKept });
     this.db = openForReading(path);
     this.index = new IndexReader(this.db);
     this.begin = this.db.prepare("BEGIN");
@@ -62,7 +61,7 @@ export class ReaderSession {
   refresh(): void {
     const version = this.#version.get() ?? 0;
     if (version === this.#seenVersion) return;
-    this.#blocks.clear();
+    this.#blocks.fill(undefined);
     this.index.refresh();
     this.#seenVersion = version;
   }
@@ -133,12 +132,11 @@ export class ReaderSession {
   }
 
   block(id: number): Block | undefined {
-    const known = this.#blocks.get(id);
-    if (known !== undefined) return known;
+    const place = id % this.#blocks.length;
+    const known = this.#blocks[place];
+    if (known?.id === id) return known.block;
     const block = this.#block.get(id);
-    if (block === undefined) return undefined;
-    if (this.#blocks.size >= this.#blocksKept) this.#blocks.clear();
-    this.#blocks.set(id, block);
+    if (block !== undefined) this.#blocks[place] = { id, block };
     return block;
   }
 

@@ -22,6 +22,7 @@ import {
   type Transaction,
   type Usage,
 } from "../../object-storage.ts";
+import { UnderWay } from "../../../under-way.ts";
 import { Bases } from "./bases.ts";
 import { blocksOf, type NewBlocks } from "./blocks-of.ts";
 import type { WriterOptions } from "./connection.ts";
@@ -86,7 +87,7 @@ class SqliteObjects implements ObjectStorage {
   readonly #kept: KeptFile;
   readonly #bases = new Bases();
   /** Hash prefixes of transactions that are under way. */
-  readonly #underWay = new Set<PrefixTable>();
+  readonly #underWay = new UnderWay<PrefixTable>();
   /** Work that must not overlap with what is under way, one after another; what is asked for later waits for it. */
   #alone: Promise<unknown> = Promise.resolve();
   #waiting = 0;
@@ -94,7 +95,7 @@ class SqliteObjects implements ObjectStorage {
   #behind: Promise<unknown> = Promise.resolve();
   /** What this process knows of the file is so in this view of the writer's. */
   #view: number;
-  readonly #pending = new Set<Promise<unknown>>();
+  readonly #pending = new UnderWay<Promise<unknown>>();
   #closing: Promise<void> | null = null;
 
   constructor(uri: string, path: string, writer: WriterConnection, view: number) {

@@ -20,7 +20,7 @@ export class WriterThread {
   readonly notices = new Map<number, (notice: string) => void>();
   readonly warnings = new Map<number, (warning: Failure) => void>();
   readonly #worker: Worker;
-  readonly #calls = new Map<number, Call>();
+  readonly #calls: (Call & { readonly call: number })[] = [];
   #lastCall = 0;
   #ended = false;
 
@@ -45,8 +45,8 @@ export class WriterThread {
     if (this.#ended) return Promise.reject(threadEnded(null));
     return new Promise((resolve, reject) => {
       const call = ++this.#lastCall;
-      if (this.#calls.size === 0) this.#worker.ref();
-      this.#calls.set(call, { resolve, reject });
+      if (this.#calls.length === 0) this.#worker.ref();
+      this.#calls.push({ call, resolve, reject });
       this.#worker.postMessage({ ...request, call }, transfer);
     });
   }
@@ -65,16 +65,15 @@ export class WriterThread {
       return;
     }
     for (const answer of report.answers) {
-      this.#calls.get(answer.call)?.resolve(answer);
-      this.#calls.delete(answer.call);
+      const at = this.#calls.findIndex(({ call }) => call === answer.call);
+      if (at >= 0) this.#calls.splice(at, 1)[0]?.resolve(answer);
     }
-    if (this.#calls.size === 0) this.#worker.unref();
+    if (this.#calls.length === 0) this.#worker.unref();
   }
 
   #end(cause: unknown): void {
     this.#ended = true;
-    for (const { reject } of this.#calls.values()) reject(threadEnded(cause));
-    this.#calls.clear();
+    for (const { reject } of this.#calls.splice(0)) reject(threadEnded(cause));
   }
 }
 
