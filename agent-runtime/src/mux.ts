@@ -47,7 +47,7 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 export class Mux {
   readonly connection: NatsConnection;
   private readonly prefix: string;
-  private readonly pending = new Map<string, Pending>();
+  private pending = new Map<string, Pending>();
   private tokens = 0;
   /**
    * Tokens of requests that had their one reply, to be used again: what the server knows of a subject it need not work out anew.
@@ -164,6 +164,8 @@ export class Mux {
     const pending = this.pending.get(token);
     if (pending === undefined) return undefined;
     this.pending.delete(token);
+    // Dead tables of an old one would keep what is over until all of memory is collected.
+    if (this.pending.size === 0) this.pending = new Map();
     return pending;
   }
 

@@ -36,7 +36,7 @@ const OVERHEAD = 200;
  * read should not wait until the writes beside it are durable.
  */
 export class WaitingLine {
-  private readonly slots = new Map<string, Slot>();
+  private slots = new Map<string, Slot>();
   private readonly entries = { reads: new Set<Entry>(), writes: new Set<Entry>() };
   /** Bytes of a value read lately: how many reads are likely to fit in one reply. */
   private readBytes = 1024;
@@ -81,6 +81,8 @@ export class WaitingLine {
       room -= entry.bytes;
       replyRoom -= kind === "reads" ? this.readBytes + OVERHEAD : OVERHEAD;
     }
+    // One that has become old would keep what is over until all of memory is collected: so do its dead tables.
+    if (this.entries[kind].size === 0) this.entries[kind] = new Set();
     for (const { slots } of message) for (const slot of slots) slot.busy = true;
     return message;
   }
@@ -93,6 +95,7 @@ export class WaitingLine {
         this.sweep(slot);
       }
     }
+    if (this.slots.size === 0) this.slots = new Map();
   }
 
   /** It goes without having travelled. */
