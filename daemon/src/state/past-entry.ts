@@ -7,6 +7,8 @@ import { type Step, Ways } from "./ways.ts";
 
 /** Longer commits are decoded. */
 const LONGEST = 65_536;
+/** A way ends when it has so many bytes; it goes on in another. */
+const WAY_BYTES = 500_000;
 
 /** What keys held at commits of the past, without computing the trees there. */
 export class PastEntries {
@@ -26,7 +28,7 @@ export class PastEntries {
     const objects = this.#objects;
     const wanted = keyInCommit(key);
     let hash = at;
-    // Each time a commit at least is passed.
+    // Each time a commit at least is passed, or a way forgotten.
     for (let steps = 0; steps <= STORE_AFTER_COMMITS; steps++) {
       if (!this.#ways.has(hash)) await this.#explore(hash, wanted);
       const passage = this.#ways.from(hash, wanted);
@@ -57,8 +59,9 @@ export class PastEntries {
   /** Goes from a commit to one whose trees are stored, as far as that is without a decoded commit, and notes the way. */
   async #explore(from: Hash, key: string): Promise<void> {
     const steps: Step[] = [];
+    let size = 0;
     let hash = from;
-    while (steps.length < STORE_AFTER_COMMITS && !this.#ways.has(hash)) {
+    while (steps.length < STORE_AFTER_COMMITS && size < WAY_BYTES && !this.#ways.has(hash)) {
       const bytes = this.#objects.commitBytesNow(hash);
       const link = bytes === null || bytes.length > LONGEST ? null : linkPast(bytes, key);
       if (bytes === null || link === null) break;
@@ -67,6 +70,7 @@ export class PastEntries {
         return;
       }
       steps.push({ commit: hash, text: asBuffer(bytes).toString("latin1") });
+      size += bytes.length;
       hash = link.parent;
     }
     this.#ways.add(steps, hash, null);

@@ -128,3 +128,22 @@ test("on branches that part within a way each finds its own", async () => {
     expect(value?.bytes?.toString(), `/${n} at ${state} of ${branch}`).toBe(held);
   }
 });
+
+test("commits that are too large for a way to be remembered are gone over once", async () => {
+  const place = await BACKENDS["sqlite"]!();
+  onTestFinished(() => place.dispose());
+  const { engine } = await openEngine({ storage: await place.open() });
+  const states: Hash[] = [];
+  for (let n = 0; n < 62; n++) {
+    // 50 kB of control characters, six bytes each.
+    const ops = Array.from({ length: 8 }, (_, i) => op(`/${"\u0001".repeat(1000)}${n}/${i}`, "x"));
+    states.push((await engine.write({ space: "kv", kind: "kv.batch", branch: MAIN, ops })).state);
+  }
+  await engine.close();
+  const storage = await place.open();
+  const { engine: again } = await openEngine({ storage, contract: null });
+  onTestFinished(() => again.close());
+  const reads = vi.spyOn(storage, "readNow");
+  expect((await again.find(key("/none"), MAIN, states.at(-1))).value).toBeNull();
+  expect(reads.mock.calls.filter(([kind]) => kind === "commit").length).toBeLessThan(80);
+});

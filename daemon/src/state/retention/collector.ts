@@ -64,8 +64,10 @@ export class Collector {
   }
 
   async collect(): Promise<CollectReport> {
-    const { watch, received, alone, branches } = this.#ground;
+    const { watch, received, alone, branches, now } = this.#ground;
     const touched = watch.start();
+    // Before the heads: what is written behind them is younger, however long the machine sleeps meanwhile.
+    const time = now().getTime();
     try {
       await received();
       const heads = await alone(async () => {
@@ -73,20 +75,20 @@ export class Collector {
         PackedNode.collecting();
         return branches();
       });
-      return await this.#collect(touched, heads);
+      return await this.#collect(touched, heads, time);
     } finally {
       watch.stop();
       await this.#quarantine?.storage.close();
     }
   }
 
-  async #collect(touched: Touched, branches: readonly StoredBranch[]): Promise<CollectReport> {
+  async #collect(touched: Touched, branches: readonly StoredBranch[], time: number): Promise<CollectReport> {
     const { storage, pruned, uploads } = this.#ground;
     for (const hash of uploads.reached()) for (const kind of UPLOADED) this.#marks.mark(kind, hash);
     const table = await CommitTable.read(storage, (done) =>
       this.#progress({ what: "reading history", done, total: null, unit: "commits" }),
     );
-    const kept = await this.#kept(table, branches);
+    const kept = await this.#kept(table, branches, time);
     const dropped = new Set<number>();
     for (let number = 0; number < table.size; number++) {
       if (pruned.covers(table.hash(number))) kept[number] = 0;
@@ -105,8 +107,8 @@ export class Collector {
     return { commits, ...swept, drop, reclaimed, notes: this.#notes };
   }
 
-  async #kept(table: CommitTable, branches: readonly StoredBranch[]): Promise<Kept> {
-    const { storage, contract, roots, now } = this.#ground;
+  async #kept(table: CommitTable, branches: readonly StoredBranch[], time: number): Promise<Kept> {
+    const { storage, contract, roots } = this.#ground;
     const policy = policyOf(await contract());
     if (policy.unknown !== null) this.#notes.push(policy.unknown);
     const others = policy.states === null ? [] : await roots().heads();
@@ -118,7 +120,7 @@ export class Collector {
       );
       return new Uint8Array(table.size).fill(1);
     }
-    return keptCommits(storage, table, policy, { branches, others }, now().getTime());
+    return keptCommits(storage, table, policy, { branches, others }, time);
   }
 
   async #mark(table: CommitTable, kept: Kept): Promise<void> {

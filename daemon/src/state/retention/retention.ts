@@ -59,6 +59,8 @@ export class Retention {
   readonly #usage: UsageHistory;
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
+  /** Works that removal waits for, or will. */
+  #held = 0;
 
   private constructor(options: RetentionOptions, usage: UsageHistory) {
     this.#options = options;
@@ -148,8 +150,10 @@ export class Retention {
   }
 
   /** Carries out erasures that are owed: broken off, or come from other machines. What is kept is said. */
-  settle(): Promise<readonly KeptValue[]> {
-    return this.#alone(async () => {
+  async settle(): Promise<readonly KeptValue[]> {
+    // A sync asks each time, and need not wait for what is under way.
+    if (this.#options.erased.pending().length === 0) return [];
+    return await this.#alone(async () => {
       const pending = this.#options.erased.pending();
       if (pending.length === 0) return [];
       const { kept } = await this.#eraser.carryOut(
@@ -165,9 +169,10 @@ export class Retention {
     return this.#eraser.needed(hashes);
   }
 
-  /** Deletes quarantines whose time is over, and takes a sample of the usage. */
-  tidy(): Promise<void> {
-    return this.#alone(async () => {
+  /** Deletes quarantines whose time is over, and takes a sample of the usage; the next time, when it would have to wait for long. */
+  async tidy(): Promise<void> {
+    if (this.#held > 0) return;
+    await this.#alone(async () => {
       await this.#expire();
       const { storage, now } = this.#options.ground;
       await this.#usage.sample(await storage.usage(), now().getTime());
@@ -189,7 +194,10 @@ export class Retention {
 
   /** Does it while nothing is dropped, erased or brought back: that waits for its end. @throws unavailable when the agent is being closed */
   meanwhile<T>(work: () => Promise<T>): Promise<T> {
-    return this.#alone(work);
+    this.#held++;
+    return this.#alone(work).finally(() => {
+      this.#held--;
+    });
   }
 
   /** Waits for what is under way. */

@@ -86,7 +86,11 @@ export class Verification {
     if (this.#closed) throw ended(null);
     const address = this.#storage.readerAddress;
     if (address !== undefined && objectsOf(task) > FEW) return await this.#onThread({ address, task }, progress);
-    return await runVerify(this.#storage, task, { progress, shared: true });
+    const unlessClosed = (done: number, total: number): void => {
+      if (this.#closed) throw ended(null);
+      progress(done, total);
+    };
+    return await runVerify(this.#storage, task, { progress: unlessClosed, shared: true });
   }
 
   /** What runs is broken off. */
