@@ -81,7 +81,7 @@ export class WaitingLine {
       room -= entry.bytes;
       replyRoom -= kind === "reads" ? this.readBytes + OVERHEAD : OVERHEAD;
     }
-    // One that has become old would keep what is over until all of memory is collected: so do its dead tables.
+    // Dead tables of an old one would keep what is over until all of memory is collected.
     if (this.entries[kind].size === 0) this.entries[kind] = new Set();
     for (const { slots } of message) for (const slot of slots) slot.busy = true;
     return message;

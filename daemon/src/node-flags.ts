@@ -26,8 +26,8 @@ const EARLIER: readonly string[] = [
 ];
 
 /**
- * V8 collects when there is as much again of dead objects as of live ones, and half; by itself it waits for up to four times of what is alive. docs/decisions/0129
- * has the figures.
+ * V8 collects all of memory when it has grown to two and a half times of what was alive; by itself it lets it grow to up to four times.
+ * docs/decisions/0129 has the figures.
  */
 const GROWING = "--heap-growing-percent=150";
 

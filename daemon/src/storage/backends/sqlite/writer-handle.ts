@@ -20,6 +20,7 @@ export class WriterThread {
   readonly notices = new Map<number, (notice: string) => void>();
   readonly warnings = new Map<number, (warning: Failure) => void>();
   readonly #worker: Worker;
+  /** As they were called; in an array, as `UnderWay` is, for the same reason. */
   readonly #calls: (Call & { readonly call: number })[] = [];
   #lastCall = 0;
   #ended = false;
