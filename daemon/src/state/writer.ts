@@ -292,7 +292,7 @@ export class Writer {
       if (saved !== undefined) this.#onCommit(hash, saved.commit, saved.changes);
       this.#working.unsaved.delete(hash);
     }
-    // Dead tables of one map would keep all that was ever in it (`UnderWay` says why).
+    // Dead tables of one map would keep what was in it (`UnderWay` says why).
     this.#working.unsaved = new Map(this.#working.unsaved);
     for (const move of branches) {
       this.#durable.move(move);
