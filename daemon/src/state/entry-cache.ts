@@ -26,7 +26,13 @@ export class EntryCache {
   /** The ring's owner, by the commit at which its entries are true. */
   readonly #heads = new Map<Hash, number>();
   readonly #met = new Map<Hash, { readonly parent: Hash; readonly kv: readonly Change[] }>();
+  readonly #replaced: (value: Hash) => void;
   #metChanges = 0;
+
+  /** `replaced` is told of values that keys held at a head, and hold no more. */
+  constructor(replaced: (value: Hash) => void) {
+    this.#replaced = replaced;
+  }
 
   /** What a key holds in the state of a head; at once where it can be. */
   find(view: StateView, key: Key): Entry | null | Promise<Entry | null> {
@@ -79,7 +85,10 @@ export class EntryCache {
   #advance(owner: number, from: Hash, to: Hash, newestFirst: readonly (readonly Change[])[]): void {
     for (const kv of newestFirst.toReversed()) {
       for (const [key, hash, size] of kv) {
-        ring.replace(owner, key, bytesOf(hash === null ? null : { key, hash, size }));
+        const before = ring.set(owner, key, bytesOf(hash === null ? null : { key, hash, size }));
+        if (before === undefined || before.length === 0) continue;
+        const value = hashFromBytes(before);
+        if (value !== hash) this.#replaced(value);
       }
     }
     this.#heads.delete(from);

@@ -204,6 +204,11 @@ export class Objects implements NodeReader {
     this.#values.set(hash, bytes);
   }
 
+  /** It was written over at a branch's head: other values need the memory more. */
+  valueReplaced(hash: Hash): void {
+    this.#values.yield(hash);
+  }
+
   async #joined(hash: Hash, size: number, unsaved?: FindObject): Promise<Uint8Array | null> {
     const parts: Uint8Array[] = [];
     for await (const part of this.#parts(hash, 0, size, unsaved)) {

@@ -1,32 +1,46 @@
 /*
- * An entry, little-endian: u32 owner, u16 length of the name, u16 length, u8 mark, name, bytes, and room that stays free:
- * it stands for what the table takes for it.
+ * An entry, little-endian: u32 owner, u32 tag, u16 length of the name (0: the piece ends here), u16 length, u8 marks, name,
+ * bytes, and room that stays free: it stands for what the table takes for it, and makes it likely that another fits in its place.
+ * One that was taken out has owner 0.
  */
-const NAMES = 4;
-const LENGTH = 6;
-const MARK = 8;
-const NAME = 9;
-const ROOM = 24;
+const TAG = 4;
+const NAMES = 8;
+const LENGTH = 10;
+const MARKS = 12;
+const NAME = 13;
+const ROOM = 20;
+const STEP = 16;
 
-/** The ring is taken and written over piece by piece, of so many bytes. */
+/** Its bytes may be others than its name says: nobody has looked. */
+const UNCHECKED = 1;
+/** It was asked for since its piece began. */
+const USED = 2;
+/** Something else may be written in its place. */
+const YIELDS = 4;
+
+/** The ring is taken, and gone over again, piece by piece, of so many bytes. */
 const PIECE = 1 << 20;
+/** What was used stays when its piece is used again, up to so many bytes of it. */
+const MOST_KEPT = PIECE * 0.75;
 /** A ring grows over its least size as long as so much of what is asked for is found, and shrinks when it is less than half of that. */
 const WORTH = 0.1;
 /** Of so many that are asked for. */
 const SAMPLE = 500;
 /** Of a name and its bytes, each. */
 const LONGEST = 0xffff;
+/** Places of those that yield that are remembered, of one length. */
+const MOST_YIELDING = 4096;
 const SMALLEST_TABLE = 1 << 12;
 /** In the table, of an entry that was taken out: as good as one that was written over. */
 const GONE = -1;
 
-/** How names are written: `hex` takes half as much. */
+/** How names are written. `hex` takes half as much, and is of hashes: the end of one tells it from others. */
 export type Naming = "latin1" | "hex";
 
 /**
  * Small things by owner and name in a ring of memory, found by a table of plain numbers: a hundred thousand of them are
- * nothing that the garbage collector looks at, and the oldest go by being written over. What is asked for in the
- * oldest quarter is written anew. It is as large as it is of use: of a state many times its size hardly anything would be found in it.
+ * nothing that the garbage collector looks at. When there is no more room, the oldest piece is used again, and what
+ * was not asked for since it began goes. It is as large as it is of use: of a state many times its size hardly anything would be found in it.
  */
 export class Ring {
   readonly #naming: Naming;
@@ -34,6 +48,8 @@ export class Ring {
   readonly #most: number;
   /** From the one of `#start` on. */
   readonly #pieces: Buffer[] = [];
+  /** By their length, places of entries that yield, or did. */
+  readonly #yielding = new Map<number, number[]>();
   /** Since its size was judged. */
   #asked = 0;
   #found = 0;
@@ -57,41 +73,68 @@ export class Ring {
     return this.#pieces.length * PIECE;
   }
 
-  /** A copy, as the ring goes on; undefined: it is not here. `check` is asked about what bears a mark: true takes that away, false throws it out. */
+  /** A copy, as the ring goes on; undefined: it is not here. `check` is asked about what is unchecked: false throws it out. */
   get(owner: number, name: string, check?: (bytes: Buffer) => boolean): Buffer | undefined {
     this.#asked++;
     const slot = this.#find(owner, name);
     if (slot < 0) return undefined;
     this.#found++;
-    const place = (this.#places[slot] as number) - 1;
-    const [piece, at] = [this.#piece(place), place % PIECE];
-    const start = at + NAME + piece.readUInt16LE(at + NAMES);
-    const bytes = Buffer.from(piece.subarray(start, start + piece.readUInt16LE(at + LENGTH)));
-    if (piece[at + MARK] !== 0) {
-      if (check?.(bytes) === false) {
-        this.#take(slot);
-        return undefined;
-      }
-      piece[at + MARK] = 0;
+    const [piece, at] = this.#at(slot);
+    const bytes = bytesAt(piece, at);
+    const marks = piece[at + MARKS] as number;
+    if ((marks & UNCHECKED) !== 0 && check?.(bytes) === false) {
+      this.#take(slot);
+      return undefined;
     }
-    if (place < this.#end - (this.size * 3) / 4) this.#move(slot, owner, name, bytes);
+    piece[at + MARKS] = (marks & YIELDS) | USED;
     return bytes;
   }
 
   /** Keeps a copy of what is not here. What is too large is not kept. */
-  add(owner: number, name: string, bytes: Uint8Array, marked = false): void {
-    if (bytes.length > LONGEST || name.length > LONGEST || this.#find(owner, name) >= 0) return;
-    this.#note(tagOf(name), this.#write(owner, name, bytes, marked));
+  add(owner: number, name: string, bytes: Uint8Array, unchecked = false): void {
+    if (bytes.length > LONGEST || name.length > LONGEST) return;
+    const slot = this.#find(owner, name);
+    if (slot < 0) {
+      this.#note(this.#tagOf(name), this.#write(owner, name, bytes, unchecked));
+    } else {
+      const [piece, at] = this.#at(slot);
+      (piece[at + MARKS] as number) &= ~YIELDS;
+    }
   }
 
-  /** Puts other bytes in the place of those that are here; where there are none, nothing. */
-  replace(owner: number, name: string, bytes: Uint8Array): void {
+  /** Keeps a copy in the place of what is here; returns one of that. */
+  set(owner: number, name: string, bytes: Uint8Array): Buffer | undefined {
+    const slot = this.#find(owner, name);
+    if (slot < 0) {
+      this.add(owner, name, bytes);
+      return undefined;
+    }
+    const [piece, at] = this.#at(slot);
+    const before = bytesAt(piece, at);
+    const names = piece.readUInt16LE(at + NAMES);
+    if (lengthOf(names, bytes.length) === lengthOf(names, before.length)) {
+      piece.writeUInt16LE(bytes.length, at + LENGTH);
+      piece.set(bytes, at + NAME + names);
+      piece.fill(0, at + NAME + names + bytes.length, at + NAME + names + Math.max(bytes.length, before.length));
+    } else {
+      this.#take(slot);
+      this.add(owner, name, bytes);
+    }
+    return before;
+  }
+
+  /** It is hardly of use any more: it stays until something of its length is to be kept, which is written in its place. */
+  yield(owner: number, name: string): void {
     const slot = this.#find(owner, name);
     if (slot < 0) return;
+    const [piece, at] = this.#at(slot);
+    if (((piece[at + MARKS] as number) & YIELDS) !== 0) return;
+    (piece[at + MARKS] as number) |= YIELDS;
     const place = (this.#places[slot] as number) - 1;
-    const [piece, at] = [this.#piece(place), place % PIECE];
-    if (piece.readUInt16LE(at + LENGTH) !== bytes.length) this.#move(slot, owner, name, bytes);
-    else piece.set(bytes, at + NAME + piece.readUInt16LE(at + NAMES));
+    const length = lengthAt(piece, at);
+    const places = this.#yielding.get(length);
+    if (places === undefined) this.#yielding.set(length, [place]);
+    else if (places.length < MOST_YIELDING) places.push(place);
   }
 
   /** Nothing of it stays in this memory. */
@@ -101,53 +144,95 @@ export class Ring {
   }
 
   #take(slot: number): void {
-    this.#erase((this.#places[slot] as number) - 1);
+    const [piece, at] = this.#at(slot);
+    piece.writeUInt32LE(0, at);
+    piece.fill(0, at + MARKS, at + NAME + piece.readUInt16LE(at + NAMES) + piece.readUInt16LE(at + LENGTH));
     this.#places[slot] = GONE;
   }
 
-  /** Writes what a slot has anew. */
-  #move(slot: number, owner: number, name: string, bytes: Uint8Array): void {
-    this.#erase((this.#places[slot] as number) - 1);
-    this.#places[slot] = this.#write(owner, name, bytes, false) + 1;
+  /** Where the entry of a slot is. */
+  #at(slot: number): [piece: Buffer, at: number] {
+    const place = (this.#places[slot] as number) - 1;
+    return [this.#piece(place), place % PIECE];
   }
 
   #piece(place: number): Buffer {
     return this.#pieces[Math.floor((place - this.#start) / PIECE)] as Buffer;
   }
 
-  #erase(place: number): void {
-    const [piece, at] = [this.#piece(place), place % PIECE];
-    piece.fill(0, at, at + NAME + piece.readUInt16LE(at + NAMES) + piece.readUInt16LE(at + LENGTH));
-  }
-
   /** Where it was written. */
-  #write(owner: number, name: string, bytes: Uint8Array, marked: boolean): number {
+  #write(owner: number, name: string, bytes: Uint8Array, unchecked: boolean): number {
     const names = this.#naming === "hex" ? name.length / 2 : name.length;
-    const size = NAME + names + bytes.length + ROOM;
-    if ((this.#end % PIECE) + size > PIECE) this.#end = Math.ceil(this.#end / PIECE) * PIECE;
-    const place = this.#end;
-    const at = place % PIECE;
-    if (at === 0) this.#begin();
-    const piece = this.#piece(place);
+    const length = lengthOf(names, bytes.length);
+    const yielded = this.#yielded(length);
+    const place = yielded ?? this.#next(length);
+    const [piece, at] = [this.#piece(place), place % PIECE];
     piece.writeUInt32LE(owner, at);
+    piece.writeInt32LE(this.#tagOf(name), at + TAG);
     piece.writeUInt16LE(names, at + NAMES);
     piece.writeUInt16LE(bytes.length, at + LENGTH);
-    piece[at + MARK] = marked ? 1 : 0;
+    // The piece of what yielded may be the next to be used again.
+    piece[at + MARKS] = (unchecked ? UNCHECKED : 0) | (yielded === undefined ? 0 : USED);
     piece.write(name, at + NAME, names, this.#naming);
     piece.set(bytes, at + NAME + names);
-    this.#end += size;
     return place;
   }
 
-  /** A piece for what comes next: another one, or the oldest, of which nothing stays. */
+  /** The place of an entry that yields, and is gone now. */
+  #yielded(length: number): number | undefined {
+    const places = this.#yielding.get(length);
+    for (let place = places?.pop(); place !== undefined; place = places?.pop()) {
+      if (place < this.#start) continue;
+      const [piece, at] = [this.#piece(place), place % PIECE];
+      if (((piece[at + MARKS] as number) & YIELDS) === 0) continue;
+      this.#take(this.#slotOf(place, piece.readInt32LE(at + TAG)));
+      return place;
+    }
+    return undefined;
+  }
+
+  /** A place behind all others. */
+  #next(length: number): number {
+    if ((this.#end % PIECE) + length > PIECE) this.#end = Math.ceil(this.#end / PIECE) * PIECE;
+    if (this.#end % PIECE === 0) this.#begin();
+    const place = this.#end;
+    this.#end += length;
+    return place;
+  }
+
+  /** A piece for what comes next: another one, or the oldest, of which what was used stays. */
   #begin(): void {
     const room = this.#judge();
-    let oldest: Buffer | undefined;
-    while (this.#pieces.length >= room) {
-      oldest = this.#pieces.shift()?.fill(0);
+    if (this.#pieces.length < room) {
+      this.#pieces.push(Buffer.alloc(PIECE));
+      return;
+    }
+    while (this.#pieces.length > room) {
+      this.#pieces.shift()?.fill(0);
       this.#start += PIECE;
     }
-    this.#pieces.push(oldest ?? Buffer.allocUnsafeSlow(PIECE));
+    const from = this.#start;
+    const oldest = this.#pieces.shift() as Buffer;
+    this.#start += PIECE;
+    this.#pieces.push(oldest);
+    this.#end += this.#keepUsed(oldest, from, this.#end);
+  }
+
+  /** Moves what was used to the front of a piece, which is at another place now; returns its bytes. */
+  #keepUsed(piece: Buffer, from: number, to: number): number {
+    let kept = 0;
+    let length: number;
+    for (let at = 0; at + NAME <= PIECE && piece.readUInt16LE(at + NAMES) > 0; at += length) {
+      length = lengthAt(piece, at);
+      const marks = piece[at + MARKS] as number;
+      if ((marks & (USED | YIELDS)) !== USED || kept + length > MOST_KEPT) continue;
+      piece[at + MARKS] = marks & UNCHECKED;
+      this.#places[this.#slotOf(from + at, piece.readInt32LE(at + TAG))] = to + kept + 1;
+      piece.copyWithin(kept, at, at + length);
+      kept += length;
+    }
+    piece.fill(0, kept);
+    return kept;
   }
 
   /** How many pieces there are to be. */
@@ -164,7 +249,7 @@ export class Ring {
 
   /** The slot of an entry; -1: there is none. */
   #find(owner: number, name: string): number {
-    const tag = tagOf(name);
+    const tag = this.#tagOf(name);
     const mask = this.#tags.length - 1;
     for (let slot = tag & mask; ; slot = (slot + 1) & mask) {
       const there = this.#places[slot] as number;
@@ -178,6 +263,14 @@ export class Ring {
     if (piece.readUInt32LE(at) !== owner) return false;
     const end = at + NAME + piece.readUInt16LE(at + NAMES);
     return piece.toString(this.#naming, at + NAME, end) === name;
+  }
+
+  /** The slot of the entry at a place. */
+  #slotOf(place: number, tag: number): number {
+    const mask = this.#tags.length - 1;
+    let slot = tag & mask;
+    while (this.#places[slot] !== place + 1) slot = (slot + 1) & mask;
+    return slot;
   }
 
   /** The slot of one that is gone is as good as an empty one. */
@@ -205,12 +298,29 @@ export class Ring {
       if (place > this.#start) this.#note(tags[slot] as number, place - 1);
     }
   }
+
+  /** FNV-1a. */
+  #tagOf(name: string): number {
+    let tag = 0x811c9dc5;
+    for (let i = this.#naming === "hex" ? name.length - 16 : 0; i < name.length; i++) {
+      tag = Math.imul(tag ^ name.charCodeAt(i), 0x01000193);
+    }
+    // Its low bits alone are not good enough.
+    return tag ^ (tag >>> 15);
+  }
 }
 
-/** FNV-1a. */
-function tagOf(name: string): number {
-  let tag = 0x811c9dc5;
-  for (let i = 0; i < name.length; i++) tag = Math.imul(tag ^ name.charCodeAt(i), 0x01000193);
-  // Its low bits alone are not good enough.
-  return tag ^ (tag >>> 15);
+/** What an entry holds: a copy. */
+function bytesAt(piece: Buffer, at: number): Buffer {
+  const start = at + NAME + piece.readUInt16LE(at + NAMES);
+  return Buffer.from(piece.subarray(start, start + piece.readUInt16LE(at + LENGTH)));
+}
+
+function lengthAt(piece: Buffer, at: number): number {
+  return lengthOf(piece.readUInt16LE(at + NAMES), piece.readUInt16LE(at + LENGTH));
+}
+
+/** Of an entry, with its room. */
+function lengthOf(names: number, bytes: number): number {
+  return Math.ceil((NAME + names + bytes + ROOM) / STEP) * STEP;
 }

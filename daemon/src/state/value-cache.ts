@@ -32,6 +32,11 @@ export class ValueCache {
     if (this.#isOpen && bytes.length <= LARGEST) ring.add(this.#owner, hash, bytes, true);
   }
 
+  /** Nothing at a branch's head has it any more, most likely: other values may be kept in its place. */
+  yield(hash: Hash): void {
+    ring.yield(this.#owner, hash);
+  }
+
   /** To be called for what is removed from the storage. */
   delete(hash: Hash): void {
     ring.delete(this.#owner, hash);

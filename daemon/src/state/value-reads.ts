@@ -17,7 +17,7 @@ const READS_BEFORE_TREES = 3;
 
 /** Values, by key or by hash. Of one that is missing it is said whether it was erased or is lost. */
 export class ValueReads {
-  readonly entries = new EntryCache();
+  readonly entries: EntryCache;
   readonly #objects: Objects;
   readonly #pastEntries: PastEntries;
   readonly #heads: Heads;
@@ -27,6 +27,7 @@ export class ValueReads {
 
   constructor(objects: Objects, heads: Heads, keeping: Pick<Keeping, "pruned" | "erased">) {
     this.#objects = objects;
+    this.entries = new EntryCache((hash) => objects.valueReplaced(hash));
     this.#pastEntries = new PastEntries(objects);
     this.#heads = heads;
     this.#keeping = keeping;

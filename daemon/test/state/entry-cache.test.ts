@@ -1,4 +1,12 @@
-import { type BranchName, type Commit, type Hash, MAIN, parseBranchName, sha256 } from "@vlinder/protocol";
+import {
+  type BranchName,
+  type Changes,
+  type Commit,
+  type Hash,
+  MAIN,
+  parseBranchName,
+  sha256,
+} from "@vlinder/protocol";
 import { expect, onTestFinished, test } from "vitest";
 import { EntryCache } from "../../src/state/entry-cache.ts";
 import type { StateEngine } from "../../src/state/engine.ts";
@@ -19,7 +27,7 @@ async function check(engine: StateEngine, branch: BranchName, at: string): Promi
 }
 
 test("what is read of a head is not taken for what the next one has", async () => {
-  const cache = new EntryCache();
+  const cache = new EntryCache(() => {});
   const [old, fresh] = ["old", "new"].map((text) => ({ key: key("/a"), hash: sha256(text), size: 3 }));
   const [first, second] = [sha256("first"), sha256("second")];
   const late = Promise.withResolvers<typeof old>();
@@ -31,6 +39,24 @@ test("what is read of a head is not taken for what the next one has", async () =
   expect(await reading).toEqual(old);
   expect(cache.find(view(second, fresh), key("/a"))).toEqual(fresh);
   expect(cache.find(view(second, "not asked"), key("/a"))).toEqual(fresh);
+});
+
+test("who keeps values hears of those that a branch's head holds no more", async () => {
+  const replaced: Hash[] = [];
+  const cache = new EntryCache((hash) => replaced.push(hash));
+  const [one, two, three] = ["one", "two", "three"].map((text) => sha256(text)) as [Hash, Hash, Hash];
+  const view = { commit: one, getNow: () => null } as unknown as StateView;
+  await cache.find(view, key("/a"));
+  const put = (commit: Hash, parent: Hash, value: Hash | null): void => {
+    cache.met(commit, { parents: [parent] } as unknown as Commit, { kv: [[key("/a"), value, 3]] } as Changes);
+    cache.moved([{ branch: commit, name: "main", from: parent, to: commit }]);
+  };
+  put(two, one, sha256("first"));
+  expect(replaced).toEqual([]);
+  put(three, two, sha256("second"));
+  put(one, three, sha256("second"));
+  put(two, one, null);
+  expect(replaced).toEqual([sha256("first"), sha256("second")]);
 });
 
 test.each([1, 2, 3, 4])("whatever moves branches, a get says what their states hold (seed %i)", async (seed) => {
