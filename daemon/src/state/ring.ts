@@ -90,6 +90,10 @@ export class Ring {
     return bytes;
   }
 
+  has(owner: number, name: string): boolean {
+    return this.#find(owner, name) >= 0;
+  }
+
   /** Keeps a copy of what is not here. What is too large is not kept. */
   add(owner: number, name: string, bytes: Uint8Array, unchecked = false): void {
     if (bytes.length > LONGEST || name.length > LONGEST) return;

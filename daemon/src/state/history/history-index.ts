@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Changes, Commit, Hash } from "@vlinder/protocol";
 import type { SegmentRow, SegmentStorage } from "../../storage/segments/segment-storage.ts";
-import { isNewer, timeOf } from "../ancestry.ts";
+import { isNewer } from "../ancestry.ts";
 import { Breather } from "../breather.ts";
 import { Heap } from "../heap.ts";
 import type { Source } from "../source.ts";
 import { TwoGenerations } from "../two-generations.ts";
-import { decodeSegment, encodeSegment, keyNumber, type Segment } from "./segment.ts";
+import { decodeSegment, encodeSegment, type Segment } from "./segment.ts";
+import { FreshSteps, type Step, stepOf } from "./steps.ts";
 
 /** Commits of a segment. */
 const SEGMENT_COMMITS = 256;
@@ -16,21 +17,10 @@ const SEGMENT_KEYS = 16_384;
 const ROWS = 32;
 /** A move is looked at after so many milliseconds, with those that came meanwhile. */
 const DELAY = 250;
-/** Commits that were just stored, in each of two generations: about 200 bytes each. */
-const FRESH = 8192;
 /** Short runs that are left for later, in each of two generations: one of each build for each branch that has grown. */
 const SHORT = 128;
 /** After work of so long, a build in the background rests this many times as long. */
 const REST = 3;
-
-/** What a segment takes from a commit. */
-interface Step {
-  readonly parents: readonly Hash[];
-  /** One parent, and all that it changed is listed. */
-  readonly isPlain: boolean;
-  readonly time: string;
-  readonly keys: readonly number[];
-}
 
 interface Start {
   readonly hash: Hash;
@@ -61,7 +51,7 @@ export class HistoryIndex {
   /** Where the next build begins too: tops whose rows are damaged, and commits that could not be read. */
   #again = new Set<Hash>();
   /** What is in no stored segment yet and was seen when it was stored, so that it need not be read and decoded. */
-  readonly #fresh = new TwoGenerations<Hash, Step>(FRESH);
+  readonly #fresh = new FreshSteps();
   /** So that a build looks at what came since the last one, and not again at all that may become a segment. */
   readonly #short = new TwoGenerations<Hash, Short>(SHORT);
   #resumed = false;
@@ -149,8 +139,7 @@ export class HistoryIndex {
     for (const hash of new Set(heads.values())) await begin(hash, true);
 
     const rows = new Map<Hash, SegmentRow>();
-    const known = (hash: Hash): boolean =>
-      rows.has(hash) || (this.#fresh.get(hash) === undefined && this.segment(hash) !== null);
+    const known = (hash: Hash): boolean => rows.has(hash) || (!this.#fresh.has(hash) && this.segment(hash) !== null);
     const store = (): void => {
       const below = open.items().flatMap(({ hash, growing }) => (growing ? [] : [hash]));
       const owed = new Set([...below, ...this.#again]);
@@ -236,10 +225,4 @@ export class HistoryIndex {
     // The end of the rest, early or not, is what is waited for.
     await sleep(milliseconds, undefined, { signal, ref: false }).catch(() => {});
   }
-}
-
-function stepOf(commit: Commit, { kv = [] }: Changes): Step {
-  const { parents, adopts } = commit;
-  const isPlain = parents.length === 1 && adopts === undefined;
-  return { parents, isPlain, time: timeOf(commit), keys: isPlain ? kv.map(([key]) => keyNumber(key)) : [] };
 }
