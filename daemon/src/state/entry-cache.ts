@@ -5,8 +5,8 @@ import { Ring } from "./ring.ts";
 import type { StateView } from "./view.ts";
 import type { DurableMove } from "./writer.ts";
 
-/** All of the process share 3 MB, and up to 12 where that is of use. */
-const ring = new Ring("latin1", 3, 12);
+/** All of the process share 1 MB, and up to 12 where that is of use. */
+const ring = new Ring("latin1", 1, 12);
 let owners = 0;
 
 /** Branch heads whose entries are kept. */

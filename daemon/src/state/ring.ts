@@ -22,7 +22,11 @@ const YIELDS = 4;
 const PIECE = 1 << 20;
 /** What was used stays when its piece is used again, up to so many bytes of it. */
 const MOST_KEPT = PIECE * 0.75;
-/** A ring grows over its least size as long as so much of what is asked for is found, and shrinks when it is less than half of that. */
+/**
+ * A ring grows over its least size as long as so much of what is asked for is found: that of each MB, up to that in all. It shrinks when it
+ * is less than half of that. What all of it would take some 60 MB for grows from whatever size it has.
+ */
+const WORTH_A_MB = 0.015;
 const WORTH = 0.1;
 /** Of so many that are asked for. */
 const SAMPLE = 500;
@@ -247,8 +251,9 @@ export class Ring {
     const rate = this.#found / this.#asked;
     this.#asked = 0;
     this.#found = 0;
-    if (rate >= WORTH) return Math.min(length + 1, this.#most);
-    return rate < WORTH / 2 ? Math.max(length - 1, this.#least) : length;
+    const worth = Math.min(length * WORTH_A_MB, WORTH);
+    if (rate >= worth) return Math.min(length + 1, this.#most);
+    return rate < worth / 2 ? Math.max(length - 1, this.#least) : length;
   }
 
   /** The slot of an entry; -1: there is none. */

@@ -4,8 +4,8 @@ import { Ring } from "./ring.ts";
 /** Larger values are rare, and the storage reads them well. */
 const LARGEST = 16 * 1024;
 
-/** All of the process share 8 MB, and up to 40 where that is of use. */
-const ring = new Ring("hex", 8, 40);
+/** All of the process share 2 MB, and up to 40 where that is of use. */
+const ring = new Ring("hex", 2, 40);
 let owners = 0;
 
 /**

@@ -195,3 +195,11 @@ test.each([1, 2, 3, 4, 5, 6])("a ring never gives what was not last kept (seed %
   }
   expect(found).toBeGreaterThan(300);
 });
+
+test("what would all have room makes it grow from its least, what never would does not", () => {
+  const ring = new Ring("latin1", 1, 40);
+  use(ring, 300_000, 100_000);
+  expect(ring.size).toBe(MB);
+  use(ring, 30_000, 300_000);
+  expect(ring.size).toBeGreaterThan(30 * MB);
+});

@@ -68,58 +68,66 @@ export function slotData({ head, data }: Block, slot: number): Buffer {
   return data.subarray(start, start + slotLength(head, slot));
 }
 
+/** What is compared, as words, and where it differs: made once, as a put compares several nodes, and three objects for each are for the collector to find. */
+const LONGEST = 0xffff;
+const left = new Int32Array((LONGEST + 1) / 4);
+const right = new Int32Array((LONGEST + 1) / 4);
+const leftBytes = Buffer.from(left.buffer);
+const rightBytes = Buffer.from(right.buffer);
+/** Starts and ends, in turn. There are at least four equal bytes between two of them. */
+const stretches = new Int32Array((LONGEST + 1) / 4);
+
 /**
  * Stretches in which two byte strings of one length differ, when that is worth it: at most half of the whole. Else null. They are
  * compared by four bytes at a time, and a stretch is as many.
  */
 export function deltaOf(base: Buffer, location: number, bytes: Uint8Array): Buffer | null {
   const size = bytes.length;
-  if (base.length !== size || size > 0xffff || !isAligned(base) || !isAligned(bytes)) return null;
+  if (base.length !== size || size > LONGEST) return null;
+  leftBytes.set(base);
+  rightBytes.set(bytes);
   const words = size >>> 2;
-  const left = new Int32Array(base.buffer, base.byteOffset, words);
-  const right = new Int32Array(bytes.buffer, bytes.byteOffset, words);
-  const stretches: number[] = [];
+  let count = 0;
   let total = LOCATION_BYTES;
   for (let at = 0; at < words; at++) {
     // Nearly all of it is the same.
-    while (at + 4 <= words && isSame4(left, right, at)) at += 4;
-    if (left[at] === right[at]) continue;
+    while (at + 4 <= words && isSame4(at)) at += 4;
+    // Behind the last word is what was compared before.
+    if (at >= words || left[at] === right[at]) continue;
     let end = at + 1;
     while (end < words && end - at < WORDS_MAX && left[end] !== right[end]) end++;
-    stretches.push(at * 4, end * 4);
+    stretches[count++] = at * 4;
+    stretches[count++] = end * 4;
     total += STRETCH_HEAD + (end - at) * 4;
     if (total > size / 2) return null;
     at = end - 1;
   }
   const tail = words * 4;
-  if (tail < size && base.compare(bytes, tail, size, tail, size) !== 0) {
-    stretches.push(tail, size);
+  if (tail < size && leftBytes.compare(rightBytes, tail, size, tail, size) !== 0) {
+    stretches[count++] = tail;
+    stretches[count++] = size;
     total += STRETCH_HEAD + size - tail;
   }
   const delta = Buffer.allocUnsafe(total);
   let to = delta.writeUIntLE(location, 0, LOCATION_BYTES);
-  for (let i = 0; i < stretches.length; i += 2) {
+  for (let i = 0; i < count; i += 2) {
     const [start, end] = [stretches[i] as number, stretches[i + 1] as number];
     delta[to] = start & 0xff;
     delta[to + 1] = start >>> 8;
     delta[to + 2] = end - start;
-    for (let from = start, at = to + STRETCH_HEAD; from < end; from++, at++) delta[at] = bytes[from] as number;
+    for (let from = start, at = to + STRETCH_HEAD; from < end; from++, at++) delta[at] = rightBytes[from] as number;
     to += STRETCH_HEAD + end - start;
   }
   return delta;
 }
 
-function isSame4(left: Int32Array, right: Int32Array, at: number): boolean {
+function isSame4(at: number): boolean {
   const differ =
     ((left[at] as number) ^ (right[at] as number)) |
     ((left[at + 1] as number) ^ (right[at + 1] as number)) |
     ((left[at + 2] as number) ^ (right[at + 2] as number)) |
     ((left[at + 3] as number) ^ (right[at + 3] as number));
   return differ === 0;
-}
-
-function isAligned(bytes: Uint8Array): boolean {
-  return (bytes.byteOffset & 3) === 0;
 }
 
 export function baseOf(delta: Buffer): number {
