@@ -3,11 +3,10 @@ import type { ResourceLimits } from "node:worker_threads";
 
 /**
  * With what Node should run the daemon; it serves without, too. V8 lets the space of young objects grow to 128 MB, and
- * keeps it: tens of megabytes and more, for nothing that was measured with a quarter of it. docs/decisions/0056 has the figures. Node has four threads for
- * V8's collector and compilers, on however few cores, where they keep each other and the main thread waiting; 0: one less than there are cores (decision 0131).
+ * keeps it: tens of megabytes and more, for nothing that was measured with a quarter of it. docs/decisions/0056 has the figures.
  * `bin/vlinderd.mjs` names them in its first line.
  */
-export const NODE_FLAGS: readonly string[] = ["--max-semi-space-size=8", "--v8-pool-size=0"];
+export const NODE_FLAGS: readonly string[] = ["--max-semi-space-size=8"];
 
 /**
  * With what the daemon should be started; it serves without, too. glibc gives threads heaps of their own ("arenas"), and memory that one
