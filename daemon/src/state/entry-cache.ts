@@ -83,14 +83,15 @@ export class EntryCache {
   }
 
   #advance(owner: number, from: Hash, to: Hash, newestFirst: readonly (readonly Change[])[]): void {
+    const replaced = new Set<Hash>();
     for (const kv of newestFirst.toReversed()) {
       for (const [key, hash, size] of kv) {
         const before = ring.set(owner, key, bytesOf(hash === null ? null : { key, hash, size }));
-        if (before === undefined || before.length === 0) continue;
-        const value = hashFromBytes(before);
-        if (value !== hash) this.#replaced(value);
+        if (before !== undefined && before.length > 0) replaced.add(hashFromBytes(before));
+        if (hash !== null) replaced.delete(hash);
       }
     }
+    for (const value of replaced) this.#replaced(value);
     this.#heads.delete(from);
     this.#keep(to, owner);
   }

@@ -13,7 +13,7 @@ const STEP = 16;
 
 /** Its bytes may be others than its name says: nobody has looked. */
 const UNCHECKED = 1;
-/** It was asked for since its piece began. */
+/** It was asked for since its piece was used again, or took the place of one that yielded. */
 const USED = 2;
 /** Something else may be written in its place. */
 const YIELDS = 4;
@@ -24,10 +24,12 @@ const PIECE = 1 << 20;
 const MOST_KEPT = PIECE * 0.75;
 /**
  * A ring grows over its least size as long as so much of what is asked for is found: that of each MB, up to that in all. It shrinks when it
- * is less than half of that. What all of it would take some 60 MB for grows from whatever size it has.
+ * is less than half of that. What goes in a circle is never found in too small a ring: where the latter would be found with what went lately, it grows, too.
  */
 const WORTH_A_MB = 0.015;
 const WORTH = 0.1;
+/** Tags of what went that are remembered. */
+const GHOSTS = 1 << 16;
 /** Of so many that are asked for. */
 const SAMPLE = 500;
 /** Of a name and its bytes, each. */
@@ -57,6 +59,11 @@ export class Ring {
   /** Since its size was judged. */
   #asked = 0;
   #found = 0;
+  /** Not found, and would have been had the ring been as large as it may be. */
+  #missed = 0;
+  /** Tags of what went, in the place of their low bits, and the number of the piece that was the first then, in 8 bits. */
+  readonly #ghosts = new Int32Array(GHOSTS);
+  readonly #went = new Uint8Array(GHOSTS);
   /** Places count on and on; the ring has those from the start of a piece to where the next entry goes. */
   #start = 0;
   #end = 0;
@@ -80,8 +87,12 @@ export class Ring {
   /** A copy, as the ring goes on; undefined: it is not here. `check` is asked about what is unchecked: false throws it out. */
   get(owner: number, name: string, check?: (bytes: Buffer) => boolean): Buffer | undefined {
     this.#asked++;
-    const slot = this.#find(owner, name);
-    if (slot < 0) return undefined;
+    const tag = tagOf(owner, name, this.#naming);
+    const slot = this.#findTag(tag, owner, name);
+    if (slot < 0) {
+      if (this.#ghosts[tag & (GHOSTS - 1)] === tag) this.#missed += this.#isNear(tag) ? 1 : 0;
+      return undefined;
+    }
     this.#found++;
     const [piece, at] = this.#at(slot);
     const bytes = bytesAt(piece, at);
@@ -90,7 +101,7 @@ export class Ring {
       this.#take(slot);
       return undefined;
     }
-    piece[at + MARKS] = (marks & YIELDS) | USED;
+    piece[at + MARKS] = USED;
     return bytes;
   }
 
@@ -100,17 +111,18 @@ export class Ring {
 
   /** Keeps a copy of what is not here. What is too large is not kept. */
   add(owner: number, name: string, bytes: Uint8Array, unchecked = false): void {
-    if (bytes.length > LONGEST || name.length > LONGEST) return;
+    if (bytes.length > LONGEST || name.length > LONGEST || name.length === 0) return;
     const slot = this.#find(owner, name);
     if (slot < 0) {
-      this.#note(this.#tagOf(name), this.#write(owner, name, bytes, unchecked));
+      const tag = tagOf(owner, name, this.#naming);
+      this.#note(tag, this.#write(tag, owner, name, bytes, unchecked));
     } else {
       const [piece, at] = this.#at(slot);
       (piece[at + MARKS] as number) &= ~YIELDS;
     }
   }
 
-  /** Keeps a copy in the place of what is here; returns one of that. */
+  /** Keeps a copy, in the place of what is here where it fits; returns one of what was here. */
   set(owner: number, name: string, bytes: Uint8Array): Buffer | undefined {
     const slot = this.#find(owner, name);
     if (slot < 0) {
@@ -122,6 +134,7 @@ export class Ring {
     const names = piece.readUInt16LE(at + NAMES);
     if (lengthOf(names, bytes.length) === lengthOf(names, before.length)) {
       piece.writeUInt16LE(bytes.length, at + LENGTH);
+      (piece[at + MARKS] as number) &= USED;
       piece.set(bytes, at + NAME + names);
       piece.fill(0, at + NAME + names + bytes.length, at + NAME + names + Math.max(bytes.length, before.length));
     } else {
@@ -131,7 +144,7 @@ export class Ring {
     return before;
   }
 
-  /** It is hardly of use any more: it stays until something of its length is to be kept, which is written in its place. */
+  /** It is hardly of use any more: it stays until something of its length is to be kept, which is written in its place; unless it is asked for before. */
   yield(owner: number, name: string): void {
     const slot = this.#find(owner, name);
     if (slot < 0) return;
@@ -153,9 +166,10 @@ export class Ring {
 
   #take(slot: number): void {
     const [piece, at] = this.#at(slot);
-    piece.writeUInt32LE(0, at);
+    piece.fill(0, at, at + NAMES);
     piece.fill(0, at + MARKS, at + NAME + piece.readUInt16LE(at + NAMES) + piece.readUInt16LE(at + LENGTH));
     this.#places[slot] = GONE;
+    this.#tags[slot] = 0;
   }
 
   /** Where the entry of a slot is. */
@@ -169,14 +183,14 @@ export class Ring {
   }
 
   /** Where it was written. */
-  #write(owner: number, name: string, bytes: Uint8Array, unchecked: boolean): number {
+  #write(tag: number, owner: number, name: string, bytes: Uint8Array, unchecked: boolean): number {
     const names = this.#naming === "hex" ? name.length / 2 : name.length;
     const length = lengthOf(names, bytes.length);
     const yielded = this.#yielded(length);
     const place = yielded ?? this.#next(length);
     const [piece, at] = [this.#piece(place), place % PIECE];
     piece.writeUInt32LE(owner, at);
-    piece.writeInt32LE(this.#tagOf(name), at + TAG);
+    piece.writeInt32LE(tag, at + TAG);
     piece.writeUInt16LE(names, at + NAMES);
     piece.writeUInt16LE(bytes.length, at + LENGTH);
     // The piece of what yielded may be the next to be used again.
@@ -233,7 +247,10 @@ export class Ring {
     for (let at = 0; at + NAME <= PIECE && piece.readUInt16LE(at + NAMES) > 0; at += length) {
       length = lengthAt(piece, at);
       const marks = piece[at + MARKS] as number;
-      if ((marks & (USED | YIELDS)) !== USED || kept + length > MOST_KEPT) continue;
+      if ((marks & (USED | YIELDS)) !== USED || kept + length > MOST_KEPT) {
+        if ((marks & YIELDS) === 0) this.#remember(piece.readInt32LE(at + TAG));
+        continue;
+      }
       piece[at + MARKS] = marks & UNCHECKED;
       this.#places[this.#slotOf(from + at, piece.readInt32LE(at + TAG))] = to + kept + 1;
       piece.copyWithin(kept, at, at + length);
@@ -243,22 +260,38 @@ export class Ring {
     return kept;
   }
 
+  /** It goes. */
+  #remember(tag: number): void {
+    this.#ghosts[tag & (GHOSTS - 1)] = tag;
+    this.#went[tag & (GHOSTS - 1)] = this.#start / PIECE;
+  }
+
+  /** Whether what went would be here if the ring were as large as it may be. */
+  #isNear(tag: number): boolean {
+    const since = (this.#start / PIECE - (this.#went[tag & (GHOSTS - 1)] as number)) & 0xff;
+    return since <= this.#most - this.#pieces.length;
+  }
+
   /** How many pieces there are to be. */
   #judge(): number {
     const { length } = this.#pieces;
     if (length < this.#least) return length + 1;
     if (this.#asked < SAMPLE) return length;
-    const rate = this.#found / this.#asked;
+    const [rate, whole] = [this.#found / this.#asked, (this.#found + this.#missed) / this.#asked];
     this.#asked = 0;
     this.#found = 0;
+    this.#missed = 0;
     const worth = Math.min(length * WORTH_A_MB, WORTH);
-    if (rate >= worth) return Math.min(length + 1, this.#most);
+    if (rate >= worth || whole >= WORTH) return Math.min(length + 1, this.#most);
     return rate < worth / 2 ? Math.max(length - 1, this.#least) : length;
   }
 
   /** The slot of an entry; -1: there is none. */
   #find(owner: number, name: string): number {
-    const tag = this.#tagOf(name);
+    return this.#findTag(tagOf(owner, name, this.#naming), owner, name);
+  }
+
+  #findTag(tag: number, owner: number, name: string): number {
     const mask = this.#tags.length - 1;
     for (let slot = tag & mask; ; slot = (slot + 1) & mask) {
       const there = this.#places[slot] as number;
@@ -307,16 +340,16 @@ export class Ring {
       if (place > this.#start) this.#note(tags[slot] as number, place - 1);
     }
   }
+}
 
-  /** FNV-1a. */
-  #tagOf(name: string): number {
-    let tag = 0x811c9dc5;
-    for (let i = this.#naming === "hex" ? name.length - 16 : 0; i < name.length; i++) {
-      tag = Math.imul(tag ^ name.charCodeAt(i), 0x01000193);
-    }
-    // Its low bits alone are not good enough.
-    return tag ^ (tag >>> 15);
+/** FNV-1a of both: many owners may have one name. */
+function tagOf(owner: number, name: string, naming: Naming): number {
+  let tag = Math.imul(0x811c9dc5 ^ owner, 0x01000193);
+  for (let i = naming === "hex" ? name.length - 16 : 0; i < name.length; i++) {
+    tag = Math.imul(tag ^ name.charCodeAt(i), 0x01000193);
   }
+  // Its low bits alone are not good enough.
+  return tag ^ (tag >>> 15);
 }
 
 /** What an entry holds: a copy. */

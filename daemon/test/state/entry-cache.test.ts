@@ -44,7 +44,13 @@ test("what is read of a head is not taken for what the next one has", async () =
 test("who keeps values hears of those that a branch's head holds no more", async () => {
   const replaced: Hash[] = [];
   const cache = new EntryCache((hash) => replaced.push(hash));
-  const [one, two, three] = ["one", "two", "three"].map((text) => sha256(text)) as [Hash, Hash, Hash];
+  const [one, two, three, four, five] = Array.from({ length: 5 }, (_, i) => sha256(`${i}`)) as [
+    Hash,
+    Hash,
+    Hash,
+    Hash,
+    Hash,
+  ];
   const view = { commit: one, getNow: () => null } as unknown as StateView;
   await cache.find(view, key("/a"));
   const put = (commit: Hash, parent: Hash, value: Hash | null): void => {
@@ -57,6 +63,14 @@ test("who keeps values hears of those that a branch's head holds no more", async
   put(one, three, sha256("second"));
   put(two, one, null);
   expect(replaced).toEqual([sha256("first"), sha256("second")]);
+  // Within one move it comes back.
+  const change = (commit: Hash, parent: Hash, value: string): void =>
+    cache.met(commit, { parents: [parent] } as unknown as Commit, { kv: [[key("/a"), sha256(value), 3]] } as Changes);
+  put(three, two, sha256("third"));
+  change(four, three, "fourth");
+  change(five, four, "third");
+  cache.moved([{ branch: one, name: "main", from: three, to: five }]);
+  expect(replaced.slice(2)).toEqual([sha256("fourth")]);
 });
 
 test.each([1, 2, 3, 4])("whatever moves branches, a get says what their states hold (seed %i)", async (seed) => {

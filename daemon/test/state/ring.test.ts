@@ -1,3 +1,4 @@
+import { sha256 } from "@vlinder/protocol";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { Ring } from "../../src/state/ring.ts";
 import { dice } from "../sync/noise.ts";
@@ -29,6 +30,17 @@ test("nothing of what is taken out stays in memory, also where it was written an
   expect(kept()).toBe(1);
   ring.delete(1, "/secret");
   expect([kept(), ring.get(1, "/secret")]).toEqual([0, undefined]);
+});
+
+test("of what is taken out the lengths stay, and nothing else", () => {
+  const pieces = vi.spyOn(Buffer, "alloc");
+  onTestFinished(() => pieces.mockRestore());
+  const ring = new Ring("latin1", 1, 1);
+  ring.add(7, "/secret", Buffer.from("a secret that is erased"));
+  ring.delete(7, "/secret");
+  const piece = pieces.mock.results[0]?.value as Buffer;
+  expect([piece.readUInt16LE(8), piece.readUInt16LE(10)]).toEqual([7, 23]);
+  expect(piece.fill(0, 8, 12).equals(Buffer.from(new Uint8Array(piece.length)))).toBe(true);
 });
 
 test("nothing of what is written over by less stays", () => {
@@ -114,13 +126,17 @@ test("what nobody has looked at is checked once, and thrown out when it is not g
   expect(check).toHaveBeenCalledTimes(2);
 });
 
-test("what is read as it yields yields still", () => {
+test("what is asked for, or set, yields no more", () => {
   const ring = new Ring("latin1", 2, 2);
-  ring.add(1, "/a", BYTES);
-  ring.yield(1, "/a");
-  expect(ring.get(1, "/a")).toEqual(BYTES);
-  ring.add(1, "/b", BYTES);
-  expect(ring.get(1, "/a")).toBeUndefined();
+  const names = ["/got", "/set", "/left"];
+  for (const name of names) ring.add(1, name, BYTES);
+  for (const name of names) ring.yield(1, name);
+  expect(ring.get(1, "/got")).toEqual(BYTES);
+  ring.set(1, "/set", Buffer.alloc(1000, 1));
+  for (let i = 0; i < 3; i++) ring.add(1, `/${i}`, BYTES);
+  expect(ring.get(1, "/got")).toEqual(BYTES);
+  expect(ring.get(1, "/set")).toEqual(Buffer.alloc(1000, 1));
+  expect(ring.get(1, "/left")).toBeUndefined();
 });
 
 test("what is written in the oldest piece is not the next to go", () => {
@@ -202,4 +218,46 @@ test("what would all have room makes it grow from its least, what never would do
   expect(ring.size).toBe(MB);
   use(ring, 30_000, 300_000);
   expect(ring.size).toBeGreaterThan(28 * MB);
+});
+
+test.each([2.5, 20])("what is read in turn makes it grow until all of it has room (%d MB)", (size) => {
+  const ring = new Ring("hex", 2, 40);
+  const names = Array.from({ length: size * 950 }, (_, i) => sha256(`${i}`));
+  let found = 0;
+  for (let round = 0; round < 40; round++) {
+    found = 0;
+    for (const name of names) {
+      if (ring.get(1, name) === undefined) ring.add(1, name, BYTES);
+      else found++;
+    }
+  }
+  expect(found).toBe(names.length);
+});
+
+test("of what is many times larger than it may be, read in turn, it keeps the least", () => {
+  const ring = new Ring("latin1", 1, 8);
+  for (let i = 0; i < 200_000; i++) {
+    const name = `/${i % 50_000}`;
+    if (ring.get(1, name) === undefined) ring.add(1, name, BYTES);
+  }
+  expect(ring.size).toBe(MB);
+});
+
+test("one name of many owners is found as soon as many names of one", () => {
+  const ring = new Ring("latin1", 8, 8);
+  // Were each of them a step on the way to the others, this would take minutes.
+  for (let owner = 1; owner <= 80_000; owner++) ring.add(owner, "/a", Buffer.from(`${owner}`));
+  for (let owner = 80_000; owner > 0; owner--) expect(ring.get(owner, "/a")?.toString()).toBe(`${owner}`);
+});
+
+test("a name of no length is not kept, and keeps nothing else from staying", () => {
+  const ring = new Ring("latin1", 1, 1);
+  ring.add(1, "", BYTES);
+  expect(ring.get(1, "")).toBeUndefined();
+  ring.add(1, "/a", BYTES);
+  ring.get(1, "/a");
+  for (let i = 0; i < 900; i++) ring.add(1, `/${i}`, BYTES);
+  ring.get(1, "/a");
+  for (let i = 0; i < 500; i++) ring.add(1, `/more ${i}`, BYTES);
+  expect(ring.get(1, "/a")).toEqual(BYTES);
 });

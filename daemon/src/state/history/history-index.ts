@@ -29,6 +29,9 @@ interface Start {
   readonly growing: boolean;
 }
 
+/** A segment, with the numbers of its keys, and its commits below the top. */
+type Collected = Omit<Segment, "may"> & { readonly keys: ReadonlySet<number>; readonly rest: readonly Hash[] };
+
 /** A run that was too short to keep. */
 interface Short {
   readonly commits: number;
@@ -139,6 +142,8 @@ export class HistoryIndex {
     for (const hash of new Set(heads.values())) await begin(hash, true);
 
     const rows = new Map<Hash, SegmentRow>();
+    /** Commits of these rows below their tops. */
+    const done: Hash[] = [];
     const known = (hash: Hash): boolean => rows.has(hash) || (!this.#fresh.has(hash) && this.segment(hash) !== null);
     const store = (): void => {
       const below = open.items().flatMap(({ hash, growing }) => (growing ? [] : [hash]));
@@ -146,6 +151,7 @@ export class HistoryIndex {
       if (rows.size > 0 || owed.size > 0 || this.#owes) this.#storage.put([...rows.values()], [...owed]);
       this.#owes = owed.size > 0;
       for (const top of rows.keys()) this.#fresh.delete(top);
+      for (const hash of done.splice(0)) this.#fresh.yield(hash);
       rows.clear();
     };
     const breather = new Breather();
@@ -157,11 +163,14 @@ export class HistoryIndex {
       await attempt(top, async () => {
         const collected = await this.#collect(top, growing, known, breather);
         if (collected === null) return;
-        const { keys, ...segment } = collected;
+        const { keys, rest, ...segment } = collected;
         for (const hash of segment.below) if (!known(hash)) await begin(hash, false);
         if (growing && segment.kind === "run" && this.#isShort(segment.commits, keys.size)) {
           this.#short.set(top, { commits: segment.commits, keys: keys.size, below: segment.below[0] as Hash });
-        } else rows.set(top, { top, body: encodeSegment(top, segment, keys) });
+          return;
+        }
+        rows.set(top, { top, body: encodeSegment(top, segment, keys) });
+        for (const hash of rest) done.push(hash);
       });
       if (rows.size < ROWS) continue;
       store();
@@ -182,23 +191,25 @@ export class HistoryIndex {
     growing: boolean,
     known: (hash: Hash) => boolean,
     breather: Breather,
-  ): Promise<(Omit<Segment, "may"> & { readonly keys: ReadonlySet<number> }) | null> {
+  ): Promise<Collected | null> {
     const keys = new Set<number>();
+    const rest: Hash[] = [];
     let at = top;
     let step = this.#fresh.get(top) ?? (await this.#read(top));
     const { time, parents, isPlain } = step;
     let last = { time, hash: top };
-    if (!isPlain) return { kind: "one", time, commits: 1, below: parents, last, keys };
+    if (!isPlain) return { kind: "one", time, commits: 1, below: parents, last, keys, rest };
     for (let commits = 1; ; commits++) {
       for (const key of step.keys) keys.add(key);
       const place = { time: step.time, hash: at };
       if (isNewer(last, place)) last = place;
       at = step.parents[0] as Hash;
-      const run = { kind: "run", time, commits, below: [at], last, keys } as const;
+      const run = { kind: "run", time, commits, below: [at], last, keys, rest } as const;
       if (!this.#isShort(commits, keys.size) || known(at)) return run;
       if (growing && this.#lengthens(at, { top, commits, keys: keys.size, known })) return null;
       step = this.#fresh.get(at) ?? (await this.#read(at));
       if (!step.isPlain) return run;
+      rest.push(at);
       await breather.breathe();
     }
   }

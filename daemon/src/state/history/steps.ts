@@ -63,6 +63,11 @@ export class FreshSteps {
     return { parents, isPlain: bytes[0] === 1, time, keys };
   }
 
+  /** It is in a segment that is stored. */
+  yield(hash: Hash): void {
+    ring.yield(this.#owner, hash);
+  }
+
   has(hash: Hash): boolean {
     return ring.has(this.#owner, hash);
   }

@@ -74,7 +74,7 @@ const left = new Int32Array((LONGEST + 1) / 4);
 const right = new Int32Array((LONGEST + 1) / 4);
 const leftBytes = Buffer.from(left.buffer);
 const rightBytes = Buffer.from(right.buffer);
-/** Starts and ends, in turn. There are at least four equal bytes between two of them. */
+/** Starts and ends, in turn. A stretch takes 7 bytes and more of at most half of the whole, so there are fewer than 4,700, and one at the end. */
 const stretches = new Int32Array((LONGEST + 1) / 4);
 
 /**
