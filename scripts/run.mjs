@@ -27,7 +27,7 @@ const bench = (node, env, args) =>
 
 /** With what the first line of the program says. */
 const vlinderd = (node, env, args) =>
-  script("daemon/bin/vlinderd.mjs", "--max-semi-space-size=8")(node, { ...env, MALLOC_ARENA_MAX: "1" }, args);
+  script("daemon/bin/vlinderd.mjs", "--max-semi-space-size=16")(node, { ...env, MALLOC_ARENA_MAX: "1" }, args);
 
 const COMMANDS = {
   quickstart: { broker: true, run: script("scripts/quickstart.ts") },

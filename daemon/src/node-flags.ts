@@ -6,7 +6,7 @@ import type { ResourceLimits } from "node:worker_threads";
  * keeps it: tens of megabytes and more, for nothing that was measured with a quarter of it. docs/decisions/0056 has the figures.
  * `bin/vlinderd.mjs` names them in its first line.
  */
-export const NODE_FLAGS: readonly string[] = ["--max-semi-space-size=8"];
+export const NODE_FLAGS: readonly string[] = ["--max-semi-space-size=16"];
 
 /**
  * With what the daemon should be started; it serves without, too. glibc gives threads heaps of their own ("arenas"), and memory that one
@@ -34,7 +34,7 @@ const GROWING = "--heap-growing-percent=150";
 /** V8 before 12 does not know all of them, and says so on stderr. */
 const V8_WITH_THEM = 12;
 
-/** Of a thread that does much: as much for its young objects as `NODE_FLAGS` gives the main thread. */
+/** Of a thread that does much: half as much for its young objects as `NODE_FLAGS` gives the main thread. */
 export const THREAD_HEAP: ResourceLimits = { maxYoungGenerationSizeMb: 24 };
 
 /** What small Buffers are cut from, in bytes. What is kept of one keeps all of it, and Node's own, 65,536 in Node 24, is eight times as much. */

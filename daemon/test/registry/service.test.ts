@@ -35,7 +35,7 @@ describe("the systemd unit", () => {
     for (const line of [
       "Type=notify",
       "NotifyAccess=all",
-      'ExecStart="/usr/bin/node" --max-semi-space-size=8 "/opt/vlinder/bin/vlinderd.mjs"',
+      'ExecStart="/usr/bin/node" --max-semi-space-size=16 "/opt/vlinder/bin/vlinderd.mjs"',
       'Environment="VLINDER_HOME=/home/ann/.vlinder"',
       'Environment="MALLOC_ARENA_MAX=1"',
       "Restart=on-failure",
@@ -145,6 +145,6 @@ describe("install", () => {
 test("the property list is XML with every program argument", () => {
   expect(launchdPlist({ ...SPEC, system: true })).toContain("<key>UserName</key><string>ann</string>");
   expect(launchdPlist(SPEC)).toContain(
-    "<array><string>/usr/bin/node</string><string>--max-semi-space-size=8</string><string>/opt/vlinder/bin/vlinderd.mjs</string></array>",
+    "<array><string>/usr/bin/node</string><string>--max-semi-space-size=16</string><string>/opt/vlinder/bin/vlinderd.mjs</string></array>",
   );
 });
