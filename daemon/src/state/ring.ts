@@ -24,7 +24,7 @@ const PIECE = 1 << 20;
 const MOST_KEPT = PIECE * 0.75;
 /**
  * A ring grows over its least size as long as so much of what is asked for is found: that of each MB, up to that in all. It shrinks when it
- * is less than half of that. What goes in a circle is never found in too small a ring: where the latter would be found with what went lately, it grows, too.
+ * is less than half of that. What is read in turn is never found in too small a ring: where a tenth would be found with what went lately, it grows, too.
  */
 const WORTH_A_MB = 0.015;
 const WORTH = 0.1;
@@ -46,7 +46,7 @@ export type Naming = "latin1" | "hex";
 /**
  * Small things by owner and name in a ring of memory, found by a table of plain numbers: a hundred thousand of them are
  * nothing that the garbage collector looks at. When there is no more room, the oldest piece is used again, and what
- * was not asked for since it began goes. It is as large as it is of use: of a state many times its size hardly anything would be found in it.
+ * was not asked for since that was begun goes. It is as large as it is of use: of a state many times its size hardly anything would be found in it.
  */
 export class Ring {
   readonly #naming: Naming;
@@ -90,7 +90,7 @@ export class Ring {
     const tag = tagOf(owner, name, this.#naming);
     const slot = this.#findTag(tag, owner, name);
     if (slot < 0) {
-      if (this.#ghosts[tag & (GHOSTS - 1)] === tag) this.#missed += this.#isNear(tag) ? 1 : 0;
+      if (this.#ghosts[tag & (GHOSTS - 1)] === tag && this.#isNear(tag)) this.#missed++;
       return undefined;
     }
     this.#found++;

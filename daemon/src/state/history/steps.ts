@@ -34,8 +34,8 @@ const HASH = 32;
 const MOST_KEYS = 10_000;
 
 /**
- * Steps of commits that were just stored, as bytes in a ring: as objects they were a quarter of what became old for V8's
- * collector under puts (decision 0130).
+ * Steps of commits that were just stored, as bytes in a ring: as objects they took up to 12 MB of
+ * each agent (decision 0130).
  */
 export class FreshSteps {
   readonly #owner = ++owners;
