@@ -112,9 +112,9 @@ export class Ring {
   /** Keeps a copy of what is not here. What is too large is not kept. */
   add(owner: number, name: string, bytes: Uint8Array, unchecked = false): void {
     if (bytes.length > LONGEST || name.length > LONGEST || name.length === 0) return;
-    const slot = this.#find(owner, name);
+    const tag = tagOf(owner, name, this.#naming);
+    const slot = this.#findTag(tag, owner, name);
     if (slot < 0) {
-      const tag = tagOf(owner, name, this.#naming);
       this.#note(tag, this.#write(tag, owner, name, bytes, unchecked));
     } else {
       const [piece, at] = this.#at(slot);

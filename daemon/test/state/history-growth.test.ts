@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
-import type { HistoryIndex } from "../../src/state/history/history-index.ts";
+import type { Changes, Commit, Hash, Key } from "@vlinder/protocol";
+import { HistoryIndex } from "../../src/state/history/history-index.ts";
+import { MemorySegments } from "../../src/storage/segments/segment-storage.ts";
 import { COMMITS, covered, hashOf, MOST, opened, segmentsBelow } from "./history-lines.ts";
 
 // The history index while branches grow: a build after each commit, or few.
@@ -114,4 +116,37 @@ test("a file that was begun anew in the middle of a run is filled by the next bu
   await build(head + 1);
   expect(covered(index, 10 * MOST)).toBe(10 * MOST + 1);
   await index.close();
+});
+
+test("what is in segments leaves its memory to what no build has seen, of another agent, too", async () => {
+  const read: Hash[] = [];
+  const commit = (n: number): Commit =>
+    ({
+      parents: n === 0 ? [] : [hashOf(n - 1)],
+      time: new Date(1_700_000_000_000 + n).toISOString(),
+    }) as unknown as Commit;
+  const changes = (n: number): Changes => ({ kv: [[`/${n}` as Key, null, 0]] });
+  const open = (): HistoryIndex =>
+    new HistoryIndex(new MemorySegments(), {
+      commit: async (hash) => {
+        read.push(hash);
+        return commit(Number.parseInt(hash, 16));
+      },
+      changesOf: async () => ({}),
+    });
+  const [busy, waiting] = [open(), open()];
+  const store = (index: HistoryIndex, n: number): void => index.stored(hashOf(n), commit(n), changes(n));
+  for (let n = 0; n < 3000; n++) store(waiting, n);
+  // Ten times what has room for all agents together.
+  for (let n = 0; n < 300_000; n++) {
+    store(busy, n);
+    if (n % 2000 !== 1999) continue;
+    busy.catchUp("main", hashOf(n));
+    await busy.settle();
+  }
+  expect(read).toEqual([]);
+  waiting.catchUp("main", hashOf(2999));
+  await waiting.settle();
+  expect(read).toEqual([]);
+  for (const index of [busy, waiting]) await index.close();
 });

@@ -262,8 +262,7 @@ describe("after a crash", () => {
     const turn = await begin(engine);
     storage.fails = () => true;
     const again = await open({ storage, contract: null });
-    await sleep(20);
-    expect(storage.fired).toBeGreaterThan(0);
+    await expect.poll(() => storage.fired).toBeGreaterThan(0);
     storage.fails = () => false;
     await expect.poll(() => branchNames(again.engine), { timeout: 8000 }).toContain(`turn/${turn.turn}`);
   });
